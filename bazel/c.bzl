@@ -1,0 +1,63 @@
+"""Our own C: the rules with warnings as errors, and fuzz targets."""
+
+# What STYLE asks of our code; generated code and system headers are exempt.
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wshadow",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Wvla",
+    "-Werror",
+]
+
+# For C++, which only the tests use.
+CXX_WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
+
+def muster_library(name, copts = [], visibility = ["//visibility:public"], **kwargs):
+    native.cc_library(name = name, copts = WARNINGS + copts, visibility = visibility, **kwargs)
+
+def muster_binary(name, copts = [], visibility = ["//visibility:public"], **kwargs):
+    native.cc_binary(name = name, copts = WARNINGS + copts, visibility = visibility, **kwargs)
+
+def muster_test(name, srcs, deps = [], copts = [], size = "small", **kwargs):
+    """A GoogleTest program: .cc files that include our C headers."""
+    native.cc_test(
+        name = name,
+        srcs = srcs,
+        size = size,
+        copts = CXX_WARNINGS + copts,
+        deps = deps + ["@system//:gtest", "@system//:gtest_main"],
+        **kwargs
+    )
+
+def fuzz_test(name, srcs, corpus = None, deps = [], runs = 20000, size = "small", **kwargs):
+    """A parser's fuzz target: defines LLVMFuzzerTestOneInput.
+
+    Built with --config=fuzz it is a libFuzzer program. Built otherwise it has a driver of
+    ours, which runs every file of the corpus and then `runs` mutations of them, the same
+    ones every time. `bazel test` runs it either way with that fixed number of inputs.
+
+    Args:
+      corpus: labels of seed inputs, files small enough to read.
+      runs: how many inputs a test run tries.
+    """
+    native.cc_test(
+        name = name,
+        srcs = srcs,
+        size = size,
+        args = ["-runs=%d" % runs, "-seed=1", "-max_len=65536"] +
+               ["$(rootpaths %s)" % label for label in (corpus or [])],
+        copts = WARNINGS + ["-Wno-missing-prototypes"],
+        data = corpus or [],
+        linkopts = select({
+            "//bazel:libfuzzer": ["-fsanitize=fuzzer"],
+            "//conditions:default": [],
+        }),
+        deps = deps + select({
+            "//bazel:libfuzzer": [],
+            "//conditions:default": ["//tests/fuzz:driver"],
+        }),
+        **kwargs
+    )

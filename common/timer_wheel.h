@@ -1,0 +1,69 @@
+/* Timers as a hierarchical wheel: start, stop and expiry cost the same whatever their
+ * number, which is what a lease that is renewed by every heartbeat needs.
+ *
+ * Scheme 6 of G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels", 1987:
+ * five levels of 64 slots; a timer lies in the slot of the highest digit (base 64) in which
+ * its expiry differs from now, and moves down as time comes near.
+ *
+ * The wheel has no clock: time is what timer_wheel_advance says, in ticks of one
+ * millisecond. A timer that is later than the wheel reaches (12 days) waits in the last
+ * slot and is looked at again.
+ *
+ * Ownership: the caller owns each struct timer, usually inside the object that it belongs
+ * to, and must stop it before freeing it. Threading: none of its own. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TIMER_WHEEL_LEVELS 5
+#define TIMER_WHEEL_SLOTS 64
+
+struct timer_link {
+    struct timer_link *next, *previous;
+};
+
+struct timer {
+    struct timer_link link; /* first; next is NULL while the timer is stopped */
+    uint64_t expires_at_ms;
+    void (*expired)(struct timer *timer, void *argument);
+    void *argument;
+};
+
+struct timer_wheel {
+    uint64_t now_ms;
+    size_t count;
+    uint64_t occupied[TIMER_WHEEL_LEVELS]; /* a bit for each slot that is not empty */
+    struct timer_link slots[TIMER_WHEEL_LEVELS][TIMER_WHEEL_SLOTS];
+};
+
+/* An all-zero struct timer is a stopped one. The wheel must not be moved in memory. */
+void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
+
+/* Starts a timer, or moves one that runs. An expiry that is not after now comes with the
+ * next advance. */
+void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expires_at_ms,
+                 void (*expired)(struct timer *timer, void *argument), void *argument);
+
+/* Stops a timer; does nothing to one that is stopped. Allowed inside any expiry. */
+void timer_stop(struct timer_wheel *wheel, struct timer *timer);
+
+static inline bool timer_active(const struct timer *timer)
+{
+    return timer->link.next != NULL;
+}
+
+/* Moves time to now_ms and calls each timer that has expired, in the order of the
+ * milliseconds. A timer is stopped when it is called and may be started again or freed
+ * there. Time never goes back: a smaller now_ms does nothing. Returns how many expired. */
+size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
+
+/* No timer expires before this time, UINT64_MAX: there is none. A lower bound, exact when
+ * the next expiry is less than 64 ms away: use it to sleep, then advance and ask again. */
+uint64_t timer_wheel_next_ms(const struct timer_wheel *wheel);
+
+/* Checks the wheel's invariants; false says that memory was overwritten or a timer freed
+ * while it ran. For tests. */
+bool timer_wheel_check(const struct timer_wheel *wheel);
