@@ -53,14 +53,17 @@ struct config {
     size_t setting_count;
     char **rest;                   /* set by parsing: arguments that are not flags */
     size_t rest_count;
+    const char *log_level;         /* set by parsing: of the settings that every process has */
+    const char *log_format;
     char error[512];               /* set by parsing with CONFIG_ERROR */
 };
 
-/* Reads the settings. Values point into argv, the environment, the table, or memory that
- * is kept until config_free. --log-level and --log-format are known to every process:
+/* Reads the settings. Texts point into argv, the environment or the table; the items of
+ * lists are copies that live until config_free. --log-level and --log-format are known to every process:
  * parsing adds them and calls log_configure. */
 enum config_result config_parse(struct config *config, int argc, char **argv);
 
+/* Frees what parsing allocated: lists and `rest`. */
 void config_free(struct config *config);
 
 /* config_parse for a main function: prints the error on standard error and exits with 2, or

@@ -60,8 +60,8 @@ static inline bool timer_active(const struct timer *timer)
  * there. Time never goes back: a smaller now_ms does nothing. Returns how many expired. */
 size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
 
-/* No timer expires before this time, UINT64_MAX: there is none. A lower bound, exact when
- * the next expiry is less than 64 ms away: use it to sleep, then advance and ask again. */
+/* No timer expires before this time, UINT64_MAX: there is none. A lower bound: sleep until
+ * then, advance, and ask again. */
 uint64_t timer_wheel_next_ms(const struct timer_wheel *wheel);
 
 /* Checks the wheel's invariants; false says that memory was overwritten or a timer freed

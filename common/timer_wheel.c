@@ -1,0 +1,187 @@
+/* Timers as a hierarchical wheel; see timer_wheel.h. */
+
+#include "common/timer_wheel.h"
+
+#define SLOT_BITS 6
+#define SLOT_MASK (TIMER_WHEEL_SLOTS - 1)
+/* Times that differ from now in a digit above the last level wait in its last slot. */
+#define REACH_BITS (SLOT_BITS * TIMER_WHEEL_LEVELS)
+
+static void link_init(struct timer_link *link)
+{
+    link->next = link->previous = link;
+}
+
+static bool link_empty(const struct timer_link *link)
+{
+    return link->next == link;
+}
+
+static void link_remove(struct timer_link *link)
+{
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+    link->next = link->previous = NULL;
+}
+
+static void link_append(struct timer_link *list, struct timer_link *link)
+{
+    link->next = list;
+    link->previous = list->previous;
+    list->previous->next = link;
+    list->previous = link;
+}
+
+/* Moves all of `from`, which is not empty, to the empty list `to`. */
+static void link_move_all(struct timer_link *from, struct timer_link *to)
+{
+    *to = *from;
+    to->next->previous = to;
+    to->previous->next = to;
+    link_init(from);
+}
+
+static unsigned digit(uint64_t time_ms, unsigned level)
+{
+    return (unsigned)(time_ms >> (SLOT_BITS * level)) & SLOT_MASK;
+}
+
+/* Where a timer lies that expires after now: at the highest digit that differs from now's.
+ * All digits above agree, so the slot comes up before the timer expires, and never late. */
+static void locate(uint64_t now_ms, uint64_t expires_at_ms, unsigned *level, unsigned *slot)
+{
+    uint64_t difference = now_ms ^ expires_at_ms;
+    if (difference >> REACH_BITS != 0) {
+        /* Beyond the wheel. The slot before the one that now is in comes up last. */
+        *level = TIMER_WHEEL_LEVELS - 1;
+        *slot = (digit(now_ms, *level) + SLOT_MASK) & SLOT_MASK;
+        return;
+    }
+    *level = difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / SLOT_BITS;
+    *slot = digit(expires_at_ms, *level);
+}
+
+static void place(struct timer_wheel *wheel, struct timer *timer, uint64_t no_sooner_than_ms)
+{
+    uint64_t at = timer->expires_at_ms < no_sooner_than_ms ? no_sooner_than_ms : timer->expires_at_ms;
+    unsigned level, slot;
+    locate(wheel->now_ms, at, &level, &slot);
+    link_append(&wheel->slots[level][slot], &timer->link);
+    wheel->occupied[level] |= UINT64_C(1) << slot;
+}
+
+void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    wheel->now_ms = now_ms;
+    wheel->count = 0;
+    for (unsigned level = 0; level < TIMER_WHEEL_LEVELS; level++) {
+        wheel->occupied[level] = 0;
+        for (unsigned slot = 0; slot < TIMER_WHEEL_SLOTS; slot++)
+            link_init(&wheel->slots[level][slot]);
+    }
+}
+
+void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expires_at_ms,
+                 void (*expired)(struct timer *timer, void *argument), void *argument)
+{
+    timer_stop(wheel, timer);
+    timer->expires_at_ms = expires_at_ms;
+    timer->expired = expired;
+    timer->argument = argument;
+    place(wheel, timer, wheel->now_ms + 1);
+    wheel->count++;
+}
+
+void timer_stop(struct timer_wheel *wheel, struct timer *timer)
+{
+    if (!timer_active(timer))
+        return;
+    /* The slot's bit stays set: when its time comes, it is found empty. */
+    link_remove(&timer->link);
+    wheel->count--;
+}
+
+uint64_t timer_wheel_next_ms(const struct timer_wheel *wheel)
+{
+    uint64_t best = UINT64_MAX;
+    for (unsigned level = 0; level < TIMER_WHEEL_LEVELS; level++) {
+        uint64_t occupied = wheel->occupied[level];
+        if (occupied == 0)
+            continue;
+        unsigned shift = SLOT_BITS * level;
+        unsigned here = digit(wheel->now_ms, level);
+        /* Slots after `here` come up in this turn of the level, the others in the next. */
+        uint64_t ahead = occupied & ~(((UINT64_C(1) << here) << 1) - 1);
+        uint64_t turn = (wheel->now_ms >> shift >> SLOT_BITS) + (ahead == 0 ? 1 : 0);
+        unsigned slot = (unsigned)__builtin_ctzll(ahead != 0 ? ahead : occupied);
+        uint64_t at = ((turn << SLOT_BITS) | slot) << shift;
+        if (at < best)
+            best = at;
+    }
+    return best;
+}
+
+/* Empties the slot that comes up now at this level into `due`; false: there is nothing. */
+static bool take_slot(struct timer_wheel *wheel, unsigned level, struct timer_link *due)
+{
+    unsigned slot = digit(wheel->now_ms, level);
+    wheel->occupied[level] &= ~(UINT64_C(1) << slot);
+    if (link_empty(&wheel->slots[level][slot]))
+        return false;
+    link_move_all(&wheel->slots[level][slot], due);
+    return true;
+}
+
+/* The link is a timer's first member, so that it leads back to it. */
+static struct timer *take_first(struct timer_link *due)
+{
+    struct timer *timer = (struct timer *)due->next;
+    link_remove(&timer->link);
+    return timer;
+}
+
+size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    size_t expired_count = 0;
+    for (uint64_t at = timer_wheel_next_ms(wheel); at <= now_ms; at = timer_wheel_next_ms(wheel)) {
+        wheel->now_ms = at;
+        struct timer_link due;
+        /* From the top down, so that what leaves a coarse slot can still pass the finer ones. */
+        for (unsigned level = TIMER_WHEEL_LEVELS - 1; level > 0; level--) {
+            bool comes_up = (at & ((UINT64_C(1) << (SLOT_BITS * level)) - 1)) == 0;
+            if (comes_up && take_slot(wheel, level, &due))
+                while (!link_empty(&due))
+                    place(wheel, take_first(&due), at);
+        }
+        if (!take_slot(wheel, 0, &due))
+            continue;
+        while (!link_empty(&due)) {
+            struct timer *timer = take_first(&due);
+            wheel->count--;
+            expired_count++;
+            timer->expired(timer, timer->argument);
+        }
+    }
+    if (now_ms > wheel->now_ms)
+        wheel->now_ms = now_ms;
+    return expired_count;
+}
+
+bool timer_wheel_check(const struct timer_wheel *wheel)
+{
+    size_t count = 0;
+    for (unsigned level = 0; level < TIMER_WHEEL_LEVELS; level++) {
+        for (unsigned slot = 0; slot < TIMER_WHEEL_SLOTS; slot++) {
+            const struct timer_link *list = &wheel->slots[level][slot];
+            if (!link_empty(list) && (wheel->occupied[level] >> slot & 1) == 0)
+                return false;
+            for (const struct timer_link *link = list->next; link != list; link = link->next) {
+                if (link == NULL || link->next == NULL || link->next->previous != link)
+                    return false;
+                if (++count > wheel->count)
+                    return false;
+            }
+        }
+    }
+    return count == wheel->count;
+}
