@@ -40,17 +40,20 @@ def fuzz_test(name, srcs, corpus = None, deps = [], runs = 20000, size = "small"
     ones every time. `bazel test` runs it either way with that fixed number of inputs.
 
     Args:
-      corpus: labels of seed inputs, files small enough to read.
+      corpus: folder below this package with seed inputs, files small enough to read.
       runs: how many inputs a test run tries.
     """
+    seeds = native.glob([corpus + "/*"], allow_empty = False) if corpus else []
+    args = ["-runs=%d" % runs, "-seed=1", "-max_len=65536"]
+    if seeds:
+        args.append("-seed_inputs=" + ",".join([native.package_name() + "/" + seed for seed in seeds]))
     native.cc_test(
         name = name,
         srcs = srcs,
         size = size,
-        args = ["-runs=%d" % runs, "-seed=1", "-max_len=65536"] +
-               ["$(rootpaths %s)" % label for label in (corpus or [])],
+        args = args,
         copts = WARNINGS + ["-Wno-missing-prototypes"],
-        data = corpus or [],
+        data = seeds,
         linkopts = select({
             "//bazel:libfuzzer": ["-fsanitize=fuzzer"],
             "//conditions:default": [],

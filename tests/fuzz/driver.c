@@ -1,8 +1,8 @@
 /* Runs a fuzz target without libFuzzer: every file of the corpus, then mutations of them.
  * The mutations follow from the seed alone, so that a failing run can be repeated.
  *
- * Takes the flags of libFuzzer that the fuzz_test rule passes: -runs=N -seed=N -max_len=N,
- * then files. When the target crashes, the input that did it lies in the file that the
+ * Takes the flags of libFuzzer that the fuzz_test rule passes: -runs=N -seed=N -max_len=N
+ * -seed_inputs=FILE,FILE… When the target crashes, the input that did it lies in the file that the
  * message on standard error names. */
 
 #include "common/random.h"
@@ -123,9 +123,7 @@ int main(int argc, char **argv)
 {
     uint64_t runs = 1000, seed = 1;
     size_t limit = 65536, count = 0;
-    struct input *corpus = calloc((size_t)argc + 1, sizeof(*corpus));
-    if (corpus == NULL)
-        return 2;
+    char *files = NULL;
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "-runs=", 6) == 0)
             runs = strtoull(argv[i] + 6, NULL, 10);
@@ -133,9 +131,17 @@ int main(int argc, char **argv)
             seed = strtoull(argv[i] + 6, NULL, 10);
         else if (strncmp(argv[i], "-max_len=", 9) == 0)
             limit = (size_t)strtoull(argv[i] + 9, NULL, 10);
-        else if (argv[i][0] != '-')
-            corpus[count++] = read_file(argv[i], limit);
+        else if (strncmp(argv[i], "-seed_inputs=", 13) == 0)
+            files = argv[i] + 13;
     }
+    size_t capacity = 2;
+    for (const char *c = files; c != NULL && *c != '\0'; c++)
+        capacity += *c == ',';
+    struct input *corpus = calloc(capacity, sizeof(*corpus));
+    if (corpus == NULL)
+        return 2;
+    for (char *file = strsep(&files, ","); file != NULL; file = strsep(&files, ","))
+        corpus[count++] = read_file(file, limit);
     signal(SIGSEGV, save_current);
     signal(SIGABRT, save_current);
     signal(SIGBUS, save_current);
