@@ -4,7 +4,7 @@
 
 #define SLOT_BITS 6
 #define SLOT_MASK (TIMER_WHEEL_SLOTS - 1)
-/* Times that differ from now in a digit above the last level wait in its last slot. */
+/* Times further away than these bits can say wait in the slot that comes up last. */
 #define REACH_BITS (SLOT_BITS * TIMER_WHEEL_LEVELS)
 
 static void link_init(struct timer_link *link)
@@ -46,19 +46,23 @@ static unsigned digit(uint64_t time_ms, unsigned level)
     return (unsigned)(time_ms >> (SLOT_BITS * level)) & SLOT_MASK;
 }
 
-/* Where a timer lies that expires after now: at the highest digit that differs from now's.
- * All digits above agree, so the slot comes up before the timer expires, and never late. */
+/* Where a timer lies that does not expire before now: at the highest digit that differs from
+ * now's. All digits above agree, so the slot comes up before the timer expires. */
 static void locate(uint64_t now_ms, uint64_t expires_at_ms, unsigned *level, unsigned *slot)
 {
+    const unsigned top = TIMER_WHEEL_LEVELS - 1;
     uint64_t difference = now_ms ^ expires_at_ms;
-    if (difference >> REACH_BITS != 0) {
-        /* Beyond the wheel. The slot before the one that now is in comes up last. */
-        *level = TIMER_WHEEL_LEVELS - 1;
-        *slot = (digit(now_ms, *level) + SLOT_MASK) & SLOT_MASK;
+    if (difference >> REACH_BITS == 0) {
+        *level = difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / SLOT_BITS;
+        *slot = digit(expires_at_ms, *level);
         return;
     }
-    *level = difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / SLOT_BITS;
-    *slot = digit(expires_at_ms, *level);
+    /* In a later turn of the top level. In the next one its slot is the right one, unless now
+     * is in that slot; all that is further away waits in the slot that comes up last. */
+    *level = top;
+    *slot = digit(expires_at_ms, top);
+    if ((expires_at_ms - now_ms) >> REACH_BITS != 0 || *slot == digit(now_ms, top))
+        *slot = (digit(now_ms, top) + SLOT_MASK) & SLOT_MASK;
 }
 
 static void place(struct timer_wheel *wheel, struct timer *timer, uint64_t no_sooner_than_ms)

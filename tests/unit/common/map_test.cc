@@ -1,0 +1,101 @@
+// The map against std::unordered_map, and what its header promises.
+
+extern "C" {
+#include "common/map.h"
+#include "common/random.h"
+}
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <unordered_map>
+
+namespace {
+
+struct Value {
+    std::string key;
+    int number;
+};
+
+TEST(Map, EmptyFindsNothing)
+{
+    map m = MAP_INIT;
+    EXPECT_EQ(map_get_text(&m, "a"), nullptr);
+    EXPECT_EQ(map_remove_text(&m, "a"), nullptr);
+    size_t position = 0;
+    EXPECT_EQ(map_next(&m, &position), nullptr);
+    map_free(&m);
+}
+
+TEST(Map, PutReplacesAndReturnsTheOldValue)
+{
+    map m = MAP_INIT;
+    Value first{"a", 1}, second{"a", 2};
+    void *old = &first;
+    ASSERT_TRUE(map_put_text(&m, first.key.c_str(), &first, &old));
+    EXPECT_EQ(old, nullptr);
+    ASSERT_TRUE(map_put_text(&m, second.key.c_str(), &second, &old));
+    EXPECT_EQ(old, &first);
+    EXPECT_EQ(m.count, 1u);
+    EXPECT_EQ(map_get_text(&m, "a"), &second);
+    map_free(&m);
+}
+
+TEST(Map, KeysAreBytesNotText)
+{
+    map m = MAP_INIT;
+    Value a{std::string("a\0b", 3), 1}, b{std::string("a\0c", 3), 2}, empty{"", 3};
+    ASSERT_TRUE(map_put(&m, a.key.data(), 3, &a, nullptr));
+    ASSERT_TRUE(map_put(&m, b.key.data(), 3, &b, nullptr));
+    ASSERT_TRUE(map_put(&m, empty.key.data(), 0, &empty, nullptr));
+    EXPECT_EQ(map_get(&m, "a\0b", 3), &a);
+    EXPECT_EQ(map_get(&m, "a\0c", 3), &b);
+    EXPECT_EQ(map_get(&m, "", 0), &empty);
+    EXPECT_EQ(map_get(&m, "a", 1), nullptr);
+    map_free(&m);
+}
+
+TEST(Map, AgreesWithTheStandardOneOverRandomRuns)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct random generator;
+        random_seed(&generator, seed);
+        map m = MAP_INIT;
+        std::unordered_map<std::string, Value *> model;
+        for (int step = 0; step < 20000; step++) {
+            std::string key = "worker-" + std::to_string(random_below(&generator, 700));
+            auto found = model.find(key);
+            Value *expected = found == model.end() ? nullptr : found->second;
+            switch (random_below(&generator, 3)) {
+            case 0: {
+                Value *value = new Value{key, step};
+                void *old = nullptr;
+                ASSERT_TRUE(map_put_text(&m, value->key.c_str(), value, &old));
+                ASSERT_EQ(old, expected);
+                delete expected;
+                model[key] = value;
+                break;
+            }
+            case 1:
+                ASSERT_EQ(map_remove_text(&m, key.c_str()), expected);
+                model.erase(key);
+                delete expected;
+                break;
+            default:
+                ASSERT_EQ(map_get_text(&m, key.c_str()), expected);
+            }
+            ASSERT_EQ(m.count, model.size());
+        }
+        size_t position = 0, walked = 0;
+        while (Value *value = static_cast<Value *>(map_next(&m, &position))) {
+            ASSERT_EQ(model[value->key], value);
+            walked++;
+        }
+        EXPECT_EQ(walked, model.size());
+        for (auto &[_, value] : model)
+            delete value;
+        map_free(&m);
+    }
+}
+
+} // namespace
