@@ -22,7 +22,10 @@ struct buffer {
 };
 
 /* An all-zero struct buffer is an empty one. */
-#define BUFFER_INIT {NULL, 0, 0, false}
+#define BUFFER_INIT                                                                                                    \
+    {                                                                                                                  \
+        NULL, 0, 0, false                                                                                              \
+    }
 
 /* Frees; the buffer is empty and usable afterwards. */
 void buffer_free(struct buffer *buffer);

@@ -228,9 +228,10 @@ static enum config_result take_flag(struct config *config, int argc, char **argv
 
 static void print_help(struct config *config)
 {
-    printf("%s: %s\n\nusage: %s [flags]%s%s\n\nFlags (each is also an environment variable: --some-flag is SOME_FLAG):\n",
-           config->program, config->summary, config->program, config->arguments != NULL ? " " : "",
-           config->arguments != NULL ? config->arguments : "");
+    printf(
+        "%s: %s\n\nusage: %s [flags]%s%s\n\nFlags (each is also an environment variable: --some-flag is SOME_FLAG):\n",
+        config->program, config->summary, config->program, config->arguments != NULL ? " " : "",
+        config->arguments != NULL ? config->arguments : "");
     for (size_t i = 0; i < setting_count(config); i++) {
         struct setting setting = setting_at(config, i);
         char left[NAME_BYTES * 2];

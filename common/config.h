@@ -30,7 +30,7 @@ struct setting_list {
 };
 
 struct setting {
-    const char *name;          /* lower case with dashes */
+    const char *name; /* lower case with dashes */
     enum setting_type type;
     void *value;               /* where the value goes; see setting_type */
     const char *default_value; /* as text; NULL: empty, false or 0 */
@@ -46,16 +46,16 @@ enum config_result {
 };
 
 struct config {
-    const char *program;           /* "muster-registry" */
-    const char *summary;           /* one sentence for --help */
-    const char *arguments;         /* what follows the flags, for --help; NULL: none allowed */
+    const char *program;   /* "muster-registry" */
+    const char *summary;   /* one sentence for --help */
+    const char *arguments; /* what follows the flags, for --help; NULL: none allowed */
     const struct setting *settings;
     size_t setting_count;
-    char **rest;                   /* set by parsing: arguments that are not flags */
+    char **rest; /* set by parsing: arguments that are not flags */
     size_t rest_count;
-    const char *log_level;         /* set by parsing: of the settings that every process has */
+    const char *log_level; /* set by parsing: of the settings that every process has */
     const char *log_format;
-    char error[512];               /* set by parsing with CONFIG_ERROR */
+    char error[512]; /* set by parsing with CONFIG_ERROR */
 };
 
 /* Reads the settings. Texts point into argv, the environment or the table; the items of

@@ -22,7 +22,14 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log_field {
     const char *key;
-    enum log_field_type { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_DOUBLE, LOG_FIELD_BOOL } type;
+    enum log_field_type {
+        LOG_FIELD_END,
+        LOG_FIELD_TEXT,
+        LOG_FIELD_INT,
+        LOG_FIELD_UINT,
+        LOG_FIELD_DOUBLE,
+        LOG_FIELD_BOOL
+    } type;
     union {
         const char *text; /* NULL is shown as an empty text */
         int64_t integer;
@@ -48,10 +55,10 @@ bool log_enabled(enum log_level level);
 /* Use the macros below. `fields` ends with a LOG_FIELD_END. */
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
 
-#define log_at(level, message, ...)                                                                       \
-    do {                                                                                                  \
-        if (log_enabled(level))                                                                           \
-            log_write(level, message, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}}); \
+#define log_at(level, message, ...)                                                                                    \
+    do {                                                                                                               \
+        if (log_enabled(level))                                                                                        \
+            log_write(level, message, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}});            \
     } while (0)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)

@@ -77,8 +77,8 @@ static struct map_entry *find(const struct map *map, const char *key, size_t key
     size_t mask = map->capacity - 1;
     for (size_t i = hash & mask;; i = (i + 1) & mask) {
         struct map_entry *entry = &map->entries[i];
-        if (entry->key == NULL || (entry->hash == hash && entry->key_bytes == key_bytes &&
-                                   memcmp(entry->key, key, key_bytes) == 0))
+        if (entry->key == NULL ||
+            (entry->hash == hash && entry->key_bytes == key_bytes && memcmp(entry->key, key, key_bytes) == 0))
             return entry;
     }
 }

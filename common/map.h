@@ -27,7 +27,10 @@ struct map {
 };
 
 /* An all-zero struct map is an empty map. */
-#define MAP_INIT {NULL, 0, 0}
+#define MAP_INIT                                                                                                       \
+    {                                                                                                                  \
+        NULL, 0, 0                                                                                                     \
+    }
 
 /* Frees the table, neither keys nor values. The map is empty afterwards. */
 void map_free(struct map *map);

@@ -10,7 +10,8 @@ extern "C" {
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct Parsed {
     const char *name = nullptr;
@@ -54,8 +55,14 @@ Parsed parse(std::vector<std::string> arguments, bool takes_rest = false)
 
 struct Environment {
     std::string name;
-    Environment(const char *variable, const char *value) : name(variable) { setenv(variable, value, 1); }
-    ~Environment() { unsetenv(name.c_str()); }
+    Environment(const char *variable, const char *value) : name(variable)
+    {
+        setenv(variable, value, 1);
+    }
+    ~Environment()
+    {
+        unsetenv(name.c_str());
+    }
 };
 
 TEST(Config, Defaults)
@@ -71,8 +78,8 @@ TEST(Config, Defaults)
 
 TEST(Config, FlagsInBothForms)
 {
-    Parsed parsed = parse({"--test-name", "a", "--test-once", "--test-port=0", "--test-share", "1", "--test-service", "x=1",
-                           "--test-service=y=2"});
+    Parsed parsed = parse({"--test-name", "a", "--test-once", "--test-port=0", "--test-share", "1", "--test-service",
+                           "x=1", "--test-service=y=2"});
     ASSERT_EQ(parsed.result, CONFIG_OK) << parsed.error;
     EXPECT_TRUE(parsed.once);
     EXPECT_EQ(parsed.port, 0u);
@@ -149,7 +156,8 @@ TEST(Config, HelpListsEverySetting)
     Parsed parsed = parse({"--help"});
     std::string help = testing::internal::GetCapturedStdout();
     EXPECT_EQ(parsed.result, CONFIG_HELP);
-    for (const char *part : {"--test-name NAME", "--test-once", "--test-port PORT", "(default 8080)", "--log-level LEVEL"})
+    for (const char *part :
+         {"--test-name NAME", "--test-once", "--test-port PORT", "(default 8080)", "--log-level LEVEL"})
         EXPECT_NE(help.find(part), std::string::npos) << help;
 }
 

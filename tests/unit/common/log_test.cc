@@ -10,7 +10,8 @@ extern "C" {
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 // log_write is called as the macros do, whose compound literals C++ does not have.
 std::string line_of(log_format format, const char *message, std::initializer_list<log_field> fields)
@@ -43,13 +44,15 @@ log_field number(const char *key, uint64_t value)
 
 TEST(Log, TextLine)
 {
-    std::string line = line_of(LOG_FORMAT_TEXT, "worker registered", {text("worker_id", "gpu-1"), number("incarnation", 3)});
+    std::string line =
+        line_of(LOG_FORMAT_TEXT, "worker registered", {text("worker_id", "gpu-1"), number("incarnation", 3)});
     EXPECT_EQ(line.substr(24), " info muster-test: worker registered worker_id=gpu-1 incarnation=3\n");
 }
 
 TEST(Log, JsonLine)
 {
-    std::string line = line_of(LOG_FORMAT_JSON, "worker registered", {text("worker_id", "gpu-1"), number("incarnation", 3)});
+    std::string line =
+        line_of(LOG_FORMAT_JSON, "worker registered", {text("worker_id", "gpu-1"), number("incarnation", 3)});
     EXPECT_EQ(line.substr(0, 9), "{\"time\":\"");
     EXPECT_EQ(line.substr(line.find("\"level\"")),
               "\"level\":\"info\",\"process\":\"muster-test\",\"message\":\"worker registered\","

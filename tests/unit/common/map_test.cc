@@ -10,7 +10,8 @@ extern "C" {
 #include <string>
 #include <unordered_map>
 
-namespace {
+namespace
+{
 
 struct Value {
     std::string key;

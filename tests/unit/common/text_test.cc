@@ -11,7 +11,8 @@ extern "C" {
 #include <set>
 #include <string>
 
-namespace {
+namespace
+{
 
 std::string format_time(int64_t unix_ms)
 {

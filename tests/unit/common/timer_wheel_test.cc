@@ -11,13 +11,17 @@ extern "C" {
 #include <memory>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct Fixture {
     timer_wheel wheel;
     std::vector<std::pair<int, uint64_t>> expired; // id, wheel time
 
-    explicit Fixture(uint64_t now) { timer_wheel_init(&wheel, now); }
+    explicit Fixture(uint64_t now)
+    {
+        timer_wheel_init(&wheel, now);
+    }
 };
 
 struct Entry {
@@ -41,7 +45,8 @@ void start(Fixture &fixture, Entry &entry, int id, uint64_t at)
 
 TEST(TimerWheel, ExpiresAtItsMillisecondNotBefore)
 {
-    for (uint64_t delay : {1ull, 2ull, 63ull, 64ull, 65ull, 4095ull, 4096ull, 90000ull, 120000ull, 1073741824ull, 5000000000ull}) {
+    for (uint64_t delay :
+         {1ull, 2ull, 63ull, 64ull, 65ull, 4095ull, 4096ull, 90000ull, 120000ull, 1073741824ull, 5000000000ull}) {
         Fixture fixture(123456789);
         Entry entry;
         start(fixture, entry, 1, 123456789 + delay);
