@@ -71,7 +71,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     json_t *expected = json_loadb((const char *)data, bytes, flags, &error);
     if (parsed && expected == NULL && !may_differ(&error))
         abort();
-    if (!parsed && expected != NULL && strstr(document.error, "nested deeper") == NULL)
+    /* jansson passes over a zero byte behind a number, which RFC 8259 does not allow. */
+    bool has_zero = bytes > 0 && memchr(data, 0, bytes) != NULL;
+    if (!parsed && expected != NULL && !has_zero && strstr(document.error, "nested deeper") == NULL)
+        abort();
+    if (parsed && has_zero)
         abort();
     if (parsed && expected != NULL) {
         struct buffer buffer = BUFFER_INIT;
