@@ -1,0 +1,72 @@
+/* What the assigner knows and decides; the core of muster-assigner, without network or clock.
+ *
+ * It holds a replica of the roll, fed with the registry's watch: of each worker its type, its
+ * status and the names that it serves. How many workers run each service is counted as they
+ * come and go, so that a decision costs the same whatever the size of the fleet.
+ *
+ * Two counts are kept. For decisions a worker counts while it is expected to serve (online,
+ * degraded, reconnecting), and so does one whose assignment was just decided and has not been
+ * confirmed by the watch; such a promise is forgotten after ASSIGNER_PROMISE_MS, since the
+ * registration may have failed. For gaps only those count that are healthy (online,
+ * degraded). A worker that drains counts for neither.
+ *
+ * Ownership: strings are copied. Threading: one thread owns an assigner. */
+
+#pragma once
+
+#include "services/assigner/catalog.h"
+#include "services/assigner/policy.h"
+
+#include "muster/v1/registry.pb-c.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ASSIGNER_PROMISE_MS 15000
+
+struct assigner;
+
+/* Takes the catalog over, also when it fails. NULL when memory runs out. */
+struct assigner *assigner_create(struct catalog *catalog);
+void assigner_destroy(struct assigner *assigner);
+
+const struct catalog *assigner_catalog(const struct assigner *assigner);
+
+/* Exchanges the catalog and counts anew. Takes it over; false when memory runs out: then the
+ * old one stays and the new one is destroyed. */
+bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog);
+
+/* Applies a message of the registry's WatchWorkers. False when memory ran out: the replica is
+ * then incomplete, so watch again from revision 0. */
+bool assigner_apply(struct assigner *assigner, const Muster__V1__WatchWorkersResponse *message);
+
+/* Whether a snapshot has ever been completed, so that the counts mean something; and the
+ * revision to resume the watch from (0: a snapshot is needed). */
+bool assigner_is_synchronised(const struct assigner *assigner);
+uint64_t assigner_revision(const struct assigner *assigner);
+
+/* Decides for one candidate and remembers it as a promise until now_ms (monotonic) +
+ * ASSIGNER_PROMISE_MS. The decision is valid until the next call. NULL when memory runs out. */
+const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
+                                              uint64_t now_ms);
+
+/* Forgets promises that have run out; cheap, call it once a second or so. */
+void assigner_expire(struct assigner *assigner, uint64_t now_ms);
+
+struct assigner_gap {
+    const struct catalog_service *service;
+    uint64_t healthy_workers;
+    Muster__V1__GapStatus status;
+};
+
+/* Coverage of every service, critical first, then warnings; by priority inside each, then by
+ * name. `gaps` has room for catalog_count. */
+void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps);
+
+/* Workers in the replica, and promises that are open. */
+size_t assigner_worker_count(const struct assigner *assigner);
+size_t assigner_promise_count(const struct assigner *assigner);
+
+/* Counts everything from scratch and compares with the running counts; for tests. */
+bool assigner_check(const struct assigner *assigner);

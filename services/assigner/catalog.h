@@ -1,0 +1,70 @@
+/* The services that this coordinator knows how to assign.
+ *
+ * The default catalog is a table in catalog_default.c; a JSON file replaces it as a whole:
+ *
+ *     {"services": [{"name": "vision-ocr", "tier": 1, "requires": "gpu", "priority": 1,
+ *                    "port": 8104, "aliases": ["ocr"], "path": "/api/{type}",
+ *                    "repeatable": true}]}
+ *
+ * name, requires, priority and port are needed. `tier` is the number of `requires` (gpu 1,
+ * cpu 2, storage 3, edge 4); either may be left out, and if both are there they must agree.
+ * Reading is strict: an unknown key, a wrong type, a number out of range, a name or alias
+ * that is given twice is an error that names the service and the field.
+ *
+ * A service is `repeatable` when its answer depends on the request alone and nothing else is
+ * changed by asking: then a request that failed may be sent to another worker, a POST too.
+ *
+ * Ownership: a catalog is read-only once made; texts that it returns live as long as it does.
+ * Threading: none of its own. */
+
+#pragma once
+
+#include "muster/v1/assigner.pb-c.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CATALOG_MAX_SERVICES 1000
+#define CATALOG_MAX_FILE_BYTES (4 * 1024 * 1024)
+#define CATALOG_ERROR_BYTES 320
+
+struct catalog_service {
+    char *name;
+    Muster__V1__WorkerType requires; /* its number is the tier */
+    uint32_t priority;               /* 1 is the most important */
+    uint32_t port;
+    char **aliases;
+    size_t alias_count;
+    char *path; /* "": the default, "/api/{type}" */
+    bool repeatable;
+};
+
+struct catalog;
+
+/* The default catalog. NULL when memory runs out. */
+struct catalog *catalog_create_default(void);
+
+/* A catalog from the text of such a file. NULL: `error` says in one line what is wrong. */
+struct catalog *catalog_parse(const char *text, size_t bytes, char error[CATALOG_ERROR_BYTES]);
+
+/* The same from a file. The error names the file too. */
+struct catalog *catalog_read_file(const char *path, char error[CATALOG_ERROR_BYTES]);
+
+void catalog_destroy(struct catalog *catalog);
+
+/* Services are numbered from 0 in the order of the file. */
+size_t catalog_count(const struct catalog *catalog);
+const struct catalog_service *catalog_service(const struct catalog *catalog, size_t number);
+
+/* The number of the service of that name or alias, or CATALOG_NONE. */
+#define CATALOG_NONE SIZE_MAX
+size_t catalog_find(const struct catalog *catalog, const char *name_or_alias);
+
+/* Whether workers of that type can run the service: those of the type that it requires, and
+ * GPU workers also what requires a CPU. */
+bool catalog_fits(const struct catalog_service *service, Muster__V1__WorkerType type);
+
+/* The service as a message, which borrows the catalog's texts. */
+void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message);
+void catalog_service_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config);

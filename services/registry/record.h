@@ -1,0 +1,79 @@
+/* A worker's record, packed.
+ *
+ * A million of them must fit into memory, and they are sent far more often than they are
+ * looked into. So what the worker registered and what it was assigned stay as they travel:
+ * the wire bytes of Worker.spec and Worker.assigned_services, one after the other (the
+ * "body"). Only what the registry itself decides by lies beside them as C fields. One record
+ * is one allocation, and one more for as long as there is a reason for its status.
+ *
+ * A body is sent without unpacking it: protobuf-c packs a message's unknown fields as they
+ * are, so a Worker message whose spec is "unknown" and whose bytes are the body is, once
+ * packed, the same as one that was filled in field by field. Such a message can be packed
+ * only; use record_unpack to look inside.
+ *
+ * Threading: none of its own. */
+
+#pragma once
+
+#include "common/buffer.h"
+
+#include "muster/v1/worker.pb-c.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct record {
+    uint64_t put_revision;    /* of the last change of the whole record */
+    uint64_t status_revision; /* of the last change of the status alone; 0: none since */
+    uint64_t incarnation;
+    int64_t registered_at_ms;
+    int64_t status_changed_at_ms;
+    char *status_reason; /* NULL: none */
+    uint32_t body_bytes;
+    uint16_t id_bytes;
+    uint8_t type;   /* Muster__V1__WorkerType */
+    uint8_t status; /* Muster__V1__WorkerStatus */
+    bool draining;
+    char id[]; /* a zero byte follows, then the body */
+};
+
+/* Packs spec and assigned_services of `worker`, and takes over its type, incarnation,
+ * registered_at_ms and draining; the status is not set. The spec was checked. NULL when memory
+ * runs out. */
+struct record *record_create(const Muster__V1__Worker *worker);
+
+/* The same record with another draining flag. NULL when memory runs out. */
+struct record *record_copy(const struct record *record);
+
+/* Frees; NULL is fine. */
+void record_free(struct record *record);
+
+/* Sets the status; the reason is cut at 255 bytes. False when memory runs out: nothing is changed. */
+bool record_set_status(struct record *record, Muster__V1__WorkerStatus status, const char *reason,
+                       int64_t unix_ms);
+
+/* The revision at which the record last changed in any way. */
+static inline uint64_t record_revision(const struct record *record)
+{
+    return record->status_revision > record->put_revision ? record->status_revision : record->put_revision;
+}
+
+/* A message that stands for a record; to be packed while neither it nor the record moves. */
+struct record_message {
+    Muster__V1__Worker worker;
+    ProtobufCMessageUnknownField body;
+};
+
+void record_message_init(struct record_message *message, const struct record *record);
+
+/* The whole message, readable; free it with muster__v1__worker__free_unpacked(..., NULL). NULL
+ * when memory runs out. */
+Muster__V1__Worker *record_unpack(const struct record *record);
+
+/* What is written to disk: a packed Worker without status and revision. Replaces what the
+ * buffer held; check buffer_failed. */
+void record_to_value(const struct record *record, struct buffer *value);
+
+/* A record from such bytes. NULL: they are none, or memory ran out. */
+struct record *record_from_value(const void *value, size_t value_bytes);

@@ -1,0 +1,163 @@
+/* The roll: who is registered. The core of muster-registry, without disk, clock or network.
+ *
+ * Durable changes happen in two steps, because nothing may be seen that is not on disk:
+ *
+ *     registry_prepare_...   checks against the roll as it is, and says what is to be stored;
+ *     (the caller stores it)
+ *     registry_apply         makes it so, and gives it a revision; or
+ *     registry_discard       when storing failed: nothing has happened.
+ *
+ * Several changes may be prepared before the first of them is applied, if no two are of the
+ * same worker; they are applied or discarded in the order of their preparation. Changes of
+ * status are soft: registry_set_status makes them at once and nobody stores them.
+ *
+ * Revisions. Every change takes the next one of a single uint64. They never repeat: below
+ * `revision_ceiling`, which is on disk, all may have been used; a restarted registry goes on
+ * from there, and asks in time (registry_needs_ceiling) for a higher one to be stored.
+ *
+ * Incarnations grow with every registration of an id. When a worker leaves, its number becomes
+ * the floor of all ids that are not on the roll, which is one number to remember instead of
+ * one for each id that ever was: an id that comes back gets a higher one than it had.
+ *
+ * Watchers. The last `ring_events` changes are remembered by who changed, not by how: an event
+ * is made from the record when it is sent, and one that a later event of the same worker has
+ * overtaken is left out. A watcher is a cursor (a revision, or a place in a snapshot), so a
+ * slow one costs nothing. One that falls behind the ring gets a snapshot: all records in the
+ * order of their ids, in pieces, then the changes since the snapshot began.
+ *
+ * Ownership and threading: one thread owns a registry. Records it returns are valid until the
+ * next call that changes something. */
+
+#pragma once
+
+#include "common/buffer.h"
+#include "services/registry/record.h"
+
+#include "muster/v1/registry.pb-c.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct registry;
+
+enum registry_result {
+    REGISTRY_OK,
+    REGISTRY_NOT_FOUND,        /* the id is not on the roll */
+    REGISTRY_STALE,            /* it is, but as another incarnation */
+    REGISTRY_INVALID,          /* a status that cannot be set, a value that is no record */
+    REGISTRY_NO_REVISION,      /* the ceiling is reached: store a higher one first */
+    REGISTRY_OUT_OF_MEMORY,
+};
+
+/* A constant text for people. */
+const char *registry_result_text(enum registry_result result);
+
+/* Numbers that are stored with every batch of changes. */
+struct registry_meta {
+    uint64_t revision_ceiling;
+    uint64_t incarnation_floor;
+};
+
+#define REGISTRY_RING_EVENTS 65536
+
+/* How far ahead the ceiling is put. */
+#define REGISTRY_REVISION_BLOCK (1u << 24)
+
+/* An empty roll; ring_events is a power of two. NULL when memory runs out. */
+struct registry *registry_create(size_t ring_events);
+void registry_destroy(struct registry *registry);
+
+/* --- Start --- */
+
+/* Takes a record from the disk; its status becomes RECONNECTING. `unix_ms` is now. */
+enum registry_result registry_restore(struct registry *registry, const void *value, size_t value_bytes, int64_t unix_ms);
+
+/* Ends the restoring: revisions go on from the stored ceiling. Call once before anything
+ * below, also when nothing was stored (all zeroes). Until registry_ceiling_stored has been
+ * called no revision is left, so nothing can change. */
+void registry_restored(struct registry *registry, const struct registry_meta *stored);
+
+/* What to store so that revisions can go on; and that it has been stored. */
+bool registry_needs_ceiling(const struct registry *registry);
+struct registry_meta registry_meta_with_new_ceiling(const struct registry *registry);
+void registry_meta_stored(struct registry *registry, const struct registry_meta *meta);
+
+/* --- Durable changes --- */
+
+struct registry_change {
+    struct record *record; /* the new record; NULL: a removal */
+    char *id;              /* of a removal */
+    uint64_t incarnation;  /* of the worker after (or at its removal) the change */
+    const char *reason;    /* of a removal; a constant, or owned by the caller until applied */
+    int64_t unix_ms;
+};
+
+/* The incarnation that a registration of this id will have. */
+uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id);
+
+/* A registration: `spec` was checked and normalised and has its id, `assigned` are names. A
+ * worker that was draining stays so. */
+enum registry_result registry_prepare_registration(const struct registry *registry, const Muster__V1__WorkerSpec *spec,
+                                                   char *const *assigned, size_t assigned_count, int64_t unix_ms,
+                                                   struct registry_change *change);
+
+/* Off the roll; incarnation 0: whichever it is. */
+enum registry_result registry_prepare_removal(const struct registry *registry, const char *worker_id,
+                                              uint64_t incarnation, const char *reason, int64_t unix_ms,
+                                              struct registry_change *change);
+
+/* Draining or not. */
+enum registry_result registry_prepare_draining(const struct registry *registry, const char *worker_id, bool draining,
+                                               int64_t unix_ms, struct registry_change *change);
+
+/* The change's key in the store, and its value there (left empty for a removal). */
+const char *registry_change_id(const struct registry_change *change, size_t *id_bytes);
+void registry_change_value(const struct registry_change *change, struct buffer *value);
+
+/* What must be stored in the same transaction as these changes; keeps the ceiling ahead. */
+struct registry_meta registry_meta_after(const struct registry *registry, const struct registry_change *changes,
+                                         size_t count);
+
+/* Makes a stored change so and frees what it holds. Returns its revision. Call
+ * registry_meta_stored with the stored numbers first. Cannot fail, but for memory: 0, and the
+ * process should end, since disk and memory now differ. */
+uint64_t registry_apply(struct registry *registry, struct registry_change *change);
+void registry_discard(struct registry_change *change);
+
+/* --- Soft changes --- */
+
+/* Takes over a status other than REMOVED (that is a removal). OK without an event when nothing
+ * changes by it. */
+enum registry_result registry_set_status(struct registry *registry, const char *worker_id, uint64_t incarnation,
+                                         Muster__V1__WorkerStatus status, const char *reason, int64_t unix_ms);
+
+/* --- Reading --- */
+
+size_t registry_count(const struct registry *registry);
+uint64_t registry_revision(const struct registry *registry);
+const struct record *registry_find(const struct registry *registry, const char *worker_id);
+
+/* Up to `limit` records whose ids come after `after_id` ("": from the start), in order. */
+size_t registry_list(const struct registry *registry, const char *after_id, const struct record **records, size_t limit);
+
+/* --- Watching --- */
+
+struct registry_cursor {
+    uint64_t revision;          /* seen; in a snapshot: where it began */
+    bool in_snapshot;
+    bool begun;                 /* the snapshot's first message was made */
+    uint16_t after_id_bytes;
+    char after_id[256];         /* the snapshot's last record */
+};
+
+/* A watcher that has seen everything up to after_revision; 0, too old or unknown: nothing. */
+void registry_cursor_start(const struct registry *registry, struct registry_cursor *cursor, uint64_t after_revision);
+
+/* Whether there is something to send. */
+bool registry_cursor_behind(const struct registry *registry, const struct registry_cursor *cursor);
+
+/* The next message for a watcher, or NULL when there is none. It holds at most 128 events, or
+ * some 256 KiB if that is less. It can be packed only (see record.h), and is valid until the
+ * next call of anything here. */
+const Muster__V1__WatchWorkersResponse *registry_cursor_next(struct registry *registry, struct registry_cursor *cursor);

@@ -1,0 +1,91 @@
+/* Where the roll is kept: a table of worker id -> bytes, and two numbers. All that the
+ * registry asks of a disk goes through this interface, so that another kind of store is one
+ * file beside store_sqlite.c and one line in main.c.
+ *
+ * Contract, checked for every implementation by one suite (tests/unit/registry/store_test.cc)
+ * with an error injected at every call beneath:
+ *   - store_commit is atomic: all of the batch, or nothing, also after a crash in the middle;
+ *   - when it returns STORE_OK, the batch survives the death of the process, and as far as the
+ *     implementation states also that of the machine;
+ *   - when it fails, the store holds what it held before and stays usable: the next commit may
+ *     succeed. After a crash that follows a failure the whole batch may be there all the same,
+ *     as with any store whose last write was not confirmed;
+ *   - store_load sees every committed batch.
+ *
+ * Threading: one thread at a time; the functions block. Errors are a result and a text that
+ * says what to do, in one line. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum store_result {
+    STORE_OK,
+    STORE_UNAVAILABLE, /* the disk (or memory) failed us; may pass */
+    STORE_UNUSABLE,    /* corrupt, of another program, of a newer version: needs a human */
+};
+
+struct store_error {
+    char text[400];
+};
+
+struct store_meta {
+    uint64_t revision_ceiling;
+    uint64_t incarnation_floor;
+};
+
+/* A put, or (value NULL) a removal, which may be of an id that is not there. */
+struct store_change {
+    const char *id;
+    size_t id_bytes;
+    const void *value;
+    size_t value_bytes;
+};
+
+/* The ids of one batch are distinct. A batch without changes stores the numbers alone. */
+struct store_batch {
+    const struct store_change *changes;
+    size_t count;
+    struct store_meta meta;
+};
+
+/* Called for each row; false stops the loading, which then fails as STORE_UNUSABLE with the
+ * text that the visitor has put into error. */
+typedef bool (*store_visit)(void *argument, const char *id, size_t id_bytes, const void *value, size_t value_bytes,
+                            struct store_error *error);
+
+struct store;
+
+struct store_operations {
+    enum store_result (*load)(struct store *store, struct store_meta *meta, store_visit visit, void *argument,
+                              struct store_error *error);
+    enum store_result (*commit)(struct store *store, const struct store_batch *batch, struct store_error *error);
+    void (*close)(struct store *store);
+};
+
+/* The first member of every implementation. */
+struct store {
+    const struct store_operations *operations;
+};
+
+/* Gives the numbers (zeroes at first) and every row in the order of the ids. */
+static inline enum store_result store_load(struct store *store, struct store_meta *meta, store_visit visit,
+                                           void *argument, struct store_error *error)
+{
+    return store->operations->load(store, meta, visit, argument, error);
+}
+
+static inline enum store_result store_commit(struct store *store, const struct store_batch *batch,
+                                             struct store_error *error)
+{
+    return store->operations->commit(store, batch, error);
+}
+
+/* Frees; NULL is fine. Commits nothing: what was committed is there already. */
+static inline void store_close(struct store *store)
+{
+    if (store != NULL)
+        store->operations->close(store);
+}
