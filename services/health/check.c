@@ -1,0 +1,61 @@
+/* What must hold inside the core, for tests; see health.h. */
+
+#include "services/health/health.h"
+
+#include "services/health/state.h"
+
+static size_t list_length(const struct list_link *head)
+{
+    size_t length = 0;
+    for (const struct list_link *link = head->next; link != head; link = link->next)
+        length++;
+    return length;
+}
+
+/* Bits of the watchers whose cursor is `link`; 0: it is a worker. */
+static uint32_t cursor_bit(const struct health *health, const struct list_link *link)
+{
+    for (size_t i = 0; i < HEALTH_WATCHERS_MAX; i++) {
+        if (health->watchers[i] != NULL && &health->watchers[i]->cursor == link)
+            return health->watchers[i]->bit;
+    }
+    return 0;
+}
+
+static bool check_worker(const struct health *health, const struct health_worker *worker)
+{
+    if (worker->gone)
+        return (worker->pending & health->active) != 0 && !timer_active(&worker->lease) &&
+               !list_is_linked(&worker->report) && worker->stream == NULL;
+    if (health_find(health, worker->id) != worker)
+        return false;
+    /* Given up: the registry is being told. Else: a lease runs. */
+    if (worker->status == WORKER_REMOVED ? !list_is_linked(&worker->report) : !timer_active(&worker->lease))
+        return false;
+    return (worker->stream != NULL) == list_is_linked(&worker->sent_by);
+}
+
+bool health_check(const struct health *health)
+{
+    uint64_t workers = 0, tombstones = 0;
+    uint32_t passed = 0; /* cursors before this place */
+    for (const struct list_link *link = health->changes.next; link != &health->changes; link = link->next) {
+        uint32_t bit = cursor_bit(health, link);
+        if (bit != 0) {
+            passed |= bit;
+            continue;
+        }
+        const struct health_worker *worker = LIST_OBJECT(link, struct health_worker, change);
+        if ((worker->pending & health->active) != passed || !check_worker(health, worker))
+            return false;
+        tombstones += worker->gone ? 1 : 0;
+        workers += worker->gone ? 0 : 1;
+    }
+    const struct health_counts *counts = &health->counts;
+    return passed == health->active && workers == counts->workers && workers == health->workers.count &&
+           tombstones == health->tombstones && timer_wheel_check(&health->wheel) &&
+           counts->online + counts->degraded + counts->draining + counts->offline + counts->reconnecting +
+                   counts->removed == workers &&
+           list_length(&health->reports) + list_length(&health->reports_sent) == health->report_count &&
+           list_length(&health->lookups) + list_length(&health->lookups_sent) == health->lookup_count;
+}

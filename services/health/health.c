@@ -1,0 +1,375 @@
+/* Life of the core, leases, and the registry's watch; see health.h. */
+
+#include "services/health/health.h"
+
+#include "services/health/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WORKER_ID_BYTES_MAX 256
+
+static uint64_t *count_of(struct health *health, uint8_t status)
+{
+    switch (status) {
+    case WORKER_ONLINE:
+        return &health->counts.online;
+    case WORKER_DEGRADED:
+        return &health->counts.degraded;
+    case WORKER_DRAINING:
+        return &health->counts.draining;
+    case WORKER_OFFLINE:
+        return &health->counts.offline;
+    case WORKER_RECONNECTING:
+        return &health->counts.reconnecting;
+    default:
+        return &health->counts.removed;
+    }
+}
+
+/* --- Life --- */
+
+struct health *health_create(const struct detector_settings *settings, uint64_t now_ms)
+{
+    struct health *health = calloc(1, sizeof(*health));
+    if (health == NULL)
+        return NULL;
+    health->settings = *settings;
+    timer_wheel_init(&health->wheel, now_ms);
+    list_init(&health->changes);
+    list_init(&health->streams);
+    list_init(&health->ready_streams);
+    list_init(&health->reports);
+    list_init(&health->reports_sent);
+    list_init(&health->lookups);
+    list_init(&health->lookups_sent);
+    list_init(&health->buried);
+    return health;
+}
+
+void health_destroy(struct health *health)
+{
+    if (health == NULL)
+        return;
+    lookup_destroy_all(health);
+    while (!list_is_empty(&health->streams))
+        stream_destroy(LIST_OBJECT(health->streams.next, struct health_stream, open));
+    for (size_t i = 0; i < HEALTH_WATCHERS_MAX; i++) {
+        if (health->watchers[i] != NULL)
+            health_watcher_close(health, health->watchers[i]);
+    }
+    change_reap(health);
+    while (!list_is_empty(&health->changes)) {
+        struct health_worker *worker = LIST_OBJECT(health->changes.next, struct health_worker, change);
+        list_remove(&worker->change);
+        timer_stop(&health->wheel, &worker->lease);
+        worker_free(worker);
+    }
+    map_free(&health->workers);
+    free(health->batch.pointers);
+    free(health->batch.messages);
+    free(health->batch.fields);
+    free(health->batch.texts);
+    free(health->scratch);
+    free(health);
+}
+
+bool health_batch_reserve(struct health *health, size_t count)
+{
+    struct health_batch *batch = &health->batch;
+    if (count <= batch->capacity)
+        return true;
+    /* The largest of the messages that are handed out in numbers. */
+    size_t message_bytes = sizeof(Muster__V1__WorkerHealth);
+    if (message_bytes < sizeof(Muster__V1__LivenessChange))
+        message_bytes = sizeof(Muster__V1__LivenessChange);
+    if (message_bytes < sizeof(Muster__V1__WorkerCommand))
+        message_bytes = sizeof(Muster__V1__WorkerCommand);
+    void **pointers = realloc(batch->pointers, count * sizeof(*pointers));
+    if (pointers != NULL)
+        batch->pointers = pointers;
+    void *messages = realloc(batch->messages, count * message_bytes);
+    if (messages != NULL)
+        batch->messages = messages;
+    ProtobufCMessageUnknownField *fields = realloc(batch->fields, count * sizeof(*fields));
+    if (fields != NULL)
+        batch->fields = fields;
+    void *texts = realloc(batch->texts, count * DETECTOR_TEXT_BYTES);
+    if (texts != NULL)
+        batch->texts = texts;
+    if (pointers == NULL || messages == NULL || fields == NULL || texts == NULL)
+        return false;
+    batch->capacity = count;
+    return true;
+}
+
+/* --- Leases --- */
+
+static void lease_ended(struct timer *timer, void *argument)
+{
+    struct health *health = argument;
+    health_judge(health, LIST_OBJECT(timer, struct health_worker, lease), health->wheel.now_ms);
+}
+
+void health_judge(struct health *health, struct health_worker *worker, uint64_t now_ms)
+{
+    struct detector_lease lease = worker_lease(worker);
+    struct detector_verdict verdict = detector_judge(&health->settings, &lease, now_ms);
+
+    /* A timer that comes too early finds that out by itself; only one that would come too
+     * late is moved. */
+    if (verdict.check_at_ms == UINT64_MAX)
+        timer_stop(&health->wheel, &worker->lease);
+    else if (!timer_active(&worker->lease) || verdict.check_at_ms < worker->lease.expires_at_ms)
+        timer_start(&health->wheel, &worker->lease, verdict.check_at_ms, lease_ended, health);
+
+    if (worker->status == verdict.status && worker->reason == verdict.reason)
+        return;
+    bool was_routable = worker_status_routable((Muster__V1__WorkerStatus)worker->status);
+    if (worker->status != verdict.status) {
+        --*count_of(health, worker->status);
+        ++*count_of(health, (uint8_t)verdict.status);
+    }
+    worker->status = (uint8_t)verdict.status;
+    worker->reason = (uint8_t)verdict.reason;
+    if (was_routable != worker_status_routable(verdict.status))
+        health->urgent = true;
+    report_add(health, worker);
+    change_note(health, worker, false);
+}
+
+void health_advance(struct health *health, uint64_t now_ms)
+{
+    change_reap(health);
+    timer_wheel_advance(&health->wheel, now_ms);
+}
+
+uint64_t health_next_ms(const struct health *health)
+{
+    return timer_wheel_next_ms(&health->wheel);
+}
+
+/* --- The roll --- */
+
+struct health_worker *health_find(const struct health *health, const char *worker_id)
+{
+    return map_get_text(&health->workers, worker_id);
+}
+
+static struct health_worker *add(struct health *health, const Muster__V1__Worker *record)
+{
+    struct health_worker *worker = worker_create(record->spec->worker_id, record->incarnation);
+    if (worker == NULL)
+        return NULL;
+    if (!map_put(&health->workers, worker->id, worker->id_bytes, worker, NULL)) {
+        worker_free(worker);
+        return NULL;
+    }
+    list_append(&health->changes, &worker->change);
+    health->counts.workers++;
+    return worker;
+}
+
+/* The state of a record that was found, as far as it can be believed. */
+static uint8_t found_base(const Muster__V1__Worker *record)
+{
+    switch (record->status) {
+    case WORKER_DEGRADED:
+    case WORKER_OFFLINE:
+    case WORKER_RECONNECTING:
+        return (uint8_t)record->status;
+    default:
+        /* A drain is the record's own field; what the worker said of one shows when it is heard. */
+        return WORKER_ONLINE;
+    }
+}
+
+/* A registration that health hears of: a lease begins. */
+static void begin_lease(struct health *health, struct health_worker *worker, const Muster__V1__Worker *record,
+                        bool fresh, uint64_t now_ms)
+{
+    bool first = worker->status == 0;
+    stream_detach(worker);
+    worker->incarnation = record->incarnation;
+    worker->last_heard_ms = now_ms;
+    worker->stream_broken = false;
+    worker->heard = fresh;
+    worker->base = fresh ? WORKER_ONLINE : found_base(record);
+    timer_stop(&health->wheel, &worker->lease);
+    /* The answer to its registration told it, unless that was before our time. */
+    worker->told_draining = false;
+    worker->draining_unknown = !health->synchronised && !fresh;
+    free(worker->untold);
+    worker->untold = NULL;
+    if (!first) {
+        report_remove(health, worker);
+        health_judge(health, worker, now_ms);
+        report_remove(health, worker); /* the registry knows what it just told us */
+        return;
+    }
+    struct detector_lease lease = worker_lease(worker);
+    struct detector_verdict verdict = detector_judge(&health->settings, &lease, now_ms);
+    worker->status = (uint8_t)verdict.status;
+    worker->reason = (uint8_t)verdict.reason;
+    ++*count_of(health, worker->status);
+    timer_start(&health->wheel, &worker->lease, verdict.check_at_ms, lease_ended, health);
+    health->urgent = true;
+}
+
+/* The record in a snapshot, or its change of state, is not what health knows better. */
+static bool registry_is_wrong(const struct health_worker *worker, const Muster__V1__Worker *record)
+{
+    if (!worker->heard || record->status == (Muster__V1__WorkerStatus)worker->status)
+        return false;
+    return !(record->status == WORKER_DRAINING && record->draining);
+}
+
+struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh,
+                                 uint64_t now_ms)
+{
+    struct health_worker *worker = health_find(health, record->spec->worker_id);
+    bool registered = worker == NULL || record->incarnation > worker->incarnation;
+    if (worker == NULL)
+        worker = add(health, record);
+    if (worker == NULL)
+        return NULL;
+    worker->generation = health->generation;
+    if (record->incarnation < worker->incarnation)
+        return worker;
+
+    uint64_t hash = name_list_hash(record->assigned_services, record->n_assigned_services);
+    bool told = registered && (fresh || health->synchronised);
+    if (registered)
+        begin_lease(health, worker, record, fresh, now_ms);
+    if ((registered || hash != worker->assignment_hash) && !told) {
+        struct name_list *names = name_list_create(record->assigned_services, record->n_assigned_services);
+        if (names == NULL)
+            return NULL;
+        free(worker->untold);
+        worker->untold = names;
+    }
+    worker->assignment_hash = hash;
+    worker->draining = record->draining;
+    if (registered)
+        change_note(health, worker, true);
+    else if (worker->stream != NULL)
+        stream_tell(health, worker->stream, worker, 0, 0);
+    return worker;
+}
+
+void health_drop(struct health *health, struct health_worker *worker)
+{
+    map_remove(&health->workers, worker->id, worker->id_bytes);
+    report_remove(health, worker);
+    stream_detach(worker);
+    timer_stop(&health->wheel, &worker->lease);
+    --*count_of(health, worker->status);
+    health->counts.workers--;
+    if (worker_status_routable((Muster__V1__WorkerStatus)worker->status))
+        health->urgent = true;
+    change_bury(health, worker);
+}
+
+/* --- The registry's watch --- */
+
+static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *event, uint64_t now_ms)
+{
+    struct health_worker *worker = health_find(health, event->worker_id);
+    switch (event->type) {
+    case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
+        /* A registry that sends nonsense is passed over: nothing that we hold depends on it. */
+        if (event->worker == NULL || event->worker->spec == NULL || event->worker->spec->worker_id[0] == 0 ||
+            strlen(event->worker->spec->worker_id) > WORKER_ID_BYTES_MAX)
+            return true;
+        worker = health_put(health, event->worker, !health->in_snapshot, now_ms);
+        if (worker == NULL)
+            return false;
+        if (health->in_snapshot && event->worker->incarnation == worker->incarnation &&
+            registry_is_wrong(worker, event->worker))
+            report_add(health, worker);
+        return true;
+    case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
+        /* All but this one are echoes of what health reported. */
+        if (event->status == WORKER_RECONNECTING && worker != NULL && worker->heard &&
+            event->incarnation == worker->incarnation)
+            report_add(health, worker);
+        return true;
+    case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
+        if (worker != NULL && event->incarnation >= worker->incarnation)
+            health_drop(health, worker);
+        return true;
+    default:
+        return true;
+    }
+}
+
+/* What the finished snapshot did not name is gone. */
+static void sweep(struct health *health)
+{
+    struct health_worker *worker = change_next(health, &health->changes);
+    while (worker != NULL) {
+        struct health_worker *next = change_next(health, &worker->change);
+        if (!worker->gone && worker->generation != health->generation) {
+            /* A tombstone moves to the end of the list, where it is passed over. */
+            health_drop(health, worker);
+        }
+        worker = next;
+    }
+}
+
+bool health_apply_watch(struct health *health, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
+{
+    change_reap(health);
+    if (message->snapshot_begin) {
+        health->generation++;
+        health->in_snapshot = true;
+    }
+    for (size_t i = 0; i < message->n_events; i++) {
+        if (!apply_event(health, message->events[i], now_ms)) {
+            health->revision = 0;
+            return false;
+        }
+    }
+    if (message->snapshot_complete && health->in_snapshot) {
+        sweep(health);
+        health->in_snapshot = false;
+        health->urgent = health->urgent || !health->synchronised;
+        health->synchronised = true;
+    }
+    if (!health->in_snapshot)
+        health->revision = message->revision;
+    return true;
+}
+
+uint64_t health_watch_begin(struct health *health)
+{
+    /* A snapshot that broke off is void: the registry starts another one, or goes on after a
+     * revision that was complete. */
+    health->in_snapshot = false;
+    return health->revision;
+}
+
+bool health_is_synchronised(const struct health *health)
+{
+    return health->synchronised;
+}
+
+/* --- Knowing --- */
+
+bool health_urgent_changes(struct health *health)
+{
+    bool urgent = health->urgent;
+    health->urgent = false;
+    return urgent;
+}
+
+struct health_counts health_count(const struct health *health)
+{
+    return health->counts;
+}
+
+Muster__V1__WorkerStatus health_worker_status(const struct health *health, const char *worker_id)
+{
+    const struct health_worker *worker = health_find(health, worker_id);
+    return worker == NULL ? WORKER_STATUS_UNKNOWN : (Muster__V1__WorkerStatus)worker->status;
+}

@@ -1,0 +1,211 @@
+/* Inside the core of muster-health: its records, and what its files offer each other.
+ *
+ *     health.c     life of the core, leases, the registry's watch
+ *     worker.c     one worker's record: its load and its assignment, packed
+ *     streams.c    heartbeats in, acknowledgements and commands out
+ *     lookups.c    unknown ids
+ *     liveness.c   the queue to the registry
+ *     watchers.c   the list of changes
+ *     check.c      what must hold, for tests
+ *
+ * A million of struct health_worker must fit into a few hundred megabytes: think before
+ * adding a field. */
+
+#pragma once
+
+#include "common/map.h"
+#include "common/timer_wheel.h"
+#include "services/health/health.h"
+#include "services/health/list.h"
+
+/* Names of services in one allocation. */
+struct name_list {
+    uint32_t count;
+    uint32_t bytes;
+    char text[]; /* each with a zero byte after it */
+};
+
+struct health_worker {
+    struct timer lease;           /* runs unless the worker is given up */
+    struct list_link change;      /* in health->changes, always */
+    struct list_link sent_by;     /* in the stream's workers, if stream is not NULL */
+    struct list_link report;      /* in health->reports or ->reports_sent, if the registry must be told */
+    struct health_stream *stream; /* the last heartbeat came over it alone */
+    uint64_t last_heard_ms;
+    uint64_t incarnation;
+    uint8_t *load;                /* a packed Load with its length before it, as a field of a message; or NULL */
+    struct name_list *untold;     /* assignment that the worker has not been told; or NULL */
+    uint64_t assignment_hash;     /* of the assignment that the registry last said */
+    uint32_t broken_after_ms;     /* from last_heard_ms to the stream's break; with stream_broken */
+    uint32_t load_bytes;
+    uint32_t pending;             /* watchers that have not been sent the last change; a bit each */
+    uint32_t load_pending;        /* watchers that have not been sent the load */
+    uint32_t known_to;            /* watchers that have been sent the worker at all */
+    uint32_t generation;          /* of the snapshot that last named it */
+    uint16_t id_bytes;
+    uint8_t base;                 /* Muster__V1__WorkerStatus; see struct detector_lease */
+    uint8_t status;               /* Muster__V1__WorkerStatus, as last judged */
+    uint8_t reason;               /* enum detector_reason, as last judged */
+    uint8_t reported;             /* status in the report that is under way */
+    bool heard : 1;
+    bool stream_broken : 1;
+    bool draining : 1;            /* as the registry says */
+    bool told_draining : 1;       /* what the worker knows of that */
+    bool draining_unknown : 1;    /* health restarted: what it knows shows in its first heartbeat */
+    bool report_sent : 1;         /* in ->reports_sent */
+    bool changed_since_report : 1;
+    bool gone : 1;                /* a tombstone: only in `changes`, for watchers to be told */
+    char id[];                    /* with a zero byte */
+};
+
+struct health_command {
+    struct list_link link;
+    uint64_t sequence;
+    uint64_t incarnation;
+    uint32_t index;
+    Muster__V1__WorkerCommandType type;
+    struct name_list *names; /* with ASSIGNMENT */
+    const char *reason;      /* a constant */
+    char worker_id[];
+};
+
+struct health_stream {
+    void *user;
+    struct list_link open;     /* in health->streams */
+    struct list_link ready;    /* in health->ready_streams, if it may have something to send */
+    struct list_link workers;
+    struct list_link commands;
+    struct list_link sent;     /* commands of the last response; freed with the next */
+    struct list_link lookups;  /* what waits for the registry, in order */
+    size_t command_count;
+    uint64_t received;         /* sequence of the last message */
+    uint64_t acknowledged;     /* as last sent */
+};
+
+/* A heartbeat of an unknown id. */
+struct health_lookup {
+    struct list_link of_stream;  /* unlinked when the stream has gone */
+    struct list_link queue;      /* in health->lookups or ->lookups_sent */
+    struct health_stream *stream; /* NULL: it has gone */
+    uint64_t sequence;
+    uint64_t incarnation;
+    uint32_t index;
+    uint8_t said;
+    bool relayed;
+    char worker_id[];
+};
+
+struct health_watcher {
+    struct list_link cursor; /* in health->changes: what follows has not been sent */
+    uint32_t bit;
+    uint64_t snapshot_left;  /* workers of the first round that have not been sent */
+    bool complete;           /* snapshot_complete has been sent */
+};
+
+/* Memory for what the fill functions hand out; grows to the largest batch. */
+struct health_batch {
+    size_t capacity;
+    void **pointers;
+    void *messages;
+    ProtobufCMessageUnknownField *fields;
+    char (*texts)[DETECTOR_TEXT_BYTES];
+};
+
+struct health {
+    struct detector_settings settings;
+    struct timer_wheel wheel;
+    struct map workers;
+    struct list_link changes; /* every worker and tombstone, oldest change first, and the cursors */
+    struct list_link streams, ready_streams;
+    struct list_link reports, reports_sent;
+    size_t report_count;
+    bool report_under_way;
+    struct list_link lookups, lookups_sent;
+    size_t lookup_count;
+    bool lookup_under_way;
+    struct health_watcher *watchers[HEALTH_WATCHERS_MAX];
+    uint32_t active;          /* bits of the watchers that are there */
+    uint64_t tombstones;
+    struct list_link buried;  /* tombstones that may be freed at the next call */
+    uint64_t revision;
+    uint32_t generation;
+    bool in_snapshot, synchronised, urgent;
+    uint8_t *scratch;
+    size_t scratch_bytes;
+    struct health_batch batch;
+    struct health_counts counts;
+};
+
+/* --- worker.c --- */
+
+struct health_worker *worker_create(const char *worker_id, uint64_t incarnation);
+/* Not while it is in any list or its timer runs. */
+void worker_free(struct health_worker *worker);
+struct detector_lease worker_lease(const struct health_worker *worker);
+
+enum load_result { LOAD_SAME, LOAD_CHANGED, LOAD_REFUSED };
+/* Keeps the load. REFUSED: it is too large, or out of memory; what was known stays. */
+enum load_result worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load);
+
+/* NULL when memory runs out. */
+struct name_list *name_list_create(char *const *names, size_t count);
+uint64_t name_list_hash(char *const *names, size_t count);
+
+/* --- health.c --- */
+
+struct health_worker *health_find(const struct health *health, const char *worker_id);
+
+/* Puts a worker of the registry into the table or brings it up to date. `fresh`: this is a
+ * registration that just happened, not a record that was found. NULL: out of memory. */
+struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh,
+                                 uint64_t now_ms);
+
+/* Judges anew; on a change tells the registry's queue and the watchers. Always restarts the
+ * lease timer when the state changed. */
+void health_judge(struct health *health, struct health_worker *worker, uint64_t now_ms);
+
+/* Takes a worker off the roll. */
+void health_drop(struct health *health, struct health_worker *worker);
+
+/* Grows the batch to hold `count` messages of `message_bytes`. */
+bool health_batch_reserve(struct health *health, size_t count);
+
+/* --- streams.c --- */
+
+/* Takes a heartbeat of a known worker: source NULL for a relayed one. */
+void stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
+                  const Muster__V1__Load *load, uint64_t now_ms);
+/* Queues a command. Out of memory: it is lost, and false. Takes over `names`. */
+bool stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
+                    const char *worker_id, uint64_t incarnation, Muster__V1__WorkerCommandType type,
+                    struct name_list *names, const char *reason);
+/* Tells the worker what it has not been told, as an answer to a heartbeat or on its own. */
+void stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
+                 uint64_t sequence, uint32_t index);
+void stream_ready(struct health *health, struct health_stream *stream);
+void stream_detach(struct health_worker *worker);
+void stream_destroy(struct health_stream *stream);
+
+/* --- lookups.c --- */
+
+/* False: too many wait, or out of memory; acknowledge without an answer. */
+bool lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
+                uint64_t sequence, uint32_t index, bool relayed);
+void lookup_forget_stream(struct health_stream *stream);
+void lookup_destroy_all(struct health *health);
+
+/* --- liveness.c --- */
+
+void report_add(struct health *health, struct health_worker *worker);
+void report_remove(struct health *health, struct health_worker *worker);
+
+/* --- watchers.c --- */
+
+/* The worker changed: watchers will be sent it. */
+void change_note(struct health *health, struct health_worker *worker, bool load_changed);
+/* Makes a tombstone of a worker that is in no other list any more, or frees it. */
+void change_bury(struct health *health, struct health_worker *worker);
+/* Frees tombstones that everybody has been told of. */
+void change_reap(struct health *health);
+/* The next worker of the list of changes after a link, tombstones included; NULL: none. */
+struct health_worker *change_next(const struct health *health, const struct list_link *link);

@@ -1,0 +1,311 @@
+/* Heartbeats in, acknowledgements and commands out; see health.h. */
+
+#include "services/health/health.h"
+
+#include "services/health/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct health_stream *health_stream_open(struct health *health, void *user)
+{
+    struct health_stream *stream = calloc(1, sizeof(*stream));
+    if (stream == NULL)
+        return NULL;
+    stream->user = user;
+    list_init(&stream->workers);
+    list_init(&stream->commands);
+    list_init(&stream->sent);
+    list_init(&stream->lookups);
+    list_append(&health->streams, &stream->open);
+    return stream;
+}
+
+void *health_stream_user(const struct health_stream *stream)
+{
+    return stream->user;
+}
+
+void stream_ready(struct health *health, struct health_stream *stream)
+{
+    if (!list_is_linked(&stream->ready))
+        list_append(&health->ready_streams, &stream->ready);
+}
+
+struct health_stream *health_next_ready_stream(struct health *health)
+{
+    if (list_is_empty(&health->ready_streams))
+        return NULL;
+    struct health_stream *stream = LIST_OBJECT(health->ready_streams.next, struct health_stream, ready);
+    list_remove(&stream->ready);
+    return stream;
+}
+
+size_t health_stream_waiting_commands(const struct health_stream *stream)
+{
+    return stream->command_count;
+}
+
+bool health_stream_is_settled(const struct health_stream *stream)
+{
+    return list_is_empty(&stream->lookups);
+}
+
+/* --- Commands --- */
+
+static void command_free(struct health_command *command)
+{
+    free(command->names);
+    free(command);
+}
+
+static void free_commands(struct list_link *list)
+{
+    while (!list_is_empty(list)) {
+        struct health_command *command = LIST_OBJECT(list->next, struct health_command, link);
+        list_remove(&command->link);
+        command_free(command);
+    }
+}
+
+bool stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
+                    const char *worker_id, uint64_t incarnation, Muster__V1__WorkerCommandType type,
+                    struct name_list *names, const char *reason)
+{
+    size_t id_bytes = strlen(worker_id) + 1;
+    struct health_command *command = calloc(1, sizeof(*command) + id_bytes);
+    if (command == NULL)
+        return false;
+    command->sequence = sequence;
+    command->index = index;
+    command->incarnation = incarnation;
+    command->type = type;
+    command->names = names;
+    command->reason = reason;
+    memcpy(command->worker_id, worker_id, id_bytes);
+    list_append(&stream->commands, &command->link);
+    stream->command_count++;
+    stream_ready(health, stream);
+    return true;
+}
+
+void stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
+                 uint64_t sequence, uint32_t index)
+{
+    if (worker->untold != NULL &&
+        stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
+                       MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_ASSIGNMENT, worker->untold, ""))
+        worker->untold = NULL;
+    if (!worker->draining_unknown && worker->draining != worker->told_draining &&
+        stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
+                       worker->draining ? MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN
+                                        : MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN,
+                       NULL, "asked for by an operator"))
+        worker->told_draining = worker->draining;
+}
+
+/* A stream broke before its commands surely arrived: they are to be told again. To be told
+ * twice does no harm. */
+static void untell(struct health *health, struct list_link *commands)
+{
+    for (struct list_link *link = commands->next; link != commands; link = link->next) {
+        struct health_command *command = LIST_OBJECT(link, struct health_command, link);
+        struct health_worker *worker = health_find(health, command->worker_id);
+        if (worker == NULL || worker->incarnation != command->incarnation)
+            continue;
+        switch (command->type) {
+        case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_ASSIGNMENT:
+            if (worker->untold == NULL) {
+                worker->untold = command->names;
+                command->names = NULL;
+            }
+            break;
+        case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN:
+            worker->told_draining = false;
+            break;
+        case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN:
+            worker->told_draining = true;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* --- Heartbeats --- */
+
+void stream_detach(struct health_worker *worker)
+{
+    list_remove(&worker->sent_by);
+    worker->stream = NULL;
+}
+
+void stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
+                  const Muster__V1__Load *load, uint64_t now_ms)
+{
+    worker->last_heard_ms = now_ms;
+    worker->stream_broken = false;
+    worker->heard = true;
+    worker->base = said;
+    if (worker->stream != source) {
+        stream_detach(worker);
+        worker->stream = source;
+        if (source != NULL)
+            list_append(&source->workers, &worker->sent_by);
+    }
+    if (worker->draining_unknown) {
+        worker->draining_unknown = false;
+        worker->told_draining = said == WORKER_DRAINING;
+    }
+    /* A load that is refused leaves the one before, which is better than none. */
+    bool load_changed = load != NULL && worker_set_load(health, worker, load) == LOAD_CHANGED;
+    uint8_t reason = said == WORKER_ONLINE ? DETECTOR_WELL : DETECTOR_SAYS_SO;
+    if (worker->status != said || worker->reason != reason)
+        health_judge(health, worker, now_ms);
+    change_note(health, worker, load_changed);
+}
+
+static uint8_t said_of(const Muster__V1__Heartbeat *heartbeat)
+{
+    if (heartbeat->status == WORKER_DEGRADED || heartbeat->status == WORKER_DRAINING)
+        return (uint8_t)heartbeat->status;
+    return WORKER_ONLINE;
+}
+
+static void take(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
+                 uint64_t sequence, uint32_t index, bool relayed, uint64_t now_ms)
+{
+    struct health_worker *worker = health_find(health, heartbeat->worker_id);
+    if (worker == NULL || heartbeat->incarnation > worker->incarnation) {
+        /* Not known, or registered again: the registry knows, its watch lags. */
+        health->counts.unknown++;
+        /* If too many wait already, this one is acknowledged and asked for again next time. */
+        (void)lookup_add(health, stream, heartbeat, sequence, index, relayed);
+        return;
+    }
+    if (heartbeat->incarnation != 0 && heartbeat->incarnation < worker->incarnation) {
+        health->counts.stale++;
+        /* Out of memory: the worker is told with its next heartbeat. */
+        (void)stream_command(health, stream, sequence, index, worker->id, heartbeat->incarnation,
+                             MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
+                             "this id was registered again since");
+        return;
+    }
+    stream_heard(health, worker, relayed ? NULL : stream, said_of(heartbeat), heartbeat->load, now_ms);
+    if (worker->untold != NULL || worker->draining != worker->told_draining)
+        stream_tell(health, stream, worker, sequence, index);
+}
+
+enum health_message_result health_stream_message(struct health *health, struct health_stream *stream,
+                                                 const Muster__V1__HeartbeatRequest *message, uint64_t now_ms)
+{
+    if (message->sequence <= stream->received)
+        return HEALTH_MESSAGE_BAD_SEQUENCE;
+    if (message->n_heartbeats > HEALTH_MESSAGE_HEARTBEATS_MAX)
+        return HEALTH_MESSAGE_TOO_MANY;
+    stream->received = message->sequence;
+    health->counts.heartbeats += message->n_heartbeats;
+    for (size_t i = 0; i < message->n_heartbeats; i++)
+        take(health, stream, message->heartbeats[i], message->sequence, (uint32_t)i, message->relayed, now_ms);
+    stream_ready(health, stream);
+    return HEALTH_MESSAGE_TAKEN;
+}
+
+/* Up to the oldest message that waits for the registry. */
+static uint64_t may_acknowledge(const struct health_stream *stream)
+{
+    if (list_is_empty(&stream->lookups))
+        return stream->received;
+    return LIST_OBJECT(stream->lookups.next, struct health_lookup, of_stream)->sequence - 1;
+}
+
+/* Points the batch's texts of one command at its names, which follow each other. */
+static char **spread_names(struct name_list *names, char **pointers)
+{
+    char *text = names->text;
+    for (uint32_t i = 0; i < names->count; i++) {
+        pointers[i] = text;
+        text += strlen(text) + 1;
+    }
+    return pointers + names->count;
+}
+
+bool health_stream_response(struct health *health, struct health_stream *stream,
+                            Muster__V1__HeartbeatResponse *response)
+{
+    free_commands(&stream->sent);
+    uint64_t acknowledged = may_acknowledge(stream);
+    /* A command answers a message: it must not come after that message's acknowledgement,
+     * and may come before. */
+    size_t count = stream->command_count;
+    if (count == 0 && acknowledged <= stream->acknowledged)
+        return false;
+    muster__v1__heartbeat_response__init(response);
+    if (acknowledged < stream->acknowledged)
+        acknowledged = stream->acknowledged;
+    stream->acknowledged = acknowledged;
+    response->acknowledged_sequence = acknowledged;
+    if (count == 0)
+        return true;
+
+    size_t names = 0;
+    for (struct list_link *link = stream->commands.next; link != &stream->commands; link = link->next) {
+        const struct health_command *command = LIST_OBJECT(link, struct health_command, link);
+        names += command->names == NULL ? 0 : command->names->count;
+    }
+    if (!health_batch_reserve(health, count + names))
+        return true; /* the acknowledgement goes alone; the commands with the next one */
+    Muster__V1__WorkerCommand *messages = health->batch.messages;
+    Muster__V1__WorkerCommand **pointers = (Muster__V1__WorkerCommand **)health->batch.pointers;
+    char **name_pointers = (char **)health->batch.pointers + count;
+    for (size_t i = 0; i < count; i++) {
+        struct health_command *command = LIST_OBJECT(stream->commands.next, struct health_command, link);
+        list_remove(&command->link);
+        list_append(&stream->sent, &command->link);
+        muster__v1__worker_command__init(&messages[i]);
+        messages[i].sequence = command->sequence;
+        messages[i].index = command->index;
+        messages[i].worker_id = command->worker_id;
+        messages[i].type = command->type;
+        messages[i].reason = (char *)(uintptr_t)command->reason; /* read only */
+        if (command->names != NULL) {
+            messages[i].n_assigned_services = command->names->count;
+            messages[i].assigned_services = name_pointers;
+            name_pointers = spread_names(command->names, name_pointers);
+        }
+        pointers[i] = &messages[i];
+    }
+    stream->command_count = 0;
+    response->n_commands = count;
+    response->commands = pointers;
+    return true;
+}
+
+/* --- The end --- */
+
+void stream_destroy(struct health_stream *stream)
+{
+    list_remove(&stream->open);
+    list_remove(&stream->ready);
+    while (!list_is_empty(&stream->workers))
+        stream_detach(LIST_OBJECT(stream->workers.next, struct health_worker, sent_by));
+    free_commands(&stream->commands);
+    free_commands(&stream->sent);
+    free(stream);
+}
+
+void health_stream_closed(struct health *health, struct health_stream *stream, uint64_t now_ms)
+{
+    untell(health, &stream->sent);
+    untell(health, &stream->commands);
+    lookup_forget_stream(stream);
+    while (!list_is_empty(&stream->workers)) {
+        struct health_worker *worker = LIST_OBJECT(stream->workers.next, struct health_worker, sent_by);
+        uint64_t silent_ms = now_ms - worker->last_heard_ms;
+        stream_detach(worker);
+        worker->stream_broken = true;
+        worker->broken_after_ms = silent_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)silent_ms;
+        health_judge(health, worker, now_ms);
+    }
+    stream_destroy(stream);
+}
