@@ -34,15 +34,13 @@ bool index_put(struct index *index, struct record *record, struct record **old);
 /* Takes the record of that id out and returns it, or NULL. */
 struct record *index_remove(struct index *index, const char *id, size_t id_bytes);
 
-/* The first record whose id comes after `id`; with id_bytes 0 the first of all. NULL: none. */
-struct record *index_after(const struct index *index, const char *id, size_t id_bytes);
-
-/* Walking: a place, and the record there. Valid until the index is changed. */
+/* Walking in order: a place before the next record, valid until the index is changed. Starts
+ * behind `id`, which need not be in the index; with id_bytes 0 before the first record. */
 struct index_position {
     size_t chunk, slot;
 };
 struct index_position index_position_after(const struct index *index, const char *id, size_t id_bytes);
-struct record *index_next(const struct index *index, struct index_position *position);
+struct record *index_next(const struct index *index, struct index_position *position); /* NULL: the end */
 
 /* Checks order and counts; for tests. */
 bool index_check(const struct index *index);

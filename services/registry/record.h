@@ -43,7 +43,7 @@ struct record {
  * runs out. */
 struct record *record_create(const Muster__V1__Worker *worker);
 
-/* The same record with another draining flag. NULL when memory runs out. */
+/* A copy without the reason of its status. NULL when memory runs out. */
 struct record *record_copy(const struct record *record);
 
 /* Frees; NULL is fine. */

@@ -64,40 +64,46 @@ struct registry_meta {
 /* How far ahead the ceiling is put. */
 #define REGISTRY_REVISION_BLOCK (1u << 24)
 
+/* The largest batch: this many revisions are kept back from soft changes, so that changes that
+ * are on disk never lack one. */
+#define REGISTRY_BATCH_MAX 65536
+
 /* An empty roll; ring_events is a power of two. NULL when memory runs out. */
 struct registry *registry_create(size_t ring_events);
 void registry_destroy(struct registry *registry);
 
 /* --- Start --- */
 
-/* Takes a record from the disk; its status becomes RECONNECTING. `unix_ms` is now. */
-enum registry_result registry_restore(struct registry *registry, const void *value, size_t value_bytes, int64_t unix_ms);
+/* Takes a record from the disk; its status becomes RECONNECTING. `unix_ms` is now. INVALID:
+ * the value is no record, or one of another worker. */
+enum registry_result registry_restore(struct registry *registry, const char *id, size_t id_bytes, const void *value,
+                                      size_t value_bytes, int64_t unix_ms);
 
 /* Ends the restoring: revisions go on from the stored ceiling. Call once before anything
- * below, also when nothing was stored (all zeroes). Until registry_ceiling_stored has been
- * called no revision is left, so nothing can change. */
+ * below, also when nothing was stored (all zeroes). No revision is left then, so nothing can
+ * change until a higher ceiling was stored. */
 void registry_restored(struct registry *registry, const struct registry_meta *stored);
 
-/* What to store so that revisions can go on; and that it has been stored. */
+/* Whether numbers should be stored soon for revisions to go on; any batch of changes does so
+ * too. And that they have been stored. */
 bool registry_needs_ceiling(const struct registry *registry);
-struct registry_meta registry_meta_with_new_ceiling(const struct registry *registry);
 void registry_meta_stored(struct registry *registry, const struct registry_meta *meta);
 
 /* --- Durable changes --- */
 
+struct registry_departure;
+
 struct registry_change {
-    struct record *record; /* the new record; NULL: a removal */
-    char *id;              /* of a removal */
-    uint64_t incarnation;  /* of the worker after (or at its removal) the change */
-    const char *reason;    /* of a removal; a constant, or owned by the caller until applied */
-    int64_t unix_ms;
+    struct record *record;                /* the new record; NULL: a removal */
+    struct registry_departure *departure; /* what watchers are told of a removal */
+    bool keeps_status;                    /* the status is what it is when the change is applied */
 };
 
 /* The incarnation that a registration of this id will have. */
 uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id);
 
 /* A registration: `spec` was checked and normalised and has its id, `assigned` are names. A
- * worker that was draining stays so. */
+ * worker that was draining stays so. change->record can be looked at, also once it is applied. */
 enum registry_result registry_prepare_registration(const struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    char *const *assigned, size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change);
@@ -109,26 +115,28 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
 
 /* Draining or not. */
 enum registry_result registry_prepare_draining(const struct registry *registry, const char *worker_id, bool draining,
-                                               int64_t unix_ms, struct registry_change *change);
+                                               struct registry_change *change);
 
 /* The change's key in the store, and its value there (left empty for a removal). */
 const char *registry_change_id(const struct registry_change *change, size_t *id_bytes);
 void registry_change_value(const struct registry_change *change, struct buffer *value);
 
-/* What must be stored in the same transaction as these changes; keeps the ceiling ahead. */
+/* What must be stored in the same transaction as these changes (none: the numbers alone);
+ * keeps the ceiling ahead. */
 struct registry_meta registry_meta_after(const struct registry *registry, const struct registry_change *changes,
                                          size_t count);
 
-/* Makes a stored change so and frees what it holds. Returns its revision. Call
- * registry_meta_stored with the stored numbers first. Cannot fail, but for memory: 0, and the
- * process should end, since disk and memory now differ. */
+/* Makes a stored change so and takes over what it holds. Returns its revision. Call
+ * registry_meta_stored with the stored numbers first. 0 when memory runs out: disk and memory
+ * now differ, so the process must end and start again from the disk. */
 uint64_t registry_apply(struct registry *registry, struct registry_change *change);
 void registry_discard(struct registry_change *change);
+
 
 /* --- Soft changes --- */
 
 /* Takes over a status other than REMOVED (that is a removal). OK without an event when nothing
- * changes by it. */
+ * changes by it. status_changed_at_ms stays when only the reason differs. */
 enum registry_result registry_set_status(struct registry *registry, const char *worker_id, uint64_t incarnation,
                                          Muster__V1__WorkerStatus status, const char *reason, int64_t unix_ms);
 

@@ -1,0 +1,164 @@
+/* A worker's record, packed; see record.h. */
+
+#include "services/registry/record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define REASON_MAX_BYTES 255
+
+/* Worker.spec is field 1, length-delimited, so that is what every body starts with. */
+#define BODY_FIELD 1
+#define BODY_FIRST_BYTE ((BODY_FIELD << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+
+static char *record_body(const struct record *record)
+{
+    return (char *)record->id + record->id_bytes + 1;
+}
+
+static size_t record_bytes(const struct record *record)
+{
+    return sizeof(*record) + record->id_bytes + 1 + record->body_bytes;
+}
+
+struct record *record_create(const Muster__V1__Worker *worker)
+{
+    Muster__V1__Worker body = MUSTER__V1__WORKER__INIT;
+    body.spec = worker->spec;
+    body.n_assigned_services = worker->n_assigned_services;
+    body.assigned_services = worker->assigned_services;
+    size_t body_bytes = muster__v1__worker__get_packed_size(&body);
+    size_t id_bytes = strlen(worker->spec->worker_id);
+    if (body_bytes > UINT32_MAX || id_bytes > UINT16_MAX)
+        return NULL;
+
+    struct record *record = malloc(sizeof(*record) + id_bytes + 1 + body_bytes);
+    if (record == NULL)
+        return NULL;
+    *record = (struct record){
+        .incarnation = worker->incarnation,
+        .registered_at_ms = worker->registered_at_ms,
+        .body_bytes = (uint32_t)body_bytes,
+        .id_bytes = (uint16_t)id_bytes,
+        .type = (uint8_t)worker->type,
+        .draining = worker->draining,
+    };
+    memcpy(record->id, worker->spec->worker_id, id_bytes + 1);
+    muster__v1__worker__pack(&body, (uint8_t *)record_body(record));
+    return record;
+}
+
+struct record *record_copy(const struct record *record)
+{
+    struct record *copy = malloc(record_bytes(record));
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, record, record_bytes(record));
+    copy->status_reason = NULL;
+    return copy;
+}
+
+void record_free(struct record *record)
+{
+    if (record == NULL)
+        return;
+    free(record->status_reason);
+    free(record);
+}
+
+/* Texts are cut between characters: half of one would be no legal protobuf string. */
+static size_t cut_utf8(const char *text, size_t limit)
+{
+    size_t bytes = strnlen(text, limit + 1);
+    if (bytes <= limit)
+        return bytes;
+    bytes = limit;
+    while (bytes > 0 && ((unsigned char)text[bytes] & 0xc0) == 0x80)
+        bytes--;
+    return bytes;
+}
+
+bool record_set_status(struct record *record, Muster__V1__WorkerStatus status, const char *reason, int64_t unix_ms)
+{
+    char *copy = NULL;
+    if (reason != NULL && reason[0] != '\0') {
+        copy = strndup(reason, cut_utf8(reason, REASON_MAX_BYTES));
+        if (copy == NULL)
+            return false;
+    }
+    free(record->status_reason);
+    record->status_reason = copy;
+    record->status = (uint8_t)status;
+    record->status_changed_at_ms = unix_ms;
+    return true;
+}
+
+void record_message_init(struct record_message *message, const struct record *record)
+{
+    muster__v1__worker__init(&message->worker);
+    message->body = (ProtobufCMessageUnknownField){
+        .tag = BODY_FIELD,
+        .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+        /* The first byte, the tag, is written by protobuf-c; all that follows it is data. */
+        .len = record->body_bytes - 1,
+        .data = (uint8_t *)record_body(record) + 1,
+    };
+    message->worker.base.n_unknown_fields = 1;
+    message->worker.base.unknown_fields = &message->body;
+    message->worker.type = (Muster__V1__WorkerType)record->type;
+    message->worker.incarnation = record->incarnation;
+    message->worker.registered_at_ms = record->registered_at_ms;
+    message->worker.status = (Muster__V1__WorkerStatus)record->status;
+    message->worker.status_reason =
+        record->status_reason != NULL ? record->status_reason : (char *)protobuf_c_empty_string;
+    message->worker.status_changed_at_ms = record->status_changed_at_ms;
+    message->worker.draining = record->draining;
+    message->worker.revision = record_revision(record);
+}
+
+Muster__V1__Worker *record_unpack(const struct record *record)
+{
+    struct record_message message;
+    record_message_init(&message, record);
+    size_t bytes = muster__v1__worker__get_packed_size(&message.worker);
+    uint8_t *packed = malloc(bytes);
+    if (packed == NULL)
+        return NULL;
+    muster__v1__worker__pack(&message.worker, packed);
+    Muster__V1__Worker *worker = muster__v1__worker__unpack(NULL, bytes, packed);
+    free(packed);
+    return worker;
+}
+
+void record_to_value(const struct record *record, struct buffer *value)
+{
+    struct record_message message;
+    record_message_init(&message, record);
+    message.worker.status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
+    message.worker.status_reason = (char *)protobuf_c_empty_string;
+    message.worker.status_changed_at_ms = 0;
+    message.worker.revision = 0;
+
+    size_t bytes = muster__v1__worker__get_packed_size(&message.worker);
+    buffer_clear(value);
+    if (!buffer_reserve(value, bytes))
+        return;
+    muster__v1__worker__pack(&message.worker, (uint8_t *)value->data);
+    value->bytes = bytes;
+    value->data[bytes] = '\0';
+}
+
+struct record *record_from_value(const void *value, size_t value_bytes)
+{
+    Muster__V1__Worker *worker = muster__v1__worker__unpack(NULL, value_bytes, value);
+    if (worker == NULL)
+        return NULL;
+    struct record *record = NULL;
+    bool whole = worker->spec != NULL && worker->spec->worker_id[0] != '\0' && worker->incarnation != 0 &&
+                 worker->type >= MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU &&
+                 worker->type <= MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE;
+    if (whole)
+        record = record_create(worker);
+    muster__v1__worker__free_unpacked(worker, NULL);
+    return record;
+}

@@ -1,0 +1,271 @@
+/* What a worker says of itself: checks, normal form, type; see spec.h. */
+
+#include "services/registry/spec.h"
+
+#include "common/map.h"
+
+#include <jansson.h>
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define URL_MAX_BYTES 2048
+#define TEXT_MAX_BYTES 256
+#define NAME_MAX_BYTES 128
+#define SERVICE_CAPABILITIES_MAX 100
+#define FIELD_BYTES 64
+
+__attribute__((format(printf, 2, 3))) static bool refuse(char error[SPEC_ERROR_BYTES], const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error, SPEC_ERROR_BYTES, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+/* The character at `text`, and how many bytes it has: 0 when they are no legal UTF-8 (RFC
+ * 3629: shortest form, no surrogates, up to U+10FFFF). */
+static size_t decode_utf8(const unsigned char *text, uint32_t *character)
+{
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t bytes;
+    if (text[0] < 0x80) {
+        *character = text[0];
+        return 1;
+    }
+    if ((text[0] & 0xe0) == 0xc0) {
+        bytes = 2;
+        *character = text[0] & 0x1f;
+    } else if ((text[0] & 0xf0) == 0xe0) {
+        bytes = 3;
+        *character = text[0] & 0x0f;
+    } else if ((text[0] & 0xf8) == 0xf0) {
+        bytes = 4;
+        *character = text[0] & 0x07;
+    } else {
+        return 0;
+    }
+    for (size_t i = 1; i < bytes; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        *character = (*character << 6) | (text[i] & 0x3f);
+    }
+    if (*character < smallest[bytes] || *character > 0x10ffff || (*character >= 0xd800 && *character <= 0xdfff))
+        return 0;
+    return bytes;
+}
+
+/* A text of at most max_bytes that can be shown: UTF-8 without control characters. */
+static bool check_text(const char *text, size_t max_bytes, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    size_t bytes = strlen(text);
+    if (bytes > max_bytes)
+        return refuse(error, "%s: is %zu bytes long; at most %zu are allowed", field, bytes, max_bytes);
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
+        uint32_t character;
+        size_t length = decode_utf8(at, &character);
+        if (length == 0)
+            return refuse(error, "%s: is not valid UTF-8 at byte %zu", field, (size_t)(at - (const unsigned char *)text));
+        if (character < 0x20 || (character >= 0x7f && character < 0xa0))
+            return refuse(error, "%s: has a control character (U+%04X) at byte %zu; leave it out", field,
+                          (unsigned)character, (size_t)(at - (const unsigned char *)text));
+        at += length;
+    }
+    return true;
+}
+
+static bool check_filled_text(const char *text, size_t max_bytes, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    if (text[0] == '\0')
+        return refuse(error, "%s: is missing; give 1 to %zu bytes", field, max_bytes);
+    return check_text(text, max_bytes, field, error);
+}
+
+bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    return check_filled_text(worker_id, SPEC_ID_MAX_BYTES, field, error);
+}
+
+static bool check_port(const char *digits, size_t count, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    unsigned port = 0;
+    bool legal = count >= 1 && count <= 5;
+    for (size_t i = 0; legal && i < count; i++) {
+        legal = digits[i] >= '0' && digits[i] <= '9';
+        port = port * 10 + (unsigned)(digits[i] - '0');
+    }
+    if (!legal || port < 1 || port > 65535)
+        return refuse(error, "%s: has no valid port; use 1 to 65535, or leave it out", field);
+    return true;
+}
+
+/* HOST, HOST:PORT, [IPV6] or [IPV6]:PORT. The host is taken as it is: whether it can be
+ * resolved and reached shows when a request is sent there. */
+static bool check_authority(const char *text, size_t bytes, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    size_t host_bytes;
+    if (memchr(text, '@', bytes) != NULL)
+        return refuse(error, "%s: must not hold a user name or password", field);
+    if (bytes > 0 && text[0] == '[') {
+        const char *end = memchr(text, ']', bytes);
+        host_bytes = end == NULL ? 0 : (size_t)(end - text) + 1;
+        if (host_bytes < 4 || strspn(text + 1, "0123456789abcdefABCDEF:.") != host_bytes - 2)
+            return refuse(error, "%s: has no valid IPv6 address between [ and ]", field);
+    } else {
+        const char *colon = memchr(text, ':', bytes);
+        host_bytes = colon == NULL ? bytes : (size_t)(colon - text);
+        if (host_bytes == 0 || host_bytes > 253)
+            return refuse(error, "%s: must name a host, as in http://192.0.2.7:8070", field);
+        for (size_t i = 0; i < host_bytes; i++) {
+            char c = text[i];
+            if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                  c == '.' || c == '_'))
+                return refuse(error, "%s: the host may have letters, digits, '-', '.' and '_' only", field);
+        }
+    }
+    if (host_bytes == bytes)
+        return true;
+    if (text[host_bytes] != ':')
+        return refuse(error, "%s: must name a host, as in http://192.0.2.7:8070", field);
+    return check_port(text + host_bytes + 1, bytes - host_bytes - 1, field, error);
+}
+
+static bool check_url(const char *url, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    size_t bytes = strlen(url);
+    size_t scheme_bytes = strncmp(url, "http://", 7) == 0 ? 7 : strncmp(url, "https://", 8) == 0 ? 8 : 0;
+    if (bytes > URL_MAX_BYTES)
+        return refuse(error, "%s: is %zu bytes long; at most %d are allowed", field, bytes, URL_MAX_BYTES);
+    if (scheme_bytes == 0)
+        return refuse(error, "%s: must start with http:// or https://", field);
+    for (size_t i = 0; i < bytes; i++) {
+        /* What RFC 3986 leaves out must be percent-encoded: it would end up in a request line. */
+        if (url[i] <= ' ' || url[i] >= 0x7f || strchr("\"<>\\^`{|}", url[i]) != NULL)
+            return refuse(error, "%s: has a character at byte %zu that a URL cannot have; percent-encode it", field, i);
+        if (url[i] == '?' || url[i] == '#')
+            return refuse(error, "%s: must end before '%c'; paths are put behind it", field, url[i]);
+    }
+    return check_authority(url + scheme_bytes, strcspn(url + scheme_bytes, "/"), field, error);
+}
+
+static bool check_json(const char *text, bool array, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    size_t bytes = strlen(text);
+    if (bytes == 0)
+        return true;
+    if (bytes > SPEC_JSON_MAX_BYTES)
+        return refuse(error, "%s: is %zu bytes long; at most %d are allowed", field, bytes, SPEC_JSON_MAX_BYTES);
+    json_error_t json_error;
+    json_t *json = json_loadb(text, bytes, JSON_ALLOW_NUL, &json_error);
+    if (json == NULL)
+        return refuse(error, "%s: is not valid JSON at byte %d: %.100s", field, json_error.position, json_error.text);
+    bool right = array ? json_is_array(json) : json_is_object(json);
+    json_decref(json);
+    if (!right)
+        return refuse(error, "%s: must be a JSON %s", field, array ? "array" : "object");
+    return true;
+}
+
+static bool check_capabilities(const Muster__V1__Capabilities *capabilities, char error[SPEC_ERROR_BYTES])
+{
+    if (capabilities == NULL)
+        return true;
+    if (!isfinite(capabilities->latency_ms) || capabilities->latency_ms < 0)
+        return refuse(error, "capabilities.latency_ms: must be 0 or more");
+    return check_text(capabilities->gpu_type, TEXT_MAX_BYTES, "capabilities.gpu_type", error) &&
+           check_text(capabilities->gpu_memory, TEXT_MAX_BYTES, "capabilities.gpu_memory", error) &&
+           check_text(capabilities->ram, TEXT_MAX_BYTES, "capabilities.ram", error) &&
+           check_json(capabilities->json, false, "capabilities", error);
+}
+
+static bool check_service(const Muster__V1__AnnouncedService *service, size_t number, char error[SPEC_ERROR_BYTES])
+{
+    char field[FIELD_BYTES];
+    snprintf(field, sizeof(field), "services[%zu].name", number);
+    if (!check_filled_text(service->name, NAME_MAX_BYTES, field, error))
+        return false;
+    snprintf(field, sizeof(field), "services[%zu].url", number);
+    if (service->url[0] != '\0' && !check_url(service->url, field, error))
+        return false;
+    snprintf(field, sizeof(field), "services[%zu].capabilities", number);
+    if (service->n_capabilities > SERVICE_CAPABILITIES_MAX)
+        return refuse(error, "%s: has %zu entries; at most %d are allowed", field, service->n_capabilities,
+                      SERVICE_CAPABILITIES_MAX);
+    for (size_t i = 0; i < service->n_capabilities; i++) {
+        snprintf(field, sizeof(field), "services[%zu].capabilities[%zu]", number, i);
+        if (!check_filled_text(service->capabilities[i], NAME_MAX_BYTES, field, error))
+            return false;
+    }
+    return true;
+}
+
+static bool check_services(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
+{
+    if (spec->n_services > SPEC_SERVICES_MAX)
+        return refuse(error, "services: has %zu entries; at most %d are allowed", spec->n_services, SPEC_SERVICES_MAX);
+    struct map seen = MAP_INIT;
+    bool legal = true;
+    for (size_t i = 0; legal && i < spec->n_services; i++) {
+        Muster__V1__AnnouncedService *service = spec->services[i];
+        void *twin = NULL;
+        legal = check_service(service, i, error);
+        if (legal && !map_put_text(&seen, service->name, service, &twin))
+            legal = refuse(error, "services: out of memory; try again");
+        else if (legal && twin != NULL)
+            legal = refuse(error, "services[%zu].name: '%s' is announced twice", i, service->name);
+    }
+    map_free(&seen);
+    return legal;
+}
+
+bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
+{
+    error[0] = '\0';
+    if (spec->worker_id[0] != '\0' && !spec_check_id(spec->worker_id, "worker_id", error))
+        return false;
+    if (spec->tunnel_url[0] == '\0')
+        return refuse(error, "tunnel_url: is missing; give the URL at which the worker answers, as in http://192.0.2.7:8070");
+    if (!check_url(spec->tunnel_url, "tunnel_url", error))
+        return false;
+    if (spec->worker_type < MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED ||
+        spec->worker_type > MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE)
+        return refuse(error, "worker_type: %d is no type; use auto, gpu, cpu, storage or edge", (int)spec->worker_type);
+    return check_text(spec->location, TEXT_MAX_BYTES, "location", error) &&
+           check_capabilities(spec->capabilities, error) && check_services(spec, error) &&
+           check_json(spec->containers_json, true, "containers", error);
+}
+
+static void strip_slashes(char *url)
+{
+    size_t bytes = strlen(url);
+    /* protobuf-c shares one constant for all empty strings: do not write to those. */
+    if (bytes == 0 || url[bytes - 1] != '/')
+        return;
+    while (bytes > 0 && url[bytes - 1] == '/')
+        bytes--;
+    url[bytes] = '\0';
+}
+
+void spec_normalise(Muster__V1__WorkerSpec *spec)
+{
+    strip_slashes(spec->tunnel_url);
+    for (size_t i = 0; i < spec->n_services; i++)
+        strip_slashes(spec->services[i]->url);
+}
+
+Muster__V1__WorkerType spec_type(const Muster__V1__WorkerSpec *spec)
+{
+    if (spec->worker_type != MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED)
+        return spec->worker_type;
+    const Muster__V1__Capabilities *capabilities = spec->capabilities;
+    if (capabilities != NULL && capabilities->has_gpu)
+        return MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+    if (capabilities != NULL && (capabilities->has_edge || capabilities->has_public_ip))
+        return MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE;
+    if (capabilities != NULL && capabilities->has_storage)
+        return MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE;
+    return MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
+}
