@@ -46,8 +46,9 @@ struct rpc_channel_options {
 struct rpc_channel *rpc_channel_create(struct rpc_loop *loop, const char *address,
                                        const struct rpc_channel_options *options);
 
-/* Cancels the channel's calls and stops its kept streams. Their `ended` and `done` follow
- * from the loop, unless the loop is destroyed before; state_changed is not called again. */
+/* Stops the channel's kept streams, which are gone then, and cancels its calls: their `ended`
+ * and `done` follow from the loop, in rpc_loop_destroy at the latest. state_changed is not
+ * called again. Frees the channel when the last of them has ended. */
 void rpc_channel_destroy(struct rpc_channel *channel);
 
 enum rpc_channel_state rpc_channel_state(const struct rpc_channel *channel);

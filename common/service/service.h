@@ -17,7 +17,7 @@
  * Every such process has the settings --host, --port, --drain-timeout-seconds, --ready-fd
  * and those of common/config, offers health and reflection (of Muster's own descriptors),
  * ignores SIGPIPE, and ends on SIGTERM or SIGINT: it takes no new calls, finishes the open
- * ones, and exits with 0. A second signal ends it at once. When it serves, it logs that and
+ * ones, and exits with 0. A second signal cancels them. When it serves, it logs that and
  * writes "HOST:PORT\n" to the descriptor of --ready-fd.
  *
  * A start that fails prints exactly one line on standard error, which says what to do, and
@@ -61,6 +61,7 @@ struct service {
     const char *host;
     char address[300]; /* "127.0.0.1:7104", from `serving` on */
     char error[512];   /* what service_fail said */
+    struct process *process; /* service.c's own */
 };
 
 /* Runs the process; returns its exit code. */

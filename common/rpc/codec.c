@@ -1,0 +1,129 @@
+/* Messages to bytes and back.
+ *
+ * Unpacking takes its memory from an arena: pieces of a chunk one after the other, all
+ * forgotten when the next message comes. A message costs no malloc, and nothing has to be
+ * freed piece by piece. What a message may occupy is bounded in proportion to its size: a
+ * message of empty sub-messages would else grow a hundred times. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rpc/internal.h"
+
+#define FIRST_CHUNK_BYTES ((size_t)8 << 10)
+/* A larger chunk is freed with its message. */
+#define KEPT_CHUNK_BYTES ((size_t)256 << 10)
+#define ALIGNMENT 16
+/* A sub-message of one field takes 20 to 30 times its packed size. */
+#define EXPANSION 32
+#define EXPANSION_FREE_BYTES ((size_t)1 << 20)
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t capacity;
+    _Alignas(ALIGNMENT) uint8_t data[];
+};
+
+static void *arena_allocate(void *data, size_t bytes)
+{
+    struct rpc_arena *arena = data;
+    if (bytes > arena->limit_bytes)
+        return NULL;
+    bytes = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    struct arena_chunk *chunk = arena->chunks;
+    if (chunk == NULL || chunk->capacity - arena->used_bytes < bytes) {
+        size_t capacity = chunk == NULL ? FIRST_CHUNK_BYTES : 2 * chunk->capacity;
+        if (capacity < bytes)
+            capacity = bytes;
+        if (arena->total_bytes > 0 && arena->total_bytes + capacity > arena->limit_bytes)
+            return NULL;
+        chunk = rpc_allocate(sizeof(*chunk) + capacity);
+        chunk->capacity = capacity;
+        chunk->next = arena->chunks;
+        arena->chunks = chunk;
+        arena->used_bytes = 0;
+        arena->total_bytes += capacity;
+    }
+    void *piece = chunk->data + arena->used_bytes;
+    arena->used_bytes += bytes;
+    return piece;
+}
+
+static void arena_release(void *data, void *piece)
+{
+    (void)data;
+    (void)piece; /* all at once, by the next message */
+}
+
+static void arena_reset(struct rpc_arena *arena)
+{
+    /* The newest chunk is the largest: the next message of this kind fits into it alone. */
+    struct arena_chunk *kept = arena->chunks;
+    struct arena_chunk *chunk = NULL;
+    if (kept != NULL && kept->capacity <= KEPT_CHUNK_BYTES) {
+        chunk = kept->next;
+        kept->next = NULL;
+        arena->total_bytes = kept->capacity;
+    } else {
+        chunk = kept;
+        arena->chunks = NULL;
+        arena->total_bytes = 0;
+    }
+    while (chunk != NULL) {
+        struct arena_chunk *next = chunk->next;
+        free(chunk);
+        chunk = next;
+    }
+    arena->used_bytes = 0;
+}
+
+void rpc_arena_free(struct rpc_arena *arena)
+{
+    arena_reset(arena);
+    free(arena->chunks);
+    arena->chunks = NULL;
+}
+
+ProtobufCMessage *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDescriptor *descriptor,
+                             const uint8_t *bytes, size_t count)
+{
+    arena_reset(arena);
+    arena->limit_bytes = EXPANSION_FREE_BYTES + EXPANSION * count;
+    ProtobufCAllocator allocator = {arena_allocate, arena_release, arena};
+    static const uint8_t nothing[1];
+    return protobuf_c_message_unpack(descriptor, &allocator, count, count > 0 ? bytes : nothing);
+}
+
+grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message, size_t *packed_bytes)
+{
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    grpc_slice slice = grpc_slice_malloc(bytes);
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    *packed_bytes = bytes;
+    return buffer;
+}
+
+void rpc_incoming_open(struct rpc_incoming *incoming, grpc_byte_buffer *buffer)
+{
+    incoming->slice = grpc_empty_slice();
+    const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
+    if (slices->count == 1) {
+        incoming->bytes = GRPC_SLICE_START_PTR(slices->slices[0]);
+        incoming->count = GRPC_SLICE_LENGTH(slices->slices[0]);
+        return;
+    }
+    grpc_byte_buffer_reader reader;
+    if (grpc_byte_buffer_reader_init(&reader, buffer)) {
+        incoming->slice = grpc_byte_buffer_reader_readall(&reader);
+        grpc_byte_buffer_reader_destroy(&reader);
+    }
+    incoming->bytes = GRPC_SLICE_START_PTR(incoming->slice);
+    incoming->count = GRPC_SLICE_LENGTH(incoming->slice);
+}
+
+void rpc_incoming_close(struct rpc_incoming *incoming)
+{
+    grpc_slice_unref(incoming->slice);
+}
