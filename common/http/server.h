@@ -162,7 +162,7 @@ void http_exchange_summary(const struct http_exchange *exchange, struct http_exc
 /* --- Its body ------------------------------------------------------------------------------- */
 
 /* Calls collected(context, exchange, body) with the whole body, which is valid until
- * the exchange is answered; at once, inside this call, if it is all there. Over limit_bytes: 413. */
+ * the exchange is answered; inside this call or later. Over limit_bytes: 413. */
 void http_exchange_collect_body(struct http_exchange *exchange, size_t limit_bytes,
                                 void (*collected)(void *context, struct http_exchange *exchange, struct http_text body),
                                 void *context);
@@ -184,8 +184,8 @@ struct http_body_reader {
     void (*end)(void *context, struct http_exchange *exchange, enum http_body_end end);
 };
 
-/* `reader` must outlive the exchange (a static const). What is there already is delivered
- * inside this call. */
+/* `reader` must outlive the exchange (a static const). Its functions may be called inside this
+ * call. No more of them come once the exchange is answered. */
 void http_exchange_stream_body(struct http_exchange *exchange, const struct http_body_reader *reader, void *context);
 void http_exchange_resume_body(struct http_exchange *exchange);
 
