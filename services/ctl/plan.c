@@ -1,0 +1,167 @@
+/* What a coordinator consists of; see plan.h. */
+
+#define _GNU_SOURCE
+
+#include "services/ctl/plan.h"
+
+#include "services/ctl/ports.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    enum plan_role role;
+    const char *binary;
+    unsigned int stage;
+} fixed[PLAN_FIXED_COUNT] = {
+    {PLAN_REGISTRY, "muster-registry", 0}, {PLAN_ASSIGNER, "muster-assigner", 1}, {PLAN_HEALTH, "muster-health", 2},
+    {PLAN_ROUTER, "muster-router", 2},     {PLAN_GATEWAY, "muster-gateway", 3},
+};
+
+#define WORKER_STAGE 4
+
+size_t plan_process_count(unsigned int demo_workers)
+{
+    return PLAN_FIXED_COUNT + (size_t)demo_workers;
+}
+
+const char *plan_host_of(const struct plan_options *options, size_t index)
+{
+    return index == PLAN_GATEWAY ? options->host : options->grpc_host;
+}
+
+/* Adds --flag VALUE. */
+__attribute__((format(printf, 4, 5))) static void add(struct plan *plan, struct plan_process *process,
+                                                      const char *flag, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *value = NULL;
+    if (vasprintf(&value, format, arguments) < 0)
+        value = NULL;
+    va_end(arguments);
+    char *name = NULL;
+    if (asprintf(&name, "--%s", flag) < 0)
+        name = NULL;
+    if (name == NULL || value == NULL || process->argument_count + 2 > PLAN_MAX_ARGUMENTS) {
+        free(name);
+        free(value);
+        plan->failed = true;
+        return;
+    }
+    process->arguments[process->argument_count++] = name;
+    process->arguments[process->argument_count++] = value;
+}
+
+void plan_local_url(const struct plan_options *options, char *text, size_t text_bytes)
+{
+    const char *host = options->host;
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "*") == 0)
+        host = "127.0.0.1";
+    else if (strcmp(host, "::") == 0)
+        host = "::1";
+    char address[300];
+    port_format_address(host, options->ports[PLAN_GATEWAY], address, sizeof(address));
+    (void)snprintf(text, text_bytes, "http://%s", address);
+}
+
+/* Which of the other processes a process calls. */
+static bool calls(enum plan_role role, enum plan_role other)
+{
+    switch (role) {
+    case PLAN_REGISTRY:
+        return other == PLAN_ASSIGNER;
+    case PLAN_ASSIGNER:
+    case PLAN_HEALTH:
+        return other == PLAN_REGISTRY;
+    case PLAN_ROUTER:
+        return other == PLAN_REGISTRY || other == PLAN_ASSIGNER || other == PLAN_HEALTH;
+    case PLAN_GATEWAY:
+        return other < PLAN_GATEWAY;
+    case PLAN_WORKER:
+    default:
+        return false;
+    }
+}
+
+static void add_addresses(struct plan *plan, struct plan_process *process)
+{
+    static const char *const flags[] = {"registry-address", "assigner-address", "health-address", "router-address"};
+    for (size_t other = 0; other < sizeof(flags) / sizeof(flags[0]); other++)
+        if (calls(process->role, (enum plan_role)other))
+            add(plan, process, flags[other], "%s", plan->processes[other].address);
+}
+
+static void fill(struct plan *plan, struct plan_process *process, size_t index, const struct plan_options *options)
+{
+    const char *host = plan_host_of(options, index);
+    if (index < PLAN_FIXED_COUNT) {
+        process->role = fixed[index].role;
+        process->stage = fixed[index].stage;
+        process->binary = fixed[index].binary;
+        (void)snprintf(process->name, sizeof(process->name), "%s", process->binary);
+    } else {
+        process->role = PLAN_WORKER;
+        process->stage = WORKER_STAGE;
+        process->binary = "muster-worker";
+        (void)snprintf(process->name, sizeof(process->name), "demo-%zu", index - PLAN_FIXED_COUNT + 1);
+    }
+    port_format_address(host, options->ports[index], process->address, sizeof(process->address));
+    add(plan, process, "host", "%s", host);
+    add(plan, process, "port", "%u", options->ports[index]);
+    add(plan, process, "ready-fd", "%d", options->ready_fd);
+    add(plan, process, "log-level", "%s", options->log_level);
+    add(plan, process, "log-format", "%s", options->log_format);
+}
+
+static void add_own_arguments(struct plan *plan, struct plan_process *process, const struct plan_options *options)
+{
+    char url[320];
+    switch (process->role) {
+    case PLAN_REGISTRY:
+        add(plan, process, "data-dir", "%s", options->data_dir);
+        break;
+    case PLAN_ASSIGNER:
+        add(plan, process, "catalog", "%s", options->catalog);
+        break;
+    case PLAN_WORKER:
+        plan_local_url(options, url, sizeof(url));
+        add(plan, process, "coordinator-url", "%s", url);
+        add(plan, process, "worker-id", "%s", process->name);
+        add(plan, process, "worker-type", "%s", "cpu");
+        break;
+    case PLAN_HEALTH:
+    case PLAN_ROUTER:
+    case PLAN_GATEWAY:
+    default:
+        break;
+    }
+}
+
+bool plan_build(struct plan *plan, const struct plan_options *options)
+{
+    size_t count = plan_process_count(options->demo_workers);
+    *plan = (struct plan){.processes = calloc(count, sizeof(*plan->processes))};
+    if (plan->processes == NULL)
+        return false;
+    plan->count = count;
+    for (size_t i = 0; i < count; i++)
+        fill(plan, &plan->processes[i], i, options);
+    /* All addresses are known now. */
+    for (size_t i = 0; i < count; i++) {
+        add_addresses(plan, &plan->processes[i]);
+        add_own_arguments(plan, &plan->processes[i], options);
+    }
+    return !plan->failed;
+}
+
+void plan_free(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        for (size_t argument = 0; argument < plan->processes[i].argument_count; argument++)
+            free(plan->processes[i].arguments[argument]);
+    free(plan->processes);
+    *plan = (struct plan){0};
+}

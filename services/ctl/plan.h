@@ -1,0 +1,75 @@
+/* What a whole coordinator consists of: its processes, in which order they start, and with
+ * which arguments. Knows nothing of how they are run.
+ *
+ *     stage 0   muster-registry
+ *           1   muster-assigner
+ *           2   muster-health, muster-router
+ *           3   muster-gateway
+ *           4   muster-worker, one for each demo worker: demo-1, demo-2, …
+ *
+ * Each stage finds those before it serving, so that none starts with a back-off. What is
+ * not given here reaches a process through its environment (WORKER_TIMEOUT_SECONDS=20
+ * musterctl up), as each of its settings can.
+ *
+ * Threading: none. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum plan_role {
+    PLAN_REGISTRY,
+    PLAN_ASSIGNER,
+    PLAN_HEALTH,
+    PLAN_ROUTER,
+    PLAN_GATEWAY,
+    PLAN_WORKER,
+};
+
+/* Processes before the demo workers. */
+#define PLAN_FIXED_COUNT 5
+#define PLAN_MAX_ARGUMENTS 24
+
+struct plan_process {
+    enum plan_role role;
+    unsigned int stage;
+    char name[32];      /* "muster-registry", "demo-1" */
+    const char *binary; /* "muster-worker" */
+    char address[300];  /* "127.0.0.1:7101" */
+    char *arguments[PLAN_MAX_ARGUMENTS + 1]; /* after argv[0]; ends with NULL */
+    size_t argument_count;
+};
+
+struct plan {
+    struct plan_process *processes;
+    size_t count;
+    bool failed; /* memory ran out */
+};
+
+struct plan_options {
+    const char *host;      /* of the gateway */
+    const char *grpc_host; /* of the processes behind it, and of the demo workers */
+    const char *data_dir;
+    const char *catalog;        /* file, or "" for the built-in one */
+    const char *log_level;      /* handed on */
+    const char *log_format;
+    unsigned int demo_workers;
+    const uint16_t *ports; /* one for each process, in the order of the plan */
+    int ready_fd;          /* of the processes */
+};
+
+/* How many processes the plan will have, and so how many ports it takes. */
+size_t plan_process_count(unsigned int demo_workers);
+
+/* The host and the role of the n-th process, for choosing its port. */
+const char *plan_host_of(const struct plan_options *options, size_t index);
+
+/* False: memory ran out; plan_free is needed either way. */
+bool plan_build(struct plan *plan, const struct plan_options *options);
+void plan_free(struct plan *plan);
+
+/* Where a client on this machine reaches the gateway: "http://127.0.0.1:8080", also when it
+ * listens on 0.0.0.0. */
+void plan_local_url(const struct plan_options *options, char *text, size_t text_bytes);

@@ -1,0 +1,131 @@
+/* One REST request; see rest.h. */
+
+#include "services/ctl/rest.h"
+
+#include "common/buffer.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A worker list of a large fleet; more than that is not meant for a terminal. */
+#define BODY_LIMIT_BYTES ((size_t)1 << 30)
+
+bool rest_start(void)
+{
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+void rest_stop(void)
+{
+    curl_global_cleanup();
+}
+
+static size_t take_body(char *data, size_t size, size_t count, void *argument)
+{
+    struct buffer *body = argument;
+    if (body->bytes + size * count > BODY_LIMIT_BYTES)
+        return 0;
+    buffer_append(body, data, size * count);
+    return buffer_failed(body) ? 0 : size * count;
+}
+
+/* A proxy of the environment cannot reach the loopback of this machine. */
+static bool is_loopback(const char *url)
+{
+    static const char *const hosts[] = {"http://127.", "http://localhost", "http://[::1]"};
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+        if (strncmp(url, hosts[i], strlen(hosts[i])) == 0)
+            return true;
+    return false;
+}
+
+static void one_line(char *text)
+{
+    for (; *text != '\0'; text++)
+        if (iscntrl((unsigned char)*text))
+            *text = ' ';
+}
+
+/* What went wrong, from what came back. */
+static void describe(struct rest_answer *answer, const char *url, bool needs_json)
+{
+    const char *message = json_string_value(json_object_get(answer->body, "message"));
+    if (answer->status < 200 || answer->status > 299)
+        (void)snprintf(answer->error, sizeof(answer->error), "%s answered %ld: %s", url, answer->status,
+                       message != NULL ? message : "no message");
+    else if (needs_json && answer->body == NULL)
+        (void)snprintf(answer->error, sizeof(answer->error),
+                       "%s answered something that is not JSON: is it a coordinator?", url);
+    one_line(answer->error);
+}
+
+static bool request(const char *base, const char *path, const char *post, uint64_t timeout_ms,
+                    struct rest_answer *answer)
+{
+    *answer = (struct rest_answer){0};
+    size_t base_bytes = strlen(base);
+    while (base_bytes > 0 && base[base_bytes - 1] == '/')
+        base_bytes--;
+    struct buffer url = BUFFER_INIT;
+    struct buffer body = BUFFER_INIT;
+    buffer_append(&url, base, base_bytes);
+    buffer_append_text(&url, path);
+    CURL *curl = curl_easy_init();
+    if (curl == NULL || buffer_failed(&url)) {
+        (void)snprintf(answer->error, sizeof(answer->error), "out of memory");
+        curl_easy_cleanup(curl);
+        buffer_free(&url);
+        return false;
+    }
+    char reason[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = post != NULL ? curl_slist_append(NULL, "Content-Type: text/plain") : NULL;
+    /* Setting options fails only for lack of memory, and the request then fails as well. */
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url.data);
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "musterctl");
+    if (is_loopback(url.data))
+        (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    if (post != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
+        (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    }
+    CURLcode code = curl_easy_perform(curl);
+    if (code == CURLE_OK) {
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+        answer->body = json_loadb(body.data != NULL ? body.data : "", body.bytes, JSON_DECODE_ANY, NULL);
+        describe(answer, url.data, post == NULL);
+    } else {
+        (void)snprintf(answer->error, sizeof(answer->error), "cannot reach %.*s: %s", (int)base_bytes, base,
+                       reason[0] != '\0' ? reason : curl_easy_strerror(code));
+        one_line(answer->error);
+    }
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    buffer_free(&body);
+    buffer_free(&url);
+    return answer->error[0] == '\0';
+}
+
+bool rest_get(const char *base, const char *path, uint64_t timeout_ms, struct rest_answer *answer)
+{
+    return request(base, path, NULL, timeout_ms, answer);
+}
+
+bool rest_post_text(const char *base, const char *path, const char *text, uint64_t timeout_ms,
+                    struct rest_answer *answer)
+{
+    return request(base, path, text, timeout_ms, answer);
+}
+
+void rest_answer_free(struct rest_answer *answer)
+{
+    json_decref(answer->body);
+    *answer = (struct rest_answer){0};
+}

@@ -1,0 +1,31 @@
+/* One REST request, blocking: what the commands and the start of `up` ask a gateway.
+ *
+ * Threading: one thread. Call rest_start once before the first request. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+struct rest_answer {
+    long status;  /* 0: no answer */
+    json_t *body; /* NULL: no answer, or not JSON */
+    char error[512]; /* one line; empty when status is 2xx and the body is JSON */
+};
+
+/* False: libcurl could not be set up. rest_stop undoes it. */
+bool rest_start(void);
+void rest_stop(void);
+
+/* GET base + path. True when it was answered with 2xx and JSON. The answer must be freed
+ * either way. */
+bool rest_get(const char *base, const char *path, uint64_t timeout_ms, struct rest_answer *answer);
+
+/* POSTs a text; its answer need not be JSON. True when it was answered with 2xx. */
+bool rest_post_text(const char *base, const char *path, const char *text, uint64_t timeout_ms,
+                    struct rest_answer *answer);
+
+void rest_answer_free(struct rest_answer *answer);

@@ -1,0 +1,304 @@
+/* `musterctl up`: a whole coordinator from one command. */
+
+#include "common/config.h"
+#include "common/log.h"
+#include "services/ctl/child.h"
+#include "services/ctl/command.h"
+#include "services/ctl/fleet.h"
+#include "services/ctl/plan.h"
+#include "services/ctl/ports.h"
+#include "services/ctl/rest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_BYTES 4096
+#define PROBE_TIMEOUT_MS 2000
+
+struct up_settings {
+    const char *host, *grpc_host, *data_dir, *log_dir, *bin_dir, *catalog;
+    uint64_t port, grpc_port, demo_workers;
+    double start_timeout_seconds, stop_timeout_seconds;
+};
+
+struct up {
+    struct up_settings settings;
+    struct plan plan;
+    struct port_reservation *reservations;
+    size_t reservation_count;
+    uint16_t *ports;
+    int lock;            /* of the data directory; -1: none */
+    char url[320];       /* as shown */
+    char local_url[320]; /* as asked */
+    char last_problem[512];
+};
+
+__attribute__((format(printf, 1, 2))) static int fail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fputs("musterctl: ", stderr);
+    (void)vfprintf(stderr, format, arguments);
+    (void)fputc('\n', stderr);
+    va_end(arguments);
+    return COMMAND_FAILED;
+}
+
+/* --- The data directory --- */
+
+/* Creates it if need be and locks it: two coordinators on one directory would overwrite
+ * each other's workers. The lock goes with this process, however it ends. */
+static bool lock_data_dir(struct up *up)
+{
+    const char *folder = up->settings.data_dir;
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof(path), "%s/musterctl.lock", folder);
+    if (mkdir(folder, 0755) != 0 && errno != EEXIST) {
+        (void)fail("cannot create the data directory %s: %s; choose another --data-dir", folder, strerror(errno));
+        return false;
+    }
+    up->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (up->lock < 0) {
+        (void)fail("cannot write to the data directory %s: %s; make it writable or choose another --data-dir", folder,
+                   strerror(errno));
+        return false;
+    }
+    if (flock(up->lock, LOCK_EX | LOCK_NB) != 0) {
+        (void)fail("another musterctl runs on the data directory %s: stop it or choose another --data-dir", folder);
+        return false;
+    }
+    return true;
+}
+
+/* --- Ports --- */
+
+/* The port that the settings ask for: 0 is any free one. */
+static uint64_t wanted_port(const struct up_settings *settings, size_t index)
+{
+    if (index == PLAN_GATEWAY)
+        return settings->port;
+    if (index >= PLAN_FIXED_COUNT)
+        return 0;
+    return settings->grpc_port == 0 ? 0 : settings->grpc_port + index;
+}
+
+static bool reserve_ports(struct up *up, const struct plan_options *options)
+{
+    size_t count = plan_process_count(options->demo_workers);
+    up->reservations = calloc(count, sizeof(*up->reservations));
+    up->ports = calloc(count, sizeof(*up->ports));
+    if (up->reservations == NULL || up->ports == NULL) {
+        (void)fail("out of memory");
+        return false;
+    }
+    up->reservation_count = count;
+    for (size_t i = 0; i < count; i++)
+        up->reservations[i] = (struct port_reservation)PORT_RESERVATION_NONE;
+    /* Those that are asked for by number come first, or a free one could take their place. */
+    for (int free_ones = 0; free_ones <= 1; free_ones++) {
+        for (size_t i = 0; i < count; i++) {
+            uint64_t port = wanted_port(&up->settings, i);
+            char error[400];
+            if ((port == 0) != (free_ones == 1))
+                continue;
+            if (!port_reserve(plan_host_of(options, i), (uint16_t)port, &up->reservations[i], error, sizeof(error))) {
+                (void)fail("%s with %s", error, i == PLAN_GATEWAY ? "--port" : "--grpc-port");
+                return false;
+            }
+            up->ports[i] = up->reservations[i].port;
+        }
+    }
+    return true;
+}
+
+/* --- Whether everything serves --- */
+
+static bool is_demo_worker(const char *worker_id)
+{
+    return worker_id != NULL && strncmp(worker_id, "demo-", 5) == 0;
+}
+
+static bool demo_workers_are_online(struct up *up)
+{
+    struct rest_answer answer;
+    size_t online = 0;
+    if (rest_get(up->local_url, "/api/admin/workers", PROBE_TIMEOUT_MS, &answer)) {
+        size_t index;
+        json_t *worker;
+        json_array_foreach(json_object_get(answer.body, "workers"), index, worker)
+        {
+            const char *status = json_string_value(json_object_get(worker, "status"));
+            if (is_demo_worker(json_string_value(json_object_get(worker, "worker_id"))) && status != NULL &&
+                strcmp(status, "online") == 0)
+                online++;
+        }
+        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%zu of %zu demo workers are online", online,
+                       (size_t)up->settings.demo_workers);
+    } else {
+        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+    }
+    rest_answer_free(&answer);
+    return online >= up->settings.demo_workers;
+}
+
+static bool is_healthy(struct up *up)
+{
+    struct rest_answer answer;
+    bool healthy = false;
+    if (rest_get(up->local_url, "/health", PROBE_TIMEOUT_MS, &answer)) {
+        const char *status = json_string_value(json_object_get(answer.body, "status"));
+        healthy = status != NULL && strcmp(status, "healthy") == 0;
+        (void)snprintf(up->last_problem, sizeof(up->last_problem), "/health says %s", status != NULL ? status : "nothing");
+    } else {
+        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+    }
+    rest_answer_free(&answer);
+    return healthy;
+}
+
+/* A request through the gateway to a worker: that the routes have arrived everywhere. */
+static bool demo_service_answers(struct up *up)
+{
+    struct rest_answer answer;
+    bool answered = rest_post_text(up->local_url, "/api/service/document-processing", "Is anybody there?\n",
+                                   PROBE_TIMEOUT_MS, &answer);
+    (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+    rest_answer_free(&answer);
+    return answered;
+}
+
+static bool serves(void *argument)
+{
+    struct up *up = argument;
+    if (!is_healthy(up))
+        return false;
+    return up->settings.demo_workers == 0 || (demo_workers_are_online(up) && demo_service_answers(up));
+}
+
+static void announce(void *argument)
+{
+    struct up *up = argument;
+    up->last_problem[0] = '\0';
+    /* Whoever started us may have closed the pipe; the coordinator serves all the same. */
+    if (printf("ready %s\n", up->url) < 0 || fflush(stdout) != 0)
+        log_warning("nobody reads the standard output");
+}
+
+/* --- All of it --- */
+
+static int run(struct up *up, const struct config *config)
+{
+    const struct up_settings *settings = &up->settings;
+    struct plan_options options = {
+        .host = settings->host,
+        .grpc_host = settings->grpc_host,
+        .data_dir = settings->data_dir,
+        .catalog = settings->catalog,
+        .log_level = config->log_level,
+        .log_format = config->log_format,
+        .demo_workers = (unsigned int)settings->demo_workers,
+        .ready_fd = CHILD_READY_FD,
+    };
+    if (*settings->log_dir != '\0' && mkdir(settings->log_dir, 0755) != 0 && errno != EEXIST)
+        return fail("cannot create the log directory %s: %s; choose another --log-dir", settings->log_dir,
+                    strerror(errno));
+    if (!lock_data_dir(up) || !reserve_ports(up, &options))
+        return COMMAND_FAILED;
+    options.ports = up->ports;
+    if (!plan_build(&up->plan, &options))
+        return fail("out of memory");
+    plan_local_url(&options, up->local_url, sizeof(up->local_url));
+    (void)snprintf(up->url, sizeof(up->url), "http://%s", up->plan.processes[PLAN_GATEWAY].address);
+
+    struct supervisor_options supervisor = supervisor_default_options;
+    supervisor.start_timeout_ms = (uint64_t)(settings->start_timeout_seconds * 1000);
+    supervisor.stop_timeout_ms = (uint64_t)(settings->stop_timeout_seconds * 1000);
+    struct fleet_options fleet = {
+        .plan = &up->plan,
+        .supervisor = &supervisor,
+        .bin_dir = settings->bin_dir,
+        .log_dir = settings->log_dir,
+        .data_dir = settings->data_dir,
+        .url = up->url,
+        .serves = serves,
+        .ready = announce,
+        .argument = up,
+        .serve_timeout_ms = supervisor.start_timeout_ms,
+    };
+    char error[512];
+    if (fleet_run(&fleet, error, sizeof(error)))
+        return COMMAND_OK;
+    return up->last_problem[0] != '\0' ? fail("%s (last: %s)", error, up->last_problem) : fail("%s", error);
+}
+
+int command_up(const struct command *command, int argc, char **argv)
+{
+    /* Blocked before anything else, so that one that comes early is not lost. */
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGCHLD);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0)
+        return fail("cannot block signals: %s", strerror(errno));
+
+    struct up up = {.lock = -1};
+    struct up_settings *settings = &up.settings;
+    const struct setting table[] = {
+        {"host", SETTING_TEXT, &settings->host, "127.0.0.1", "HOST", "Where the gateway listens.", 0, 0},
+        {"port", SETTING_UINT, &settings->port, "8080", "PORT", "The gateway's port; 0: any free one.", 0, 65535},
+        {"grpc-host", SETTING_TEXT, &settings->grpc_host, "127.0.0.1", "HOST",
+         "Where the processes behind it listen, and the demo workers.", 0, 0},
+        {"grpc-port", SETTING_UINT, &settings->grpc_port, "7101", "PORT",
+         "First of four ports: registry, assigner, health, router; 0: any free ones.", 0, 65532},
+        {"data-dir", SETTING_TEXT, &settings->data_dir, "muster-data", "DIR",
+         "Where the registry's database lies; created if it is not there.", 0, 0},
+        {"demo-workers", SETTING_UINT, &settings->demo_workers, "0", "N",
+         "How many workers to run beside it, named demo-1 and so on.", 0, 1000},
+        {"catalog", SETTING_TEXT, &settings->catalog, "", "FILE", "The catalog of services, instead of the built-in one.",
+         0, 0},
+        {"log-dir", SETTING_TEXT, &settings->log_dir, "", "DIR",
+         "Where each process writes NAME.log; without it all log to standard error.", 0, 0},
+        {"bin-dir", SETTING_TEXT, &settings->bin_dir, "", "DIR",
+         "Where the programs are; without it beside this one.", 0, 0},
+        {"start-timeout-seconds", SETTING_DOUBLE, &settings->start_timeout_seconds, "30", "SECONDS",
+         "Give up when a process is not ready by then.", 0.1, 3600},
+        {"stop-timeout-seconds", SETTING_DOUBLE, &settings->stop_timeout_seconds, "15", "SECONDS",
+         "Kill what has not ended that long after it was asked to.", 0.1, 3600},
+    };
+    struct config config = {
+        .program = "musterctl up",
+        .summary = command->summary,
+        .settings = table,
+        .setting_count = sizeof(table) / sizeof(table[0]),
+    };
+    config_parse_or_exit(&config, argc, argv);
+    /* In its log lines the program has its own name, without the command. */
+    enum log_level level = LOG_INFO;
+    enum log_format format = LOG_FORMAT_TEXT;
+    if (log_level_parse(config.log_level, &level) && log_format_parse(config.log_format, &format))
+        log_configure("musterctl", level, format);
+    int code = COMMAND_FAILED;
+    if (rest_start())
+        code = run(&up, &config);
+    else
+        (void)fail("cannot set up libcurl");
+    rest_stop();
+    for (size_t i = 0; i < up.reservation_count; i++)
+        port_release(&up.reservations[i]);
+    free(up.reservations);
+    free(up.ports);
+    plan_free(&up.plan);
+    if (up.lock >= 0)
+        (void)close(up.lock);
+    config_free(&config);
+    return code;
+}
