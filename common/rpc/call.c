@@ -283,8 +283,9 @@ static void start_send(struct rpc_call *call)
         call->sending_bytes = queued->bytes;
         free(queued);
         operations[count].op = GRPC_OP_SEND_MESSAGE;
-        /* More follows: the transport may gather some before it writes. */
-        operations[count].flags = call->queue != NULL ? GRPC_WRITE_BUFFER_HINT : 0;
+        /* More follows: the transport may gather some before it writes. Not together with
+         * the headers, which would wait, too, and this batch with them. */
+        operations[count].flags = call->queue != NULL && count == 0 ? GRPC_WRITE_BUFFER_HINT : 0;
         operations[count++].data.send_message.send_message = call->sending;
     }
     if (call->last_wanted && !call->last_sent && call->queue == NULL) {
