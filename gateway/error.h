@@ -1,0 +1,41 @@
+/* Errors of the REST contract: {"error": CODE, "message": TEXT, "detail": TEXT}. `detail`
+ * repeats `message`, for clients of the service that this one replaces.
+ *
+ * Codes are stable: programs compare them. Texts are for people and may change. */
+
+#pragma once
+
+#include "common/buffer.h"
+#include "common/rpc/status.h"
+
+struct error_kind {
+    const char *code;
+    unsigned status;
+    unsigned retry_after_seconds; /* 0: no Retry-After */
+};
+
+enum error_id {
+    ERROR_MALFORMED_JSON,
+    ERROR_INVALID_FIELD,
+    ERROR_INVALID_PATH,
+    ERROR_NOT_FOUND,
+    ERROR_METHOD_NOT_ALLOWED,
+    ERROR_UNKNOWN_WORKER,
+    ERROR_STALE_INCARNATION,
+    ERROR_NO_WORKER,
+    ERROR_WORKER_FAILED,
+    ERROR_WORKER_TIMEOUT,
+    ERROR_PART_UNAVAILABLE, /* a process behind the gateway is down */
+    ERROR_NOT_READY,
+    ERROR_TOO_MANY_REQUESTS,
+    ERROR_INTERNAL,
+    ERROR_COUNT,
+};
+
+const struct error_kind *error_kind(enum error_id id);
+
+/* Appends the object. */
+void error_render(const char *code, const char *message, struct buffer *out);
+
+/* What a failed call to a process behind the gateway means to the client. */
+enum error_id error_of_status(enum rpc_status status);

@@ -1,0 +1,278 @@
+/* POST /api/worker/register; see request_json.h. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/http/target.h"
+#include "common/json/write.h"
+#include "gateway/request_json.h"
+
+/* An http or https URL without slashes at its end, or NULL. */
+static char *read_url(const struct json_fields *fields, const char *name, struct arena *arena)
+{
+    char *url = json_fields_text(fields, name, REQUEST_URL_BYTES_MAX, arena);
+    if (url == NULL)
+        return NULL;
+    struct http_origin origin;
+    if (!http_origin_parse(http_text_of(url), &origin)) {
+        json_fields_refuse(fields, name, "must be an http or https URL without credentials, query or fragment");
+        return NULL;
+    }
+    size_t bytes = strlen(url);
+    while (bytes > 0 && url[bytes - 1] == '/')
+        url[--bytes] = '\0';
+    return url;
+}
+
+static bool has_control_character(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            return true;
+    }
+    return false;
+}
+
+static char *read_name(const struct json_fields *fields, const char *name, struct arena *arena)
+{
+    char *text = json_fields_text(fields, name, REQUEST_WORKER_ID_BYTES_MAX, arena);
+    if (text == NULL)
+        return NULL;
+    if (text[0] == '\0')
+        json_fields_refuse(fields, name, "must not be empty");
+    else if (has_control_character(text))
+        json_fields_refuse(fields, name, "must not contain control characters");
+    return text;
+}
+
+static void read_type(const struct json_fields *fields, Muster__V1__WorkerType *type)
+{
+    static const struct {
+        const char *word;
+        Muster__V1__WorkerType type;
+    } words[] = {
+        {"auto", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED}, {"gpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU},
+        {"cpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU},          {"storage", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE},
+        {"edge", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE},
+    };
+    const struct json_node *node = json_fields_get_typed(fields, "worker_type", JSON_TYPE_TEXT);
+    if (node == NULL)
+        return;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (json_text_equals(node, words[i].word)) {
+            *type = words[i].type;
+            return;
+        }
+    }
+    json_fields_refuse(fields, "worker_type", "must be auto, gpu, cpu, storage or edge");
+}
+
+static void take_text(const struct json_fields *fields, const char *name, struct arena *arena, char **into)
+{
+    char *text = json_fields_text(fields, name, REQUEST_TEXT_BYTES_MAX, arena);
+    if (text != NULL)
+        *into = text;
+}
+
+static void read_typed_capabilities(const struct json_fields *fields, struct arena *arena,
+                                    Muster__V1__Capabilities *capabilities)
+{
+    bool flag;
+    uint64_t cores;
+    if (json_fields_bool(fields, "has_gpu", &flag))
+        capabilities->has_gpu = flag;
+    take_text(fields, "gpu_type", arena, &capabilities->gpu_type);
+    take_text(fields, "gpu_memory", arena, &capabilities->gpu_memory);
+    if (json_fields_uint(fields, "cpu_cores", UINT32_MAX, &cores))
+        capabilities->cpu_cores = (uint32_t)cores;
+    take_text(fields, "ram", arena, &capabilities->ram);
+    if (json_fields_bool(fields, "has_storage", &flag))
+        capabilities->has_storage = flag;
+    if (json_fields_bool(fields, "has_edge", &flag))
+        capabilities->has_edge = flag;
+    if (json_fields_bool(fields, "has_public_ip", &flag))
+        capabilities->has_public_ip = flag;
+    (void)json_fields_double(fields, "latency_ms", 0, 1e9, &capabilities->latency_ms);
+}
+
+/* The object's source with the members that `gpu` stands for before its own, as far as it
+ * does not have them itself. */
+static char *capabilities_with_gpu(const struct json_document *document, const struct json_node *object,
+                                   const char *gpu, struct arena *arena)
+{
+    struct buffer text = BUFFER_INIT;
+    struct json_writer writer = json_writer_into(&text);
+    json_write_object_begin(&writer);
+    if (object == NULL || json_member(document, object, "has_gpu") == NULL) {
+        json_write_key(&writer, "has_gpu");
+        json_write_bool(&writer, true);
+    }
+    if (object == NULL || json_member(document, object, "gpu_type") == NULL) {
+        json_write_key(&writer, "gpu_type");
+        json_write_text(&writer, gpu);
+    }
+    if (object != NULL && object->count > 0) {
+        const char *members = document->source + object->start + 1;
+        json_write_raw(&writer, members, object->end - object->start - 2);
+    }
+    json_write_object_end(&writer);
+    char *copy = buffer_failed(&text) ? NULL : arena_copy(arena, text.data, text.bytes);
+    buffer_free(&text);
+    return copy;
+}
+
+static void read_capabilities(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
+{
+    char *gpu = json_fields_text(body, "gpu", REQUEST_TEXT_BYTES_MAX, arena);
+    const struct json_node *object = json_fields_get_typed(body, "capabilities", JSON_TYPE_OBJECT);
+    if (json_error_set(body->error) || (gpu == NULL && object == NULL))
+        return;
+    Muster__V1__Capabilities *capabilities = arena_take(arena, sizeof *capabilities);
+    if (capabilities == NULL)
+        return;
+    muster__v1__capabilities__init(capabilities);
+    if (gpu != NULL) {
+        capabilities->has_gpu = true;
+        capabilities->gpu_type = gpu;
+    }
+    if (object != NULL) {
+        if (object->end - object->start > REQUEST_CAPABILITIES_BYTES_MAX) {
+            json_fields_refuse(body, "capabilities", "must be at most %d bytes long", REQUEST_CAPABILITIES_BYTES_MAX);
+            return;
+        }
+        struct json_fields fields = json_fields_of(body->document, object, "capabilities.", body->error);
+        read_typed_capabilities(&fields, arena, capabilities);
+    }
+    capabilities->json = gpu != NULL ? capabilities_with_gpu(body->document, object, gpu, arena)
+                                     : arena_copy(arena, body->document->source + object->start, object->end - object->start);
+    if (capabilities->json == NULL) {
+        arena->failed = true;
+        return;
+    }
+    spec->capabilities = capabilities;
+}
+
+static Muster__V1__AnnouncedService *read_service(const struct json_fields *body, const struct json_node *item,
+                                                  size_t index, struct arena *arena)
+{
+    char prefix[40];
+    Muster__V1__AnnouncedService *service = arena_take(arena, sizeof *service);
+    if (service == NULL)
+        return NULL;
+    muster__v1__announced_service__init(service);
+    snprintf(prefix, sizeof prefix, "services[%zu]", index);
+    if (item->type == JSON_TYPE_TEXT) {
+        if (item->text_bytes == 0 || item->text_bytes > REQUEST_WORKER_ID_BYTES_MAX) {
+            json_fields_refuse(body, prefix, "must be 1 to %d bytes long", REQUEST_WORKER_ID_BYTES_MAX);
+            return NULL;
+        }
+        service->name = arena_copy(arena, item->text, item->text_bytes);
+        if (service->name != NULL && has_control_character(service->name))
+            json_fields_refuse(body, prefix, "must not contain control characters");
+        return service->name == NULL ? NULL : service;
+    }
+    if (item->type != JSON_TYPE_OBJECT) {
+        json_fields_refuse(body, prefix, "must be a string or an object, not %s", json_type_name(item->type));
+        return NULL;
+    }
+    snprintf(prefix, sizeof prefix, "services[%zu].", index);
+    struct json_fields fields = json_fields_of(body->document, item, prefix, body->error);
+    char *name = read_name(&fields, "name", arena);
+    if (name == NULL) {
+        json_fields_refuse(&fields, "name", "is required");
+        return NULL;
+    }
+    service->name = name;
+    char *url = read_url(&fields, "url", arena);
+    if (url != NULL)
+        service->url = url;
+    service->capabilities =
+        json_fields_text_list(&fields, "capabilities", REQUEST_TEXT_BYTES_MAX, arena, &service->n_capabilities);
+    return service;
+}
+
+static void read_services(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
+{
+    const struct json_node *list = json_fields_get_typed(body, "services", JSON_TYPE_ARRAY);
+    if (list == NULL || list->count == 0)
+        return;
+    if (list->count > REQUEST_SERVICES_MAX) {
+        json_fields_refuse(body, "services", "must have at most %d items", REQUEST_SERVICES_MAX);
+        return;
+    }
+    spec->services = arena_take(arena, list->count * sizeof *spec->services);
+    if (spec->services == NULL)
+        return;
+    uint32_t position = 0;
+    const struct json_node *item;
+    while ((item = json_next(body->document, list, &position, NULL)) != NULL) {
+        Muster__V1__AnnouncedService *service = read_service(body, item, spec->n_services, arena);
+        if (service == NULL)
+            return;
+        spec->services[spec->n_services++] = service;
+    }
+}
+
+static void read_containers(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
+{
+    const struct json_node *list = json_fields_get_typed(body, "containers", JSON_TYPE_ARRAY);
+    if (list == NULL)
+        return;
+    if (list->end - list->start > REQUEST_CAPABILITIES_BYTES_MAX) {
+        json_fields_refuse(body, "containers", "must be at most %d bytes long", REQUEST_CAPABILITIES_BYTES_MAX);
+        return;
+    }
+    char *copy = arena_copy(arena, body->document->source + list->start, list->end - list->start);
+    if (copy != NULL)
+        spec->containers_json = copy;
+}
+
+static void read_spec(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
+{
+    static const char *const url_names[] = {"tunnel_url", "service_url", "url"};
+    char *id = read_name(body, "worker_id", arena);
+    if (id != NULL)
+        spec->worker_id = id;
+    char *url = NULL;
+    for (size_t i = 0; i < sizeof url_names / sizeof url_names[0] && url == NULL; i++)
+        url = read_url(body, url_names[i], arena);
+    if (url != NULL)
+        spec->tunnel_url = url;
+    else
+        json_fields_refuse(body, "tunnel_url", "is required");
+    read_type(body, &spec->worker_type);
+    take_text(body, "location", arena, &spec->location);
+    read_capabilities(body, arena, spec);
+    read_services(body, arena, spec);
+    read_containers(body, arena, spec);
+}
+
+enum request_json_result register_request_from_json(const char *body, size_t body_bytes, struct arena *arena,
+                                                    Muster__V1__RegisterWorkerRequest **request,
+                                                    struct json_error *error)
+{
+    struct json_document document;
+    enum request_json_result result = REQUEST_JSON_MALFORMED;
+    if (!json_document_parse(&document, body, body_bytes)) {
+        snprintf(error->message, sizeof error->message, "the body is not JSON: %s", document.error);
+        goto done;
+    }
+    result = REQUEST_JSON_NO_MEMORY;
+    Muster__V1__RegisterWorkerRequest *built = arena_take(arena, sizeof *built);
+    Muster__V1__WorkerSpec *spec = arena_take(arena, sizeof *spec);
+    if (built == NULL || spec == NULL)
+        goto done;
+    muster__v1__register_worker_request__init(built);
+    muster__v1__worker_spec__init(spec);
+    built->spec = spec;
+    struct json_fields fields = json_fields_of(&document, json_root(&document), "", error);
+    read_spec(&fields, arena, spec);
+    if (!arena_failed(arena))
+        result = json_error_set(error) ? REQUEST_JSON_INVALID : REQUEST_JSON_OK;
+    *request = built;
+done:
+    if (result == REQUEST_JSON_NO_MEMORY)
+        snprintf(error->message, sizeof error->message, "out of memory");
+    json_document_free(&document);
+    return result;
+}

@@ -1,0 +1,392 @@
+/* See replica.h. Here: workers and what the streams say of them; services are in
+ * replica_services.c. */
+
+#include "gateway/replica.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/replica_services.h"
+
+void replica_init(struct replica *replica)
+{
+    /* Version 0 is "nothing rendered yet" to readers. */
+    *replica = (struct replica){.version = 1};
+}
+
+static void free_worker(struct replica_worker *worker)
+{
+    if (worker->record != NULL)
+        muster__v1__worker__free_unpacked(worker->record, NULL);
+    if (worker->load != NULL)
+        muster__v1__load__free_unpacked(worker->load, NULL);
+    free(worker->services);
+    buffer_free(&worker->fixed_json);
+    buffer_free(&worker->varying_json);
+    free(worker->id);
+    free(worker);
+}
+
+void replica_free(struct replica *replica)
+{
+    size_t position = 0;
+    struct replica_worker *worker;
+    while ((worker = map_next(&replica->by_id, &position)) != NULL)
+        free_worker(worker);
+    map_free(&replica->by_id);
+    free(replica->workers);
+    replica_services_free(replica);
+    *replica = (struct replica){.version = 0};
+}
+
+/* A copy of a message in memory of its own; NULL when memory ran out. */
+static void *copy_message(const ProtobufCMessage *message)
+{
+    uint8_t local[4096];
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = bytes <= sizeof local ? local : malloc(bytes);
+    if (packed == NULL)
+        return NULL;
+    protobuf_c_message_pack(message, packed);
+    void *copy = protobuf_c_message_unpack(message->descriptor, NULL, bytes, packed);
+    if (packed != local)
+        free(packed);
+    return copy;
+}
+
+static void changed(struct replica *replica, struct replica_worker *worker)
+{
+    buffer_clear(&worker->varying_json);
+    if (worker->record != NULL)
+        replica->version++;
+}
+
+static struct replica_worker *find_or_add(struct replica *replica, const char *id)
+{
+    struct replica_worker *worker = map_get_text(&replica->by_id, id);
+    if (worker != NULL)
+        return worker;
+    worker = calloc(1, sizeof *worker);
+    if (worker == NULL)
+        return NULL;
+    worker->id = strdup(id);
+    if (worker->id == NULL || !map_put_text(&replica->by_id, worker->id, worker, NULL)) {
+        free_worker(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+static void forget_if_unknown(struct replica *replica, struct replica_worker *worker)
+{
+    if (worker->record != NULL || worker->health_incarnation != 0 || worker->removed_at_revision != 0)
+        return;
+    (void)map_remove_text(&replica->by_id, worker->id); /* it is `worker` */
+    free_worker(worker);
+}
+
+static bool put_on_roll(struct replica *replica, struct replica_worker *worker)
+{
+    if (replica->worker_count == replica->worker_capacity) {
+        size_t capacity = replica->worker_capacity == 0 ? 64 : replica->worker_capacity * 2;
+        struct replica_worker **workers = realloc(replica->workers, capacity * sizeof(struct replica_worker *));
+        if (workers == NULL)
+            return false;
+        replica->workers = workers;
+        replica->worker_capacity = capacity;
+    }
+    worker->position = replica->worker_count;
+    replica->workers[replica->worker_count++] = worker;
+    return true;
+}
+
+static void take_off_roll(struct replica *replica, struct replica_worker *worker)
+{
+    struct replica_worker *last = replica->workers[--replica->worker_count];
+    replica->workers[worker->position] = last;
+    last->position = worker->position;
+    replica_services_leave(replica, worker);
+    changed(replica, worker);
+    muster__v1__worker__free_unpacked(worker->record, NULL);
+    worker->record = NULL;
+    buffer_free(&worker->fixed_json);
+    buffer_free(&worker->varying_json);
+}
+
+static void forget_health(struct replica *replica, struct replica_worker *worker)
+{
+    if (worker->load != NULL)
+        muster__v1__load__free_unpacked(worker->load, NULL);
+    worker->load = NULL;
+    worker->health_incarnation = 0;
+    worker->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
+    worker->last_heartbeat_at_ms = 0;
+    worker->fresh_until_ms = 0;
+    changed(replica, worker);
+}
+
+static void clear_tombstone(struct replica *replica, struct replica_worker *worker)
+{
+    if (worker->removed_at_revision != 0)
+        replica->tombstone_count--;
+    worker->removed_at_revision = 0;
+}
+
+bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
+{
+    if (record->spec == NULL || record->spec->worker_id[0] == '\0')
+        return true; /* no record of anybody */
+    struct replica_worker *worker = find_or_add(replica, record->spec->worker_id);
+    if (worker == NULL)
+        return false;
+    worker->generation = replica->generation;
+    if (record->revision < worker->removed_at_revision ||
+        (worker->record != NULL && record->revision < worker->record->revision))
+        return true;
+    Muster__V1__Worker *copy = copy_message(&record->base);
+    if (copy == NULL || (worker->record == NULL && !put_on_roll(replica, worker))) {
+        if (copy != NULL)
+            muster__v1__worker__free_unpacked(copy, NULL);
+        forget_if_unknown(replica, worker);
+        return false;
+    }
+    if (worker->record != NULL)
+        muster__v1__worker__free_unpacked(worker->record, NULL);
+    worker->record = copy;
+    clear_tombstone(replica, worker);
+    buffer_clear(&worker->fixed_json);
+    changed(replica, worker);
+    return replica_services_join(replica, worker);
+}
+
+bool replica_remove(struct replica *replica, const char *id, uint64_t revision)
+{
+    struct replica_worker *worker = find_or_add(replica, id);
+    if (worker == NULL)
+        return false;
+    if (worker->record != NULL && worker->record->revision > revision)
+        return true; /* it has registered again since */
+    if (worker->record != NULL) {
+        take_off_roll(replica, worker);
+        forget_health(replica, worker);
+    }
+    clear_tombstone(replica, worker);
+    if (revision > replica->revision) { /* older news of it may still come */
+        worker->removed_at_revision = revision;
+        replica->tombstone_count++;
+    }
+    forget_if_unknown(replica, worker);
+    return true;
+}
+
+static void apply_status(struct replica *replica, const Muster__V1__WorkerEvent *event)
+{
+    struct replica_worker *worker = map_get_text(&replica->by_id, event->worker_id);
+    if (worker == NULL || worker->record == NULL || worker->record->incarnation != event->incarnation ||
+        event->revision < worker->record->revision)
+        return;
+    Muster__V1__Worker *record = worker->record;
+    char *reason = strdup(event->reason);
+    if (reason != NULL) { /* without memory the old reason stays, which is only for people */
+        if (record->status_reason != protobuf_c_empty_string)
+            free(record->status_reason);
+        record->status_reason = reason;
+    }
+    record->status = event->status;
+    record->status_changed_at_ms = event->at_ms;
+    record->revision = event->revision;
+    changed(replica, worker);
+}
+
+/* Removes every worker for which `gone` holds. The map cannot change while it is walked. */
+static bool remove_matching(struct replica *replica, bool (*gone)(const struct replica *, const struct replica_worker *),
+                            void (*remove)(struct replica *, struct replica_worker *))
+{
+    struct replica_worker **matches = malloc((replica->by_id.count + 1) * sizeof(struct replica_worker *));
+    if (matches == NULL)
+        return false;
+    size_t count = 0;
+    size_t position = 0;
+    struct replica_worker *worker;
+    while ((worker = map_next(&replica->by_id, &position)) != NULL) {
+        if (gone(replica, worker))
+            matches[count++] = worker;
+    }
+    for (size_t i = 0; i < count; i++) {
+        remove(replica, matches[i]);
+        forget_if_unknown(replica, matches[i]);
+    }
+    free(matches);
+    return true;
+}
+
+/* Not mentioned by the snapshot, and not put by ourselves after it. */
+static bool left_out_of_snapshot(const struct replica *replica, const struct replica_worker *worker)
+{
+    return worker->record != NULL && worker->generation != replica->generation &&
+           worker->record->revision <= replica->revision;
+}
+
+static bool has_old_tombstone(const struct replica *replica, const struct replica_worker *worker)
+{
+    return worker->removed_at_revision != 0 && worker->removed_at_revision <= replica->revision;
+}
+
+static bool left_out_by_health(const struct replica *replica, const struct replica_worker *worker)
+{
+    return worker->health_incarnation != 0 && worker->health_generation != replica->health_generation;
+}
+
+bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message)
+{
+    bool fine = true;
+    if (message->snapshot_begin) {
+        replica->generation++;
+        replica->in_snapshot = true;
+    }
+    for (size_t i = 0; i < message->n_events; i++) {
+        const Muster__V1__WorkerEvent *event = message->events[i];
+        switch (event->type) {
+        case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
+            fine = (event->worker == NULL || replica_put(replica, event->worker)) && fine;
+            break;
+        case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
+            apply_status(replica, event);
+            break;
+        case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
+            fine = replica_remove(replica, event->worker_id, event->revision) && fine;
+            break;
+        default:
+            break; /* of a later version of the protocol */
+        }
+    }
+    if (message->revision > replica->revision || message->snapshot_complete)
+        replica->revision = message->revision;
+    if (message->snapshot_complete && replica->in_snapshot) {
+        replica->in_snapshot = false;
+        replica->registry_known = true;
+        fine = remove_matching(replica, left_out_of_snapshot, take_off_roll) && fine;
+    }
+    if (replica->tombstone_count > 0)
+        fine = remove_matching(replica, has_old_tombstone, clear_tombstone) && fine;
+    return fine;
+}
+
+void replica_health_begins(struct replica *replica)
+{
+    replica->health_generation++;
+}
+
+/* Whether a report of health is older than what a heartbeat of ours said. */
+static bool is_outdated(const struct replica_worker *worker, const Muster__V1__WorkerHealth *health, uint64_t now_ms)
+{
+    return now_ms < worker->fresh_until_ms && health->last_heartbeat_at_ms < worker->last_heartbeat_at_ms &&
+           health->incarnation <= worker->health_incarnation &&
+           health->status != MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
+}
+
+static bool set_load(struct replica_worker *worker, const Muster__V1__Load *load)
+{
+    Muster__V1__Load *copy = copy_message(&load->base);
+    if (copy == NULL)
+        return false;
+    if (worker->load != NULL)
+        muster__v1__load__free_unpacked(worker->load, NULL);
+    worker->load = copy;
+    return true;
+}
+
+static bool apply_worker_health(struct replica *replica, const Muster__V1__WorkerHealth *health, uint64_t now_ms)
+{
+    if (health->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_REMOVED) {
+        struct replica_worker *gone = map_get_text(&replica->by_id, health->worker_id);
+        if (gone == NULL || gone->health_incarnation > health->incarnation)
+            return true;
+        forget_health(replica, gone);
+        if (gone->record != NULL) {
+            /* The registry is about to say so too; until then it must not look well. */
+            gone->health_incarnation = gone->record->incarnation;
+            gone->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
+            gone->health_generation = replica->health_generation;
+        }
+        forget_if_unknown(replica, gone);
+        return true;
+    }
+    struct replica_worker *worker = find_or_add(replica, health->worker_id);
+    if (worker == NULL)
+        return false;
+    worker->health_generation = replica->health_generation;
+    if (is_outdated(worker, health, now_ms))
+        return true;
+    worker->health_incarnation = health->incarnation == 0 ? 1 : health->incarnation;
+    worker->health_status = health->status;
+    worker->last_heartbeat_at_ms = health->last_heartbeat_at_ms;
+    bool fine = health->load == NULL || set_load(worker, health->load);
+    changed(replica, worker);
+    return fine;
+}
+
+bool replica_apply_health(struct replica *replica, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms)
+{
+    bool fine = true;
+    for (size_t i = 0; i < message->n_workers; i++)
+        fine = apply_worker_health(replica, message->workers[i], now_ms) && fine;
+    if (message->snapshot_complete)
+        fine = remove_matching(replica, left_out_by_health, forget_health) && fine;
+    return fine;
+}
+
+bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *heartbeat, int64_t received_at_ms,
+                       uint64_t now_ms)
+{
+    struct replica_worker *worker = map_get_text(&replica->by_id, heartbeat->worker_id);
+    if (worker == NULL || worker->record == NULL)
+        return true; /* the watch has not told of it yet; health's report will come after that */
+    if (heartbeat->incarnation != 0 && heartbeat->incarnation != worker->record->incarnation)
+        return true;
+    worker->health_incarnation = worker->record->incarnation;
+    worker->health_generation = replica->health_generation;
+    worker->health_status = heartbeat->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED
+                                ? MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE
+                                : heartbeat->status;
+    if (received_at_ms > worker->last_heartbeat_at_ms)
+        worker->last_heartbeat_at_ms = received_at_ms;
+    worker->fresh_until_ms = now_ms + REPLICA_FRESH_MS;
+    bool fine = heartbeat->load == NULL || set_load(worker, heartbeat->load);
+    changed(replica, worker);
+    return fine;
+}
+
+struct replica_worker *replica_find(const struct replica *replica, const char *id)
+{
+    struct replica_worker *worker = map_get_text(&replica->by_id, id);
+    return worker == NULL || worker->record == NULL ? NULL : worker;
+}
+
+Muster__V1__WorkerStatus replica_status(const struct replica_worker *worker)
+{
+    if (worker->record->draining)
+        return MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING;
+    if (worker->health_incarnation == worker->record->incarnation &&
+        worker->health_status != MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED)
+        return worker->health_status;
+    return worker->record->status;
+}
+
+bool replica_is_healthy(const struct replica_worker *worker)
+{
+    Muster__V1__WorkerStatus status = replica_status(worker);
+    return status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ||
+           status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED;
+}
+
+int64_t replica_last_heard_ms(const struct replica_worker *worker)
+{
+    int64_t registered = worker->record->registered_at_ms;
+    return worker->last_heartbeat_at_ms > registered ? worker->last_heartbeat_at_ms : registered;
+}
+
+double replica_load(const struct replica_worker *worker)
+{
+    return worker->load == NULL ? 0 : worker->load->current_load;
+}

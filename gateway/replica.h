@@ -1,0 +1,127 @@
+/* This gateway's copy of the roll: what it lists and finds without asking anyone.
+ *
+ * It is fed from three streams and from the gateway's own requests:
+ *   - registry: records of workers, with revisions (WatchWorkers);
+ *   - health: status and load (WatchHealth);
+ *   - assigner: the catalog (WatchCatalog);
+ *   - what a request through this gateway changed, before that request is answered: so a
+ *     client reads its own writes, though the streams come later.
+ * The same change thus comes twice, and older news can come after newer. Revisions decide
+ * between records: an event of an earlier revision than the record's is passed over, also for
+ * a worker that was removed here (its revision of removal is kept until the watch has passed
+ * it). Health has no revisions: for REPLICA_FRESH_MS after a heartbeat that went through this
+ * gateway, reports of an earlier heartbeat are passed over, unless they say that the worker
+ * is gone.
+ *
+ * What a worker's status is: draining when an operator said so; else what health says of this
+ * incarnation; else what the registry's record says.
+ *
+ * The replica goes on with what it last knew while a process is away. `version` grows with
+ * every change that a reader could see.
+ *
+ * Threading: one thread owns it. No I/O, no clock. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "common/map.h"
+#include "muster/v1/assigner.pb-c.h"
+#include "muster/v1/health.pb-c.h"
+#include "muster/v1/registry.pb-c.h"
+
+#define REPLICA_FRESH_MS 1000
+
+/* A service that somebody offers, or that is in the catalog. */
+struct replica_service {
+    char *name;
+    const Muster__V1__CatalogService *catalog; /* NULL: a worker's own */
+    struct replica_worker **workers;           /* on the roll, in no order */
+    size_t worker_count, worker_capacity;
+};
+
+struct replica_worker {
+    char *id;
+    Muster__V1__Worker *record; /* NULL: not on the roll, only health knows it */
+    uint64_t removed_at_revision; /* not on the roll since; 0: never was removed here */
+    uint32_t generation;          /* of the snapshot that last mentioned it */
+    size_t position;              /* in replica.workers, when on the roll */
+
+    /* What health says; incarnation 0: nothing. */
+    uint64_t health_incarnation;
+    Muster__V1__WorkerStatus health_status;
+    int64_t last_heartbeat_at_ms;
+    uint64_t fresh_until_ms;   /* monotonic; see REPLICA_FRESH_MS */
+    uint32_t health_generation;
+    Muster__V1__Load *load; /* NULL: none was reported */
+
+    /* Services offered, by their names in the catalog, each once. */
+    struct replica_service **services;
+    size_t service_count;
+
+    /* Its JSON, kept by worker_json.c; empty when it has to be made anew. */
+    struct buffer fixed_json, varying_json;
+};
+
+struct replica {
+    struct map by_id; /* struct replica_worker, on the roll or not */
+    struct replica_worker **workers; /* on the roll, in no order */
+    size_t worker_count, worker_capacity;
+    size_t tombstone_count;
+
+    struct map services; /* struct replica_service by name */
+    struct map aliases;  /* const CatalogService by alias */
+    Muster__V1__WatchCatalogResponse *catalog; /* NULL: not heard yet */
+
+    uint64_t revision; /* of the registry, up to which the watch has come */
+    uint64_t version;
+    uint32_t generation, health_generation;
+    bool in_snapshot;
+    bool registry_known; /* a snapshot was complete once */
+};
+
+void replica_init(struct replica *replica);
+void replica_free(struct replica *replica);
+
+/* --- What comes in. Messages are copied. False: memory ran out, and what the message said is
+ * lost in part; the stream should be started anew from a snapshot. --- */
+
+bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message);
+bool replica_apply_health(struct replica *replica, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms);
+bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatalogResponse *message);
+
+/* A stream of health begins: what its snapshot does not mention is forgotten at its end. */
+void replica_health_begins(struct replica *replica);
+
+/* A request of ours put this record, or removed the worker at that revision. */
+bool replica_put(struct replica *replica, const Muster__V1__Worker *record);
+bool replica_remove(struct replica *replica, const char *id, uint64_t revision);
+
+/* A heartbeat of ours was taken by health; received_at_ms is when it came in here. */
+bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *heartbeat, int64_t received_at_ms,
+                       uint64_t now_ms);
+
+/* --- What is there --- */
+
+/* A worker on the roll, or NULL. */
+struct replica_worker *replica_find(const struct replica *replica, const char *id);
+
+Muster__V1__WorkerStatus replica_status(const struct replica_worker *worker);
+
+/* Online or degraded: it is listed to clients and counts as coverage. */
+bool replica_is_healthy(const struct replica_worker *worker);
+
+/* When it was last heard: its registration counts. Milliseconds since the epoch. */
+int64_t replica_last_heard_ms(const struct replica_worker *worker);
+
+double replica_load(const struct replica_worker *worker);
+
+/* A service by name or alias, or NULL. */
+struct replica_service *replica_find_service(const struct replica *replica, const char *name, size_t name_bytes);
+
+/* Where this worker serves it: the URL that it announced for it, else its tunnel_url. */
+const char *replica_service_url(const struct replica *replica, const struct replica_worker *worker,
+                                const struct replica_service *service);

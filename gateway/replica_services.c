@@ -1,0 +1,169 @@
+/* The index of services of replica.h. A worker offers what it was assigned and what it
+ * announces; an announced alias counts as the service that the catalog means by it. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/replica_services.h"
+
+static const char *catalog_name(const struct replica *replica, const char *name, size_t name_bytes)
+{
+    const Muster__V1__CatalogService *service = map_get(&replica->aliases, name, name_bytes);
+    return service == NULL ? NULL : service->name;
+}
+
+struct replica_service *replica_find_service(const struct replica *replica, const char *name, size_t name_bytes)
+{
+    const char *meant = catalog_name(replica, name, name_bytes);
+    return meant != NULL ? map_get_text(&replica->services, meant) : map_get(&replica->services, name, name_bytes);
+}
+
+static void free_service(struct replica_service *service)
+{
+    free(service->workers);
+    free(service->name);
+    free(service);
+}
+
+static struct replica_service *find_or_add(struct replica *replica, const char *name)
+{
+    const char *meant = catalog_name(replica, name, strlen(name));
+    if (meant != NULL)
+        name = meant;
+    struct replica_service *service = map_get_text(&replica->services, name);
+    if (service != NULL)
+        return service;
+    service = calloc(1, sizeof *service);
+    if (service == NULL)
+        return NULL;
+    service->name = strdup(name);
+    if (service->name == NULL || !map_put_text(&replica->services, service->name, service, NULL)) {
+        free_service(service);
+        return NULL;
+    }
+    return service;
+}
+
+void replica_services_leave(struct replica *replica, struct replica_worker *worker)
+{
+    for (size_t i = 0; i < worker->service_count; i++) {
+        struct replica_service *service = worker->services[i];
+        for (size_t j = 0; j < service->worker_count; j++) {
+            if (service->workers[j] == worker) {
+                service->workers[j] = service->workers[--service->worker_count];
+                break;
+            }
+        }
+        if (service->worker_count == 0 && service->catalog == NULL) {
+            (void)map_remove_text(&replica->services, service->name); /* it is `service` */
+            free_service(service);
+        }
+    }
+    free(worker->services);
+    worker->services = NULL;
+    worker->service_count = 0;
+}
+
+static bool join_one(struct replica *replica, struct replica_worker *worker, const char *name)
+{
+    struct replica_service *service = find_or_add(replica, name);
+    if (service == NULL)
+        return false;
+    for (size_t i = 0; i < worker->service_count; i++) {
+        if (worker->services[i] == service)
+            return true;
+    }
+    if (service->worker_count == service->worker_capacity) {
+        size_t capacity = service->worker_capacity == 0 ? 4 : service->worker_capacity * 2;
+        struct replica_worker **workers = realloc(service->workers, capacity * sizeof(struct replica_worker *));
+        if (workers == NULL)
+            return false;
+        service->workers = workers;
+        service->worker_capacity = capacity;
+    }
+    service->workers[service->worker_count++] = worker;
+    worker->services[worker->service_count++] = service;
+    return true;
+}
+
+bool replica_services_join(struct replica *replica, struct replica_worker *worker)
+{
+    const Muster__V1__Worker *record = worker->record;
+    replica_services_leave(replica, worker);
+    size_t most = record->n_assigned_services + record->spec->n_services;
+    worker->services = calloc(most + 1, sizeof(struct replica_service *));
+    if (worker->services == NULL)
+        return false;
+    bool fine = true;
+    for (size_t i = 0; fine && i < record->n_assigned_services; i++)
+        fine = join_one(replica, worker, record->assigned_services[i]);
+    for (size_t i = 0; fine && i < record->spec->n_services; i++)
+        fine = join_one(replica, worker, record->spec->services[i]->name);
+    return fine;
+}
+
+static void free_index(struct replica *replica)
+{
+    size_t position = 0;
+    struct replica_service *service;
+    while ((service = map_next(&replica->services, &position)) != NULL)
+        free_service(service);
+    map_free(&replica->services);
+    map_free(&replica->aliases);
+}
+
+void replica_services_free(struct replica *replica)
+{
+    free_index(replica);
+    if (replica->catalog != NULL)
+        muster__v1__watch_catalog_response__free_unpacked(replica->catalog, NULL);
+    replica->catalog = NULL;
+}
+
+bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatalogResponse *message)
+{
+    size_t bytes = muster__v1__watch_catalog_response__get_packed_size(message);
+    uint8_t *packed = malloc(bytes + 1);
+    if (packed == NULL)
+        return false;
+    muster__v1__watch_catalog_response__pack(message, packed);
+    Muster__V1__WatchCatalogResponse *catalog = muster__v1__watch_catalog_response__unpack(NULL, bytes, packed);
+    free(packed);
+    if (catalog == NULL)
+        return false;
+
+    /* What an alias means may have changed: the whole index is made anew. */
+    for (size_t i = 0; i < replica->worker_count; i++)
+        replica_services_leave(replica, replica->workers[i]);
+    replica_services_free(replica);
+    replica->catalog = catalog;
+    bool fine = true;
+    for (size_t i = 0; fine && i < catalog->n_services; i++) {
+        Muster__V1__CatalogService *service = catalog->services[i];
+        for (size_t j = 0; fine && j < service->n_aliases; j++)
+            fine = map_put_text(&replica->aliases, service->aliases[j], service, NULL);
+    }
+    for (size_t i = 0; fine && i < catalog->n_services; i++) {
+        struct replica_service *service = find_or_add(replica, catalog->services[i]->name);
+        fine = service != NULL;
+        if (fine)
+            service->catalog = catalog->services[i];
+    }
+    for (size_t i = 0; fine && i < replica->worker_count; i++)
+        fine = replica_services_join(replica, replica->workers[i]);
+    replica->version++;
+    return fine;
+}
+
+const char *replica_service_url(const struct replica *replica, const struct replica_worker *worker,
+                                const struct replica_service *service)
+{
+    const Muster__V1__WorkerSpec *spec = worker->record->spec;
+    for (size_t i = 0; i < spec->n_services; i++) {
+        const Muster__V1__AnnouncedService *announced = spec->services[i];
+        if (announced->url[0] != '\0' &&
+            replica_find_service(replica, announced->name, strlen(announced->name)) == service)
+            return announced->url;
+    }
+    return spec->tunnel_url;
+}

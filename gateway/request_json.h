@@ -1,0 +1,38 @@
+/* From the bodies of REST requests to messages of the protocol.
+ *
+ * Everything that a message points to lies in the arena that is handed in. Texts from
+ * strangers are bounded here: what gets through fits the limits of the protocol.
+ *
+ * Threading: none of its own. */
+
+#pragma once
+
+#include "common/arena.h"
+#include "common/json/fields.h"
+#include "muster/v1/health.pb-c.h"
+#include "muster/v1/registry.pb-c.h"
+
+#define REQUEST_WORKER_ID_BYTES_MAX 256
+#define REQUEST_URL_BYTES_MAX 760 /* what a struct http_origin holds */
+#define REQUEST_TEXT_BYTES_MAX 1024
+#define REQUEST_CAPABILITIES_BYTES_MAX (1024 * 1024)
+#define REQUEST_SERVICES_MAX 1000
+#define REQUEST_ITEMS_MAX 1000 /* of the lists in a heartbeat */
+
+enum request_json_result {
+    REQUEST_JSON_OK,
+    REQUEST_JSON_MALFORMED, /* 400 */
+    REQUEST_JSON_INVALID,   /* 422 */
+    REQUEST_JSON_NO_MEMORY, /* 500 */
+};
+
+/* The body of POST /api/worker/register. In anything but REQUEST_JSON_OK the error says what
+ * is wrong. The JSON text of `capabilities` and `containers` is kept byte for byte; with the
+ * shortcut `gpu` the two members that it stands for are put before those of capabilities. */
+enum request_json_result register_request_from_json(const char *body, size_t body_bytes, struct arena *arena,
+                                                    Muster__V1__RegisterWorkerRequest **request,
+                                                    struct json_error *error);
+
+/* The body of POST /api/worker/heartbeat. `load` is set when the body says anything of it. */
+enum request_json_result heartbeat_from_json(const char *body, size_t body_bytes, struct arena *arena,
+                                             Muster__V1__Heartbeat **heartbeat, struct json_error *error);

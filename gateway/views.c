@@ -1,0 +1,358 @@
+/* See views.h. */
+
+#include "gateway/views.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/worker_json.h"
+
+uint32_t view_lifetime_ms(enum view view)
+{
+    return view == VIEW_ADMIN_WORKERS ? 1000 : 0;
+}
+
+static size_t healthy_workers(const struct replica_service *service)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < service->worker_count; i++)
+        count += replica_is_healthy(service->workers[i]) ? 1 : 0;
+    return count;
+}
+
+void view_count(const struct replica *replica, struct view_counts *counts)
+{
+    *counts = (struct view_counts){.total = replica->worker_count};
+    for (size_t i = 0; i < replica->worker_count; i++) {
+        const struct replica_worker *worker = replica->workers[i];
+        counts->healthy += replica_is_healthy(worker) ? 1 : 0;
+        counts->by_type[(unsigned)worker->record->type % (sizeof counts->by_type / sizeof counts->by_type[0])]++;
+    }
+    size_t position = 0;
+    const struct replica_service *service;
+    while ((service = map_next(&replica->services, &position)) != NULL)
+        counts->services += healthy_workers(service) > 0 ? 1 : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct replica_service *const *left = a;
+    const struct replica_service *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+/* All services in the order of their names, for lists that do not change their order with
+ * every process; NULL when memory ran out. */
+static struct replica_service **sorted_services(const struct replica *replica, size_t *count)
+{
+    struct replica_service **services = malloc((replica->services.count + 1) * sizeof(struct replica_service *));
+    if (services == NULL)
+        return NULL;
+    *count = 0;
+    size_t position = 0;
+    struct replica_service *service;
+    while ((service = map_next(&replica->services, &position)) != NULL)
+        services[(*count)++] = service;
+    qsort(services, *count, sizeof *services, by_name);
+    return services;
+}
+
+static void write_named_uint(struct json_writer *writer, const char *key, uint64_t value)
+{
+    json_write_key(writer, key);
+    json_write_uint(writer, value);
+}
+
+static void write_named_text(struct json_writer *writer, const char *key, const char *value)
+{
+    json_write_key(writer, key);
+    json_write_text(writer, value);
+}
+
+static void write_timestamp(struct json_writer *writer, int64_t now_unix_ms)
+{
+    json_write_key(writer, "timestamp");
+    json_write_time(writer, now_unix_ms);
+}
+
+static void render_workers(struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
+{
+    size_t count = 0;
+    json_write_object_begin(writer);
+    json_write_key(writer, "workers");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < replica->worker_count; i++) {
+        if (!replica_is_healthy(replica->workers[i]))
+            continue;
+        worker_json_write(writer, replica->workers[i], 0);
+        count++;
+    }
+    json_write_array_end(writer);
+    write_named_uint(writer, "count", count);
+    write_timestamp(writer, now_unix_ms);
+    json_write_object_end(writer);
+}
+
+static void render_admin_workers(struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
+{
+    size_t healthy = 0;
+    json_write_object_begin(writer);
+    json_write_key(writer, "workers");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < replica->worker_count; i++) {
+        worker_json_write(writer, replica->workers[i], now_unix_ms);
+        healthy += replica_is_healthy(replica->workers[i]) ? 1 : 0;
+    }
+    json_write_array_end(writer);
+    write_named_uint(writer, "total", replica->worker_count);
+    write_named_uint(writer, "healthy", healthy);
+    json_write_object_end(writer);
+}
+
+static void render_services(const struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
+{
+    size_t count = 0;
+    size_t available = 0;
+    struct replica_service **services = sorted_services(replica, &count);
+    if (services == NULL) {
+        writer->out->failed = true;
+        return;
+    }
+    json_write_object_begin(writer);
+    json_write_key(writer, "services");
+    json_write_object_begin(writer);
+    for (size_t i = 0; i < count; i++) {
+        const struct replica_service *service = services[i];
+        size_t healthy = healthy_workers(service);
+        available += healthy > 0 ? 1 : 0;
+        json_write_key_text(writer, service->name);
+        json_write_object_begin(writer);
+        write_named_text(writer, "name", service->name);
+        write_named_uint(writer, "healthy_workers", healthy);
+        if (service->catalog != NULL) {
+            write_named_uint(writer, "tier", (uint64_t)service->catalog->requires);
+            write_named_text(writer, "requires", worker_type_word(service->catalog->requires));
+        } else { /* a worker's own: no kind of machine is required */
+            json_write_key(writer, "tier");
+            json_write_null(writer);
+            json_write_key(writer, "requires");
+            json_write_null(writer);
+        }
+        json_write_object_end(writer);
+    }
+    json_write_object_end(writer);
+    write_named_uint(writer, "total_available", available);
+    write_timestamp(writer, now_unix_ms);
+    json_write_object_end(writer);
+    free(services);
+}
+
+static void render_admin_services(const struct replica *replica, struct json_writer *writer)
+{
+    size_t count = 0;
+    size_t listed = 0;
+    struct replica_service **services = sorted_services(replica, &count);
+    if (services == NULL) {
+        writer->out->failed = true;
+        return;
+    }
+    json_write_object_begin(writer);
+    json_write_key(writer, "services");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < count; i++) {
+        const struct replica_service *service = services[i];
+        if (service->worker_count == 0)
+            continue;
+        listed++;
+        json_write_object_begin(writer);
+        write_named_text(writer, "name", service->name);
+        json_write_key(writer, "workers");
+        json_write_array_begin(writer);
+        for (size_t j = 0; j < service->worker_count; j++)
+            json_write_text(writer, service->workers[j]->id);
+        json_write_array_end(writer);
+        write_named_uint(writer, "worker_count", service->worker_count);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+    write_named_uint(writer, "total_services", listed);
+    json_write_object_end(writer);
+    free(services);
+}
+
+struct gap {
+    const Muster__V1__CatalogService *service;
+    size_t workers;
+};
+
+/* Critical ones first, then warnings; by priority, then by name. */
+static int by_urgency(const void *a, const void *b)
+{
+    const struct gap *left = a;
+    const struct gap *right = b;
+    size_t left_rank = left->workers < 2 ? left->workers : 2;
+    size_t right_rank = right->workers < 2 ? right->workers : 2;
+    if (left_rank != right_rank)
+        return left_rank < right_rank ? -1 : 1;
+    if (left->service->priority != right->service->priority)
+        return left->service->priority < right->service->priority ? -1 : 1;
+    return strcmp(left->service->name, right->service->name);
+}
+
+static void write_gaps(struct json_writer *writer, const char *key, const struct gap *gaps, size_t count)
+{
+    static const char *const statuses[] = {"critical", "warning", "ok"};
+    json_write_key(writer, key);
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < count; i++) {
+        json_write_object_begin(writer);
+        write_named_text(writer, "service", gaps[i].service->name);
+        write_named_text(writer, "required_type", worker_type_word(gaps[i].service->requires));
+        write_named_uint(writer, "priority", gaps[i].service->priority);
+        write_named_uint(writer, "current_workers", gaps[i].workers);
+        write_named_text(writer, "status", statuses[gaps[i].workers < 2 ? gaps[i].workers : 2]);
+        write_named_uint(writer, "port", gaps[i].service->port);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
+static void render_gaps(const struct replica *replica, struct json_writer *writer)
+{
+    size_t count = replica->catalog == NULL ? 0 : replica->catalog->n_services;
+    struct gap *gaps = calloc(count + 1, sizeof *gaps);
+    size_t critical = 0;
+    size_t warnings = 0;
+    if (gaps == NULL) {
+        writer->out->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        gaps[i].service = replica->catalog->services[i];
+        const struct replica_service *service = map_get_text(&replica->services, gaps[i].service->name);
+        gaps[i].workers = service == NULL ? 0 : healthy_workers(service);
+        critical += gaps[i].workers == 0 ? 1 : 0;
+        warnings += gaps[i].workers == 1 ? 1 : 0;
+    }
+    qsort(gaps, count, sizeof *gaps, by_urgency);
+    json_write_object_begin(writer);
+    write_gaps(writer, "gaps", gaps, count);
+    write_gaps(writer, "critical_gaps", gaps, critical);
+    write_gaps(writer, "warnings", gaps + critical, warnings);
+    json_write_key(writer, "summary");
+    json_write_object_begin(writer);
+    write_named_uint(writer, "total_services", count);
+    write_named_uint(writer, "covered", count - critical);
+    write_named_uint(writer, "needs_attention", critical + warnings);
+    json_write_object_end(writer);
+    json_write_object_end(writer);
+    free(gaps);
+}
+
+static void render_stats(const struct replica *replica, struct json_writer *writer)
+{
+    static const char *const tiers[] = {NULL, "1", "2", "3", "4"};
+    struct view_counts counts;
+    view_count(replica, &counts);
+    json_write_object_begin(writer);
+    write_named_uint(writer, "total_workers", counts.total);
+    write_named_uint(writer, "healthy_workers", counts.healthy);
+    write_named_uint(writer, "offline_workers", counts.total - counts.healthy);
+    json_write_key(writer, "by_tier");
+    json_write_object_begin(writer);
+    for (size_t tier = 1; tier <= 4; tier++)
+        write_named_uint(writer, tiers[tier], counts.by_type[tier]);
+    json_write_object_end(writer);
+    json_write_object_end(writer);
+}
+
+void view_render(enum view view, struct replica *replica, int64_t now_unix_ms, struct buffer *out)
+{
+    struct json_writer writer = json_writer_into(out);
+    switch (view) {
+    case VIEW_WORKERS:
+        render_workers(replica, now_unix_ms, &writer);
+        break;
+    case VIEW_SERVICES:
+        render_services(replica, now_unix_ms, &writer);
+        break;
+    case VIEW_ADMIN_WORKERS:
+        render_admin_workers(replica, now_unix_ms, &writer);
+        break;
+    case VIEW_ADMIN_SERVICES:
+        render_admin_services(replica, &writer);
+        break;
+    case VIEW_ADMIN_GAPS:
+        render_gaps(replica, &writer);
+        break;
+    case VIEW_ADMIN_STATS:
+        render_stats(replica, &writer);
+        break;
+    case VIEW_COUNT:
+        break;
+    }
+}
+
+static int by_load(const void *a, const void *b)
+{
+    const struct replica_worker *const *left = a;
+    const struct replica_worker *const *right = b;
+    double left_load = replica_load(*left);
+    double right_load = replica_load(*right);
+    if (left_load != right_load)
+        return left_load < right_load ? -1 : 1;
+    return strcmp((*left)->id, (*right)->id);
+}
+
+struct replica_worker *view_best_worker(const struct replica_service *service)
+{
+    struct replica_worker *best = NULL;
+    for (size_t i = 0; i < service->worker_count; i++) {
+        struct replica_worker *worker = service->workers[i];
+        if (replica_is_healthy(worker) && (best == NULL || by_load(&worker, &best) < 0))
+            best = worker;
+    }
+    return best;
+}
+
+size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out)
+{
+    const struct replica_service *service = replica_find_service(replica, name, name_bytes);
+    if (service == NULL || healthy_workers(service) == 0)
+        return 0;
+    struct replica_worker **workers = malloc(service->worker_count * sizeof(struct replica_worker *));
+    if (workers == NULL) {
+        out->failed = true;
+        return 1;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < service->worker_count; i++) {
+        if (replica_is_healthy(service->workers[i]))
+            workers[count++] = service->workers[i];
+    }
+    qsort(workers, count, sizeof *workers, by_load);
+    struct json_writer inner = json_writer_into(out);
+    struct json_writer *writer = &inner;
+    json_write_object_begin(writer);
+    write_named_text(writer, "service", service->name);
+    json_write_key(writer, "workers");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < count; i++) {
+        json_write_object_begin(writer);
+        write_named_text(writer, "worker_id", workers[i]->id);
+        write_named_text(writer, "tunnel_url", replica_service_url(replica, workers[i], service));
+        json_write_key(writer, "capabilities");
+        worker_json_write_capabilities(writer, workers[i]->record->spec->capabilities);
+        json_write_key(writer, "load");
+        json_write_double(writer, replica_load(workers[i]));
+        json_write_key(writer, "last_heartbeat");
+        json_write_time(writer, replica_last_heard_ms(workers[i]));
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+    write_named_uint(writer, "count", count);
+    write_named_text(writer, "recommended", workers[0]->id);
+    json_write_object_end(writer);
+    free(workers);
+    return count;
+}

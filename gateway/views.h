@@ -1,0 +1,41 @@
+/* The lists of the REST contract, rendered from the replica.
+ *
+ * Threading: the replica's thread. Texts are appended to a buffer of the caller's, whose
+ * failure is the only error. */
+
+#pragma once
+
+#include "common/buffer.h"
+#include "gateway/replica.h"
+
+/* Lists without parameters. */
+enum view {
+    VIEW_WORKERS,        /* GET /api/coordinator/workers */
+    VIEW_SERVICES,       /* GET /api/services/list */
+    VIEW_ADMIN_WORKERS,  /* GET /api/admin/workers */
+    VIEW_ADMIN_SERVICES, /* GET /api/admin/services */
+    VIEW_ADMIN_GAPS,     /* GET /api/admin/gaps */
+    VIEW_ADMIN_STATS,    /* GET /api/admin/stats */
+    VIEW_COUNT,
+};
+
+/* How long a rendered list is good while nothing changes: those that show ages grow old, as
+ * does a list's `timestamp`. 0: for ever. */
+uint32_t view_lifetime_ms(enum view view);
+
+void view_render(enum view view, struct replica *replica, int64_t now_unix_ms, struct buffer *out);
+
+/* GET /api/services/discover/{service}. Returns how many workers it lists; with 0 nothing was
+ * written. */
+size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out);
+
+/* The healthy worker of a service with the lowest load, or NULL. */
+struct replica_worker *view_best_worker(const struct replica_service *service);
+
+struct view_counts {
+    size_t total, healthy;
+    size_t services; /* with at least one healthy worker */
+    size_t by_type[8];
+};
+
+void view_count(const struct replica *replica, struct view_counts *counts);

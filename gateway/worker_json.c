@@ -1,0 +1,200 @@
+/* See worker_json.h. */
+
+#include "gateway/worker_json.h"
+
+#include <string.h>
+
+const char *worker_type_word(Muster__V1__WorkerType type)
+{
+    switch (type) {
+    case MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU:
+        return "gpu";
+    case MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU:
+        return "cpu";
+    case MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE:
+        return "storage";
+    case MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE:
+        return "edge";
+    case MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED:
+        return "auto";
+    default:
+        return "unknown";
+    }
+}
+
+const char *worker_status_word(Muster__V1__WorkerStatus status)
+{
+    switch (status) {
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE:
+        return "online";
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED:
+        return "degraded";
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING:
+        return "draining";
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE:
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_REMOVED:
+        return "offline";
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING:
+        return "reconnecting";
+    default:
+        return "unknown";
+    }
+}
+
+static void write_flag(struct json_writer *writer, const char *key, bool value)
+{
+    json_write_key(writer, key);
+    json_write_bool(writer, value);
+}
+
+static void write_text(struct json_writer *writer, const char *key, const char *value)
+{
+    json_write_key(writer, key);
+    json_write_text(writer, value);
+}
+
+static void write_uint(struct json_writer *writer, const char *key, uint64_t value)
+{
+    json_write_key(writer, key);
+    json_write_uint(writer, value);
+}
+
+static void write_double(struct json_writer *writer, const char *key, double value)
+{
+    json_write_key(writer, key);
+    json_write_double(writer, value);
+}
+
+static void write_time(struct json_writer *writer, const char *key, int64_t unix_ms)
+{
+    json_write_key(writer, key);
+    json_write_time(writer, unix_ms);
+}
+
+static void write_texts(struct json_writer *writer, const char *key, char *const *texts, size_t count)
+{
+    json_write_key(writer, key);
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < count; i++)
+        json_write_text(writer, texts[i]);
+    json_write_array_end(writer);
+}
+
+void worker_json_write_capabilities(struct json_writer *writer, const Muster__V1__Capabilities *capabilities)
+{
+    if (capabilities != NULL && capabilities->json[0] != '\0') {
+        json_write_raw(writer, capabilities->json, strlen(capabilities->json));
+        return;
+    }
+    json_write_object_begin(writer);
+    if (capabilities != NULL) {
+        write_flag(writer, "has_gpu", capabilities->has_gpu);
+        if (capabilities->gpu_type[0] != '\0')
+            write_text(writer, "gpu_type", capabilities->gpu_type);
+        if (capabilities->gpu_memory[0] != '\0')
+            write_text(writer, "gpu_memory", capabilities->gpu_memory);
+        write_uint(writer, "cpu_cores", capabilities->cpu_cores);
+        if (capabilities->ram[0] != '\0')
+            write_text(writer, "ram", capabilities->ram);
+        write_flag(writer, "has_storage", capabilities->has_storage);
+        write_flag(writer, "has_edge", capabilities->has_edge);
+        write_flag(writer, "has_public_ip", capabilities->has_public_ip);
+        write_double(writer, "latency_ms", capabilities->latency_ms);
+    }
+    json_write_object_end(writer);
+}
+
+static void write_services(struct json_writer *writer, const Muster__V1__WorkerSpec *spec)
+{
+    json_write_key(writer, "services");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < spec->n_services; i++) {
+        const Muster__V1__AnnouncedService *service = spec->services[i];
+        json_write_object_begin(writer);
+        write_text(writer, "name", service->name);
+        if (service->url[0] != '\0')
+            write_text(writer, "url", service->url);
+        write_texts(writer, "capabilities", service->capabilities, service->n_capabilities);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
+/* Members that only a registration changes, without the braces around them. */
+static void render_fixed(struct replica_worker *worker)
+{
+    const Muster__V1__Worker *record = worker->record;
+    const Muster__V1__WorkerSpec *spec = record->spec;
+    struct json_writer inner = json_writer_into(&worker->fixed_json);
+    struct json_writer *writer = &inner;
+    write_text(writer, "worker_id", worker->id);
+    write_text(writer, "tunnel_url", spec->tunnel_url);
+    write_text(writer, "service_url", spec->tunnel_url);
+    write_text(writer, "worker_type", worker_type_word(record->type));
+    write_uint(writer, "tier", (uint64_t)record->type);
+    write_text(writer, "location", spec->location);
+    json_write_key(writer, "capabilities");
+    worker_json_write_capabilities(writer, spec->capabilities);
+    write_services(writer, spec);
+    write_texts(writer, "assigned_services", record->assigned_services, record->n_assigned_services);
+    json_write_key(writer, "containers");
+    if (spec->containers_json[0] != '\0')
+        json_write_raw(writer, spec->containers_json, strlen(spec->containers_json));
+    else
+        json_write_raw(writer, "[]", 2);
+    write_time(writer, "registered_at", record->registered_at_ms);
+    write_uint(writer, "incarnation", record->incarnation);
+}
+
+/* Members that heartbeats and the failure detector change. */
+static void render_varying(struct replica_worker *worker)
+{
+    static const Muster__V1__Load nothing = MUSTER__V1__LOAD__INIT;
+    const Muster__V1__Load *load = worker->load != NULL ? worker->load : &nothing;
+    struct json_writer inner = {&worker->varying_json, true};
+    struct json_writer *writer = &inner;
+    write_text(writer, "status", worker_status_word(replica_status(worker)));
+    if (worker->record->status_reason[0] != '\0' && worker->record->status == replica_status(worker))
+        write_text(writer, "status_reason", worker->record->status_reason);
+    write_time(writer, "last_heartbeat", replica_last_heard_ms(worker));
+    write_double(writer, "current_load", load->current_load);
+    write_text(writer, "available_memory", load->available_memory);
+    write_double(writer, "gpu_utilization", load->gpu_utilization);
+    write_uint(writer, "active_requests", load->active_requests);
+    write_uint(writer, "queue_depth", load->queue_depth);
+    write_texts(writer, "loaded_models", load->loaded_models, load->n_loaded_models);
+    write_text(writer, "specialization", load->specialization);
+    json_write_key(writer, "services_status");
+    json_write_object_begin(writer);
+    for (size_t i = 0; i < load->n_services_status; i++) {
+        json_write_key_text(writer, load->services_status[i]->name);
+        json_write_text(writer, load->services_status[i]->state);
+    }
+    json_write_object_end(writer);
+    write_uint(writer, "tasks_completed", load->tasks_completed);
+}
+
+void worker_json_write(struct json_writer *writer, struct replica_worker *worker, int64_t now_unix_ms)
+{
+    if (worker->fixed_json.bytes == 0)
+        render_fixed(worker);
+    if (worker->varying_json.bytes == 0)
+        render_varying(worker);
+    /* A piece that failed for lack of memory must not give half an object: the list fails. */
+    if (buffer_failed(&worker->fixed_json) || buffer_failed(&worker->varying_json)) {
+        buffer_clear(&worker->fixed_json);
+        buffer_clear(&worker->varying_json);
+        writer->out->failed = true;
+        return;
+    }
+    json_write_object_begin(writer);
+    buffer_append(writer->out, worker->fixed_json.data, worker->fixed_json.bytes);
+    buffer_append(writer->out, worker->varying_json.data, worker->varying_json.bytes);
+    writer->comma = true;
+    if (now_unix_ms > 0) {
+        int64_t age_ms = now_unix_ms - replica_last_heard_ms(worker);
+        write_double(writer, "age_seconds", age_ms < 0 ? 0 : (double)age_ms / 1000.0);
+        write_flag(writer, "is_healthy", replica_is_healthy(worker));
+    }
+    json_write_object_end(writer);
+}

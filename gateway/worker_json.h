@@ -1,0 +1,22 @@
+/* The Worker of the REST contract.
+ *
+ * What a registration fixed and what heartbeats change are rendered apart and kept with the
+ * worker, so that a list of many is put together from pieces that are mostly there.
+ *
+ * Threading: the replica's thread. */
+
+#pragma once
+
+#include "common/json/write.h"
+#include "gateway/replica.h"
+
+/* The words of the contract: "gpu", "online". "unknown" for numbers of a later protocol. */
+const char *worker_type_word(Muster__V1__WorkerType type);
+const char *worker_status_word(Muster__V1__WorkerStatus status);
+
+/* Writes the object. With now_unix_ms above 0 it also has `age_seconds` (since it was last
+ * heard) and `is_healthy`, as the admin list wants it. */
+void worker_json_write(struct json_writer *writer, struct replica_worker *worker, int64_t now_unix_ms);
+
+/* The capabilities as they were registered, or made from the typed fields. */
+void worker_json_write_capabilities(struct json_writer *writer, const Muster__V1__Capabilities *capabilities);

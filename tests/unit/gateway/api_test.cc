@@ -1,0 +1,93 @@
+// Dispatch by the table of routes.
+
+extern "C" {
+#include "gateway/api.h"
+}
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <set>
+#include <string>
+
+namespace {
+
+api_match find(const std::string &method, const std::string &path)
+{
+    api_match match;
+    api_find({method.data(), method.size()}, {path.data(), path.size()}, &match);
+    return match;
+}
+
+std::string text(http_text text)
+{
+    return std::string(text.data, text.bytes);
+}
+
+TEST(Api, EveryRouteIsInItsPlaceAndComplete)
+{
+    std::set<std::string> labels;
+    for (size_t i = 0; i < API_OPERATION_COUNT; i++) {
+        const api_route &route = api_routes()[i];
+        EXPECT_EQ(route.operation, (int)i);
+        ASSERT_NE(route.path, nullptr);
+        EXPECT_EQ(route.path[0], '/');
+        EXPECT_GT(strlen(route.help), 10u);
+        EXPECT_TRUE(labels.insert(route.label).second) << route.label;
+        EXPECT_EQ(find(strcmp(route.method, "*") == 0 ? "PATCH" : route.method, route.path).route, &route)
+            << "a route finds its own pattern";
+    }
+}
+
+TEST(Api, TakesParametersOut)
+{
+    std::string path = "/api/worker/unregister/gpu%201";
+    api_match match;
+    api_find(http_text{"DELETE", 6}, {path.data(), path.size()}, &match);
+    ASSERT_NE(match.route, nullptr);
+    EXPECT_EQ(match.route->operation, API_UNREGISTER);
+    EXPECT_EQ(text(match.parameters[0]), "gpu%201");
+    EXPECT_EQ(find("POST", "/api/admin/workers/x/drain").route->operation, API_DRAIN);
+    EXPECT_EQ(find("POST", "/api/admin/workers/x/undrain").route->operation, API_UNDRAIN);
+}
+
+TEST(Api, RelaysKeepTheRest)
+{
+    const auto rest = [](const std::string &path) {
+        api_match match;
+        api_find(http_text{"POST", 4}, {path.data(), path.size()}, &match);
+        return match.route == nullptr ? "none" : text(match.parameters[0]) + " " + text(match.rest);
+    };
+    EXPECT_EQ(rest("/api/service/ocr"), "ocr ");
+    EXPECT_EQ(rest("/api/service/ocr/"), "ocr /");
+    EXPECT_EQ(rest("/api/service/ocr/a/b"), "ocr /a/b");
+    EXPECT_EQ(rest("/api/service/"), "none");
+    EXPECT_EQ(rest("/api/service"), "none");
+    EXPECT_EQ(rest("/service/ocr/a"), "ocr /a");
+    EXPECT_EQ(rest("/service/ocr/"), "ocr /");
+    EXPECT_EQ(rest("/service/ocr"), "none");
+}
+
+TEST(Api, NotFound)
+{
+    for (const char *path : {"/", "*", "/api", "/api/worker", "/api/worker/registe", "/api/worker/register/",
+                             "/api/worker/registerx", "/api/worker/unregister/", "/api/worker/unregister/a/b", "//health"}) {
+        api_match match = find("GET", path);
+        EXPECT_EQ(match.route, nullptr) << path;
+        EXPECT_FALSE(match.path_exists) << path;
+    }
+}
+
+TEST(Api, OtherMethodsAreNamed)
+{
+    api_match match = find("GET", "/api/worker/register");
+    EXPECT_EQ(match.route, nullptr);
+    EXPECT_TRUE(match.path_exists);
+    EXPECT_STREQ(match.allow, "POST, OPTIONS");
+    EXPECT_STREQ(find("POST", "/health").allow, "GET, HEAD, OPTIONS");
+    EXPECT_NE(find("HEAD", "/health").route, nullptr);
+    EXPECT_EQ(find("get", "/health").route, nullptr) << "methods are case-sensitive";
+    EXPECT_NE(find("BREW", "/api/service/coffee").route, nullptr);
+}
+
+} // namespace
