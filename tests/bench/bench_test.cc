@@ -1,0 +1,296 @@
+// The parts of the bench that need no server: figures, rows, the report, and the loads
+// against the bench's own upstream.
+
+#include <gtest/gtest.h>
+
+#include <jansson.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+extern "C" {
+#include "tests/bench/backend.h"
+#include "tests/bench/load_http.h"
+#include "tests/bench/memory.h"
+#include "tests/bench/messages.h"
+#include "tests/bench/messages_rest.h"
+#include "tests/bench/report.h"
+#include "tests/bench/rows.h"
+#include "tests/bench/statistics.h"
+#include "tests/bench/varint.h"
+}
+
+namespace
+{
+
+TEST(Statistics, MedianOfOddEvenAndNone)
+{
+    const double odd[] = {9, 1, 5};
+    const double even[] = {4, 1, 3, 2};
+    EXPECT_DOUBLE_EQ(statistics_median(odd, 3), 5);
+    EXPECT_DOUBLE_EQ(statistics_median(even, 4), 2.5);
+    EXPECT_DOUBLE_EQ(statistics_median(odd, 0), 0);
+    EXPECT_DOUBLE_EQ(odd[0], 9) << "the values were reordered";
+}
+
+TEST(Statistics, SpreadIsRelativeToTheMedian)
+{
+    const double values[] = {90, 100, 120};
+    EXPECT_DOUBLE_EQ(statistics_spread(values, 3), 0.3);
+    EXPECT_DOUBLE_EQ(statistics_spread(values, 0), 0);
+}
+
+TEST(Rows, NamesAreUniqueAndEveryAskedFigureIsThere)
+{
+    for (size_t i = 0; i < row_count; i++)
+        for (size_t j = i + 1; j < row_count; j++)
+            EXPECT_STRNE(rows[i].name, rows[j].name);
+    size_t floors = 0, limits = 0;
+    for (size_t i = 0; i < row_count; i++) {
+        limits += rows[i].limit > 0;
+        for (const struct row_peer &peer : rows[i].peers)
+            floors += peer.floor > 0;
+    }
+    EXPECT_EQ(floors, 11u);
+    EXPECT_EQ(limits, 7u);
+}
+
+TEST(Rows, SelectorsAreNamesOrWhatComesBeforeADash)
+{
+    struct row row = {};
+    row.name = "relay-64";
+    EXPECT_TRUE(row_selected_by(&row, "relay-64"));
+    EXPECT_TRUE(row_selected_by(&row, "relay"));
+    EXPECT_FALSE(row_selected_by(&row, "rel"));
+    EXPECT_FALSE(row_selected_by(&row, "relay-6"));
+    EXPECT_FALSE(row_selected_by(&row, "relay-640"));
+}
+
+struct row rate_row()
+{
+    struct row row = {};
+    row.name = "stream-1";
+    row.title = "streamed heartbeats";
+    row.unit = "/s";
+    row.group = ROW_HEARTBEATS;
+    row.peers[0] = {"etcd", 5};
+    return row;
+}
+
+void measured(struct measurement *measurement, double value)
+{
+    measurement->rounds[0] = value;
+    measurement->busy[0] = 0.99;
+    measurement->count = 1;
+}
+
+TEST(Rows, AFloorIsReachedByThatManyTimesThePeer)
+{
+    struct row row = rate_row();
+    struct row_result result = row_result_make(&row);
+    EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_NOT_ASKED) << "nothing was measured";
+    measured(&result.muster, 100);
+    measured(&result.peers[0], 20);
+    EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_REACHED);
+    result.muster.rounds[0] = 99;
+    EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_MISSED);
+    EXPECT_EQ(row_verdict_of_peer(&result, 1), ROW_NOT_ASKED);
+}
+
+TEST(Rows, ALimitHoldsForTheWholeAndForItsAnonymousPart)
+{
+    struct row row = {};
+    row.group = ROW_MEMORY;
+    row.limit = 16;
+    row.anonymous_limit = 6;
+    struct row_result result = row_result_make(&row);
+    measured(&result.muster, 16);
+    result.muster.anonymous = 6;
+    EXPECT_EQ(row_verdict_of_limit(&result), ROW_REACHED);
+    result.muster.anonymous = 6.1;
+    EXPECT_EQ(row_verdict_of_limit(&result), ROW_MISSED);
+    result.muster.anonymous = 1;
+    result.muster.rounds[0] = 16.1;
+    EXPECT_EQ(row_verdict_of_limit(&result), ROW_MISSED);
+}
+
+TEST(Report, JsonIsWellFormedAlsoWithAServerThatIsMissing)
+{
+    struct row row = rate_row();
+    struct row_result results[2] = {row_result_make(&row), row_result_make(&row)};
+    struct failure failure = {"etcd is \"not\" installed"};
+    measured(&results[0].muster, 100);
+    measured(&results[0].peers[0], 10);
+    measured(&results[1].muster, 100);
+    measurement_fail(&results[1].peers[0], &failure);
+    struct report_peer peers[] = {{"etcd", "3.4"}};
+    struct report report = {};
+    machine_describe(&report.machine);
+    report.peers = peers;
+    report.peer_count = 1;
+    report.results = results;
+    report.count = 2;
+
+    char *text = report_json(&report);
+    ASSERT_NE(text, nullptr);
+    json_error_t error;
+    json_t *root = json_loads(text, 0, &error);
+    std::free(text);
+    ASSERT_NE(root, nullptr) << error.text;
+    json_t *first = json_array_get(json_object_get(root, "rows"), 0);
+    json_t *second = json_array_get(json_object_get(root, "rows"), 1);
+    json_t *peer = json_array_get(json_object_get(first, "peers"), 0);
+    json_t *missing = json_array_get(json_object_get(second, "peers"), 0);
+    EXPECT_DOUBLE_EQ(json_number_value(json_object_get(peer, "ratio")), 10);
+    EXPECT_TRUE(json_is_true(json_object_get(peer, "reached")));
+    EXPECT_STREQ(json_string_value(json_object_get(missing, "error")), failure.text);
+    EXPECT_EQ(json_object_get(missing, "ratio"), nullptr);
+    EXPECT_GT(json_integer_value(json_object_get(json_object_get(root, "machine"), "cores")), 0);
+    json_decref(root);
+    EXPECT_EQ(report_missed(&report), 0u);
+    EXPECT_EQ(report_unmeasured(&report), 0u);
+}
+
+TEST(Report, TableShowsFiguresRatioAndVerdict)
+{
+    struct row row = rate_row();
+    struct row_result result = row_result_make(&row);
+    measured(&result.muster, 1234567);
+    measured(&result.peers[0], 500000);
+    struct report report = {};
+    report.results = &result;
+    report.count = 1;
+    char *text = nullptr;
+    size_t bytes = 0;
+    FILE *output = open_memstream(&text, &bytes);
+    report_print(&report, output);
+    std::fclose(output);
+    EXPECT_NE(std::strstr(text, "1,234,567/s"), nullptr) << text;
+    EXPECT_NE(std::strstr(text, " 2.47 "), nullptr) << text;
+    EXPECT_NE(std::strstr(text, "BELOW"), nullptr) << text;
+    std::free(text);
+    EXPECT_EQ(report_missed(&report), 1u);
+}
+
+TEST(Memory, TakesTheResidentAndTheAnonymousPart)
+{
+    struct memory memory = {};
+    EXPECT_TRUE(
+        memory_parse("55-7f [rollup]\nRss:  2048 kB\nPss: 7 kB\nAnonymous: 1024 kB\nAnonHugePages: 3 kB\n", &memory));
+    EXPECT_EQ(memory.resident_bytes, 2048u * 1024);
+    EXPECT_EQ(memory.anonymous_bytes, 1024u * 1024);
+    EXPECT_FALSE(memory_parse("55-7f [rollup]\nRss:  2048 kB\n", &memory));
+    struct failure failure;
+    struct memory own = {};
+    EXPECT_TRUE(memory_add(getpid(), &own, &failure)) << failure.text;
+    EXPECT_GT(own.resident_bytes, own.anonymous_bytes);
+    EXPECT_FALSE(memory_add(0, &own, &failure));
+}
+
+TEST(Varint, ReadsWhatItWrote)
+{
+    for (uint64_t value : {UINT64_C(0), UINT64_C(127), UINT64_C(128), UINT64_C(300), UINT64_MAX}) {
+        struct buffer buffer = BUFFER_INIT;
+        uint64_t read = 1;
+        size_t at = 0;
+        varint_append(&buffer, value);
+        const uint8_t *bytes = reinterpret_cast<const uint8_t *>(buffer.data);
+        EXPECT_TRUE(varint_read(bytes, buffer.bytes, &at, &read));
+        EXPECT_EQ(read, value);
+        at = 0;
+        EXPECT_FALSE(varint_read(bytes, buffer.bytes - 1, &at, &read)) << "a cut one";
+        buffer_free(&buffer);
+    }
+}
+
+TEST(Messages, BodiesAreJsonOfTheSizeThatTheyClaim)
+{
+    json_error_t error;
+    char *text = registration_json(7);
+    json_t *registration = json_loads(text, 0, &error);
+    ASSERT_NE(registration, nullptr) << error.text;
+    EXPECT_STREQ(json_string_value(json_object_get(registration, "worker_id")), "worker-0000007");
+    EXPECT_EQ(json_array_size(json_object_get(registration, "services")), 3u);
+    json_decref(registration);
+    std::free(text);
+    text = heartbeat_json(7);
+    json_t *heartbeat = json_loads(text, 0, &error);
+    ASSERT_NE(heartbeat, nullptr) << error.text;
+    EXPECT_NEAR(static_cast<double>(std::strlen(text)), 280, 30);
+    json_decref(heartbeat);
+    std::free(text);
+    EXPECT_NEAR(static_cast<double>(std::strlen(capabilities_json())), 300, 30);
+}
+
+TEST(Messages, AnswersThatAskToRegisterAgainAreFailures)
+{
+    struct heartbeat_messages messages;
+    ASSERT_TRUE(heartbeat_messages_make(&messages, 128, HEARTBEATS_IN_A_BATCH));
+    EXPECT_EQ(messages.count, 2u);
+    struct grpc_source source = heartbeat_stream_source(&messages);
+    EXPECT_EQ(source.units, 64u);
+    struct failure failure = {""};
+    const uint8_t acknowledges_300[] = {0x08, 0xac, 0x02};
+    EXPECT_EQ(source.judge(source.context, 0, 290, acknowledges_300, sizeof acknowledges_300, &failure), 10);
+    // acknowledged_sequence 1, and a command to worker "w": register again.
+    const uint8_t commands[] = {0x08, 0x01, 0x12, 0x05, 0x1a, 0x01, 'w', 0x20, 0x01};
+    EXPECT_EQ(source.judge(source.context, 0, 0, commands, sizeof commands, &failure), -1);
+    EXPECT_NE(std::strstr(failure.text, "register again"), nullptr);
+    heartbeat_messages_free(&messages);
+}
+
+class Loads : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        ASSERT_TRUE(loop_open(&loop, &failure)) << failure.text;
+        backend = backend_open(&loop, &failure);
+        ASSERT_NE(backend, nullptr) << failure.text;
+        char *request = http_request_text("GET", "/anything", nullptr);
+        ASSERT_TRUE(http_requests_make(&requests, &request, 1));
+        plan.port = backend_port(backend);
+        plan.connections = 8;
+        plan.outstanding = 1;
+    }
+    void TearDown() override
+    {
+        http_requests_free(&requests);
+        backend_close(backend);
+        loop_close(&loop);
+    }
+
+    struct loop loop = {};
+    struct failure failure = {""};
+    struct backend *backend = nullptr;
+    struct http_requests requests = {};
+    struct load_plan plan = {};
+    struct load_result result = {};
+};
+
+TEST_F(Loads, HttpCountsWhatTheUpstreamAnswers)
+{
+    struct http_load load = {&requests, 200, "mmmm"};
+    plan.window_ms = 50;
+    ASSERT_TRUE(load_http(&loop, &plan, &load, &result, &failure)) << failure.text;
+    EXPECT_GT(result.per_second, 0);
+    plan.limit = 1000;
+    ASSERT_TRUE(load_http(&loop, &plan, &load, &result, &failure)) << failure.text;
+    EXPECT_GT(result.per_second, 0);
+}
+
+TEST_F(Loads, HttpFailsOnAnotherStatusAnotherBodyAndNoServer)
+{
+    struct http_load other_status = {&requests, 201, "mmmm"}, other_body = {&requests, 200, "nnnn"};
+    plan.window_ms = 50;
+    EXPECT_FALSE(load_http(&loop, &plan, &other_status, &result, &failure));
+    EXPECT_STREQ(failure.text, "an answer has status 200");
+    EXPECT_FALSE(load_http(&loop, &plan, &other_body, &result, &failure));
+    EXPECT_STREQ(failure.text, "an answer without nnnn");
+    backend_close(backend);
+    backend = nullptr;
+    EXPECT_FALSE(load_http(&loop, &plan, &other_body, &result, &failure));
+}
+
+} // namespace

@@ -1,0 +1,98 @@
+#include "tests/bench/load.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "tests/bench/process.h"
+
+enum {
+    START_TIMEOUT_MS = 30000,
+    LIMIT_TIMEOUT_MS = 120000,
+};
+
+void load_fail(struct load *load, const char *format, ...)
+{
+    if (load->failed)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(load->failure->text, sizeof load->failure->text, format, arguments);
+    va_end(arguments);
+    load->failed = true;
+}
+
+bool load_wants_more(const struct load *load)
+{
+    return !load->failed;
+}
+
+int load_connect(uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int yes = 1;
+    if (descriptor < 0)
+        return -1;
+    if (setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) == 0 &&
+        (connect(descriptor, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EINPROGRESS))
+        return descriptor;
+    close(descriptor);
+    return -1;
+}
+
+static bool turn(struct load *load)
+{
+    loop_turn(load->loop, 20);
+    if (loop_interrupted(load->loop))
+        load_fail(load, "interrupted");
+    return !load->failed;
+}
+
+static double server_cpu_seconds(const struct load_plan *plan)
+{
+    double seconds = 0;
+    for (size_t i = 0; i < plan->server_count; i++)
+        seconds += process_cpu_seconds(plan->server_pids[i]);
+    return seconds;
+}
+
+bool load_drive(struct load *load, struct load_result *result)
+{
+    const struct load_plan *plan = load->plan;
+    *result = (struct load_result){0};
+    uint64_t start_us = clock_monotonic_us();
+    if (plan->limit > 0) {
+        while (load->answered < plan->limit && turn(load))
+            if (clock_monotonic_us() - start_us > (uint64_t)LIMIT_TIMEOUT_MS * 1000)
+                load_fail(load, "%llu of %llu requests answered after %d s", (unsigned long long)load->answered,
+                          (unsigned long long)plan->limit, LIMIT_TIMEOUT_MS / 1000);
+        double seconds = (double)(clock_monotonic_us() - start_us) / 1e6;
+        result->per_second = seconds > 0 ? (double)load->units / seconds : 0;
+        return !load->failed;
+    }
+
+    while (load->first_answers < plan->connections && turn(load))
+        if (clock_monotonic_us() - start_us > (uint64_t)START_TIMEOUT_MS * 1000)
+            load_fail(load, "%u of %u connections had an answer after %d s", load->first_answers, plan->connections,
+                      START_TIMEOUT_MS / 1000);
+    uint64_t warm_us = clock_monotonic_us() + (uint64_t)plan->warm_up_ms * 1000;
+    while (clock_monotonic_us() < warm_us && turn(load))
+        continue;
+
+    load->units = 0;
+    double cpu_before = server_cpu_seconds(plan);
+    uint64_t window_start_us = clock_monotonic_us(), now_us = window_start_us;
+    while (now_us < window_start_us + (uint64_t)plan->window_ms * 1000 && turn(load))
+        now_us = clock_monotonic_us();
+    double seconds = (double)(now_us - window_start_us) / 1e6;
+    if (seconds > 0) {
+        result->per_second = (double)load->units / seconds;
+        result->server_busy = (server_cpu_seconds(plan) - cpu_before) / seconds;
+    }
+    return !load->failed;
+}

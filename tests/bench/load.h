@@ -1,0 +1,60 @@
+/* What every load has in common: how much, for how long, and what came of it.
+ *
+ * Loads are closed loops: each connection keeps a fixed number of requests outstanding and
+ * sends the next when an answer has come, so a server is never asked for more than it gives
+ * and the rate is what it can do. Every answer is checked; one that is wrong is a failure,
+ * and a measurement with a failure in it counts for nothing.
+ *
+ * A load runs in three phases: all connections open and get a first answer; a warm-up that
+ * does not count; the window that does. With a limit instead of a window it ends when that
+ * many answers have come: that is how servers are filled before they are measured. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tests/bench/failure.h"
+#include "tests/bench/loop.h"
+
+struct load_plan {
+    uint16_t port; /* on the loopback address */
+    unsigned connections;
+    unsigned outstanding; /* requests on one connection; HTTP/1 takes 1 */
+    unsigned warm_up_ms;
+    unsigned window_ms;
+    uint64_t limit;           /* answers after which to end, counted from the first; 0: by time */
+    const pid_t *server_pids; /* whose processor time is taken over the window */
+    size_t server_count;
+};
+
+struct load_result {
+    double per_second;  /* units (requests, heartbeats) answered in the window */
+    double server_busy; /* processor time of the server's processes / length of the window */
+};
+
+/* Progress of a load; the generators count in it. */
+struct load {
+    const struct load_plan *plan;
+    struct loop *loop;
+    uint64_t answered;      /* messages */
+    uint64_t units;         /* what they count for */
+    unsigned first_answers; /* connections that have had their first */
+    bool failed;
+    struct failure *failure; /* of the first failure */
+};
+
+/* Drives the loop through the phases; true when no answer was wrong. `units` of the load are
+ * counted. Fails when interrupted, and when connections do not get going in 30 s. */
+bool load_drive(struct load *load, struct load_result *result);
+
+/* For generators: notes the first failure, and makes load_drive end. */
+__attribute__((format(printf, 2, 3))) void load_fail(struct load *load, const char *format, ...);
+
+/* Whether generators should send more. */
+bool load_wants_more(const struct load *load);
+
+/* A non-blocking connection to the loopback address; -1 with errno. It may still be opening. */
+int load_connect(uint16_t port);

@@ -1,0 +1,359 @@
+#include "tests/bench/load_grpc.h"
+
+#include <errno.h>
+#include <nghttp2/nghttp2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum {
+    PREFIX_BYTES = 5, /* of a gRPC message: a flag and its length, big-endian */
+    READ_BYTES = 128 * 1024,
+    WINDOW_BYTES = 16 * 1024 * 1024,
+    ANSWER_BYTES_MAX = 4 * 1024 * 1024,
+};
+
+struct grpc_run;
+
+/* One call at a time. */
+struct lane {
+    struct grpc_connection *connection;
+    unsigned number;
+    int32_t stream;
+    uint64_t sent, answered;
+    struct buffer outgoing; /* messages with their prefixes; what nghttp2 took is consumed */
+    size_t taken;           /* bytes of outgoing that nghttp2 took */
+    struct buffer incoming; /* an answer that came in pieces */
+    bool deferred;          /* nghttp2 waits for more to send */
+    bool status_ok;         /* grpc-status was 0 */
+};
+
+struct grpc_connection {
+    struct watch watch; /* first: the loop hands it back */
+    struct grpc_run *run;
+    nghttp2_session *session;
+    struct lane *lanes;
+    unsigned lane_count;
+    struct buffer output;
+    size_t written; /* bytes of output that the socket took */
+    bool had_answer;
+};
+
+struct grpc_run {
+    struct load load;
+    const struct grpc_source *source;
+    struct grpc_connection *connections;
+    uint64_t started; /* messages made, against the plan's limit */
+    uint8_t *read_buffer;
+};
+
+/* Puts the lane's next message into its outgoing bytes; false when there is to be no more. */
+static bool make_message(struct lane *lane)
+{
+    struct grpc_run *run = lane->connection->run;
+    uint64_t limit = run->load.plan->limit;
+    if (run->load.failed || (limit > 0 && run->started == limit))
+        return false;
+    run->started++;
+    if (lane->taken == lane->outgoing.bytes) {
+        buffer_clear(&lane->outgoing);
+        lane->taken = 0;
+    }
+    size_t prefix = lane->outgoing.bytes;
+    buffer_append(&lane->outgoing, "\0\0\0\0\0", PREFIX_BYTES);
+    run->source->next(run->source->context, lane->number, ++lane->sent, &lane->outgoing);
+    if (buffer_failed(&lane->outgoing)) {
+        load_fail(&run->load, "out of memory");
+        return false;
+    }
+    size_t bytes = lane->outgoing.bytes - prefix - PREFIX_BYTES;
+    for (unsigned i = 0; i < 4; i++)
+        lane->outgoing.data[prefix + 1 + i] = (char)(bytes >> (24 - 8 * i));
+    return true;
+}
+
+static ssize_t give_data(nghttp2_session *session, int32_t stream, uint8_t *data, size_t room, uint32_t *flags,
+                         nghttp2_data_source *source, void *user_data)
+{
+    struct lane *lane = source->ptr;
+    bool streaming = lane->connection->run->source->streaming;
+    size_t left = lane->outgoing.bytes - lane->taken;
+    (void)session, (void)stream, (void)user_data;
+    if (left == 0) {
+        lane->deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    if (left > room)
+        left = room;
+    memcpy(data, lane->outgoing.data + lane->taken, left);
+    lane->taken += left;
+    if (!streaming && lane->taken == lane->outgoing.bytes)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)left;
+}
+
+static nghttp2_nv field(const char *name, const char *value)
+{
+    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
+                        .value = (uint8_t *)(uintptr_t)value,
+                        .namelen = strlen(name),
+                        .valuelen = strlen(value),
+                        .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+}
+
+/* Begins a call whose first message lies in outgoing. */
+static void begin_call(struct lane *lane)
+{
+    struct grpc_run *run = lane->connection->run;
+    nghttp2_nv fields[] = {field(":method", "POST"),
+                           field(":scheme", "http"),
+                           field(":path", run->source->path),
+                           field(":authority", "localhost"),
+                           field("content-type", "application/grpc"),
+                           field("te", "trailers")};
+    nghttp2_data_provider provider = {.source.ptr = lane, .read_callback = give_data};
+    lane->status_ok = false;
+    lane->stream = nghttp2_submit_request(lane->connection->session, NULL, fields, sizeof fields / sizeof fields[0],
+                                          &provider, lane);
+    if (lane->stream < 0)
+        load_fail(&run->load, "beginning a call: %s", nghttp2_strerror(lane->stream));
+}
+
+static void take_answer(struct lane *lane, const uint8_t *answer, size_t bytes)
+{
+    struct grpc_connection *connection = lane->connection;
+    struct grpc_run *run = connection->run;
+    struct failure why = {""};
+    int64_t count = run->source->judge(run->source->context, lane->number, lane->answered, answer, bytes, &why);
+    if (count < 0 || lane->answered + (uint64_t)count > lane->sent) {
+        load_fail(&run->load, "%s: %s", run->source->path, count < 0 ? why.text : "more was answered than was sent");
+        return;
+    }
+    lane->answered += (uint64_t)count;
+    run->load.answered += (uint64_t)count;
+    run->load.units += (uint64_t)count * run->source->units;
+    if (!connection->had_answer && count > 0) {
+        connection->had_answer = true;
+        run->load.first_answers++;
+    }
+    if (!run->source->streaming)
+        return; /* the next call begins when this one has closed */
+    bool more = false;
+    for (int64_t i = 0; i < count; i++)
+        more |= make_message(lane);
+    if (more && lane->deferred) {
+        lane->deferred = false;
+        nghttp2_session_resume_data(connection->session, lane->stream);
+    }
+}
+
+static size_t message_bytes(const uint8_t *prefix)
+{
+    return (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t bytes,
+                   void *user_data)
+{
+    struct lane *lane = nghttp2_session_get_stream_user_data(session, stream);
+    (void)flags, (void)user_data;
+    if (lane == NULL)
+        return 0;
+    struct grpc_run *run = lane->connection->run;
+    if (lane->incoming.bytes > 0) {
+        buffer_append(&lane->incoming, data, bytes);
+        data = (const uint8_t *)lane->incoming.data;
+        bytes = lane->incoming.bytes;
+    }
+    size_t used = 0;
+    while (bytes - used >= PREFIX_BYTES && !run->load.failed) {
+        size_t length = message_bytes(data + used);
+        if (length > ANSWER_BYTES_MAX)
+            load_fail(&run->load, "an answer of %zu bytes", length);
+        if (bytes - used - PREFIX_BYTES < length)
+            break;
+        take_answer(lane, data + used + PREFIX_BYTES, length);
+        used += PREFIX_BYTES + length;
+    }
+    if (lane->incoming.bytes > 0)
+        buffer_consume(&lane->incoming, used);
+    else if (used < bytes)
+        buffer_append(&lane->incoming, data + used, bytes - used);
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_bytes,
+                     const uint8_t *value, size_t value_bytes, uint8_t flags, void *user_data)
+{
+    struct lane *lane = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    (void)flags, (void)user_data;
+    if (lane == NULL)
+        return 0;
+    struct load *load = &lane->connection->run->load;
+    if (name_bytes == 11 && memcmp(name, "grpc-status", 11) == 0) {
+        lane->status_ok = value_bytes == 1 && value[0] == '0';
+        /* The text comes in grpc-message, usually right after. */
+    } else if (name_bytes == 12 && memcmp(name, "grpc-message", 12) == 0 && value_bytes > 0 && !lane->status_ok) {
+        load_fail(load, "%s: %.*s", lane->connection->run->source->path, (int)value_bytes, (const char *)value);
+    }
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t error_code, void *user_data)
+{
+    struct lane *lane = nghttp2_session_get_stream_user_data(session, stream);
+    (void)user_data;
+    if (lane == NULL)
+        return 0;
+    struct grpc_run *run = lane->connection->run;
+    if (run->source->streaming || !lane->status_ok || lane->answered != lane->sent) {
+        load_fail(&run->load, "%s: the server closed a call (HTTP/2 error %u)", run->source->path, error_code);
+        return 0;
+    }
+    if (make_message(lane))
+        begin_call(lane);
+    return 0;
+}
+
+/* Writes what nghttp2 has to send, many frames to a system call. */
+static void flush(struct grpc_connection *connection)
+{
+    struct grpc_run *run = connection->run;
+    while (!run->load.failed) {
+        while (connection->output.bytes < READ_BYTES) {
+            const uint8_t *frames;
+            ssize_t bytes = nghttp2_session_mem_send(connection->session, &frames);
+            if (bytes < 0)
+                load_fail(&run->load, "HTTP/2: %s", nghttp2_strerror((int)bytes));
+            if (bytes <= 0)
+                break;
+            buffer_append(&connection->output, frames, (size_t)bytes);
+        }
+        size_t left = connection->output.bytes - connection->written;
+        if (left == 0 || buffer_failed(&connection->output))
+            return;
+        ssize_t sent =
+            send(connection->watch.descriptor, connection->output.data + connection->written, left, MSG_NOSIGNAL);
+        if (sent < 0) {
+            if (errno != EAGAIN && errno != ENOTCONN)
+                load_fail(&run->load, "sending: %s", strerror(errno));
+            return;
+        }
+        connection->written += (size_t)sent;
+        if (connection->written == connection->output.bytes) {
+            buffer_clear(&connection->output);
+            connection->written = 0;
+        }
+    }
+}
+
+static void ready(struct watch *watch, uint32_t events)
+{
+    struct grpc_connection *connection = (struct grpc_connection *)watch;
+    struct grpc_run *run = connection->run;
+    while (!run->load.failed && (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
+        ssize_t got = recv(watch->descriptor, run->read_buffer, READ_BYTES, 0);
+        if (got < 0 && errno == EAGAIN)
+            break;
+        if (got <= 0) {
+            load_fail(&run->load, "the server closed a connection%s%s", got < 0 ? ": " : "",
+                      got < 0 ? strerror(errno) : "");
+            return;
+        }
+        ssize_t used = nghttp2_session_mem_recv(connection->session, run->read_buffer, (size_t)got);
+        if (used != got)
+            load_fail(&run->load, "HTTP/2: %s", nghttp2_strerror((int)used));
+        /* A short read has emptied the socket: the next edge will say when there is more. */
+        if (got < READ_BYTES)
+            break;
+    }
+    flush(connection);
+}
+
+static bool open_session(struct grpc_connection *connection)
+{
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_option *options = NULL;
+    nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES},
+                                         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
+    bool opened = nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&options) == 0;
+    if (opened) {
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+        nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+        nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+        /* More calls at once than the server has said it takes wait inside nghttp2. */
+        nghttp2_option_set_peer_max_concurrent_streams(options, connection->lane_count);
+        opened = nghttp2_session_client_new2(&connection->session, callbacks, connection, options) == 0 &&
+                 nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE, settings,
+                                         sizeof settings / sizeof settings[0]) == 0 &&
+                 nghttp2_session_set_local_window_size(connection->session, NGHTTP2_FLAG_NONE, 0, WINDOW_BYTES) == 0;
+    }
+    nghttp2_option_del(options);
+    nghttp2_session_callbacks_del(callbacks);
+    return opened;
+}
+
+static bool open_connection(struct grpc_run *run, unsigned number)
+{
+    const struct load_plan *plan = run->load.plan;
+    struct grpc_connection *connection = &run->connections[number];
+    connection->watch = (struct watch){ready, load_connect(plan->port)};
+    connection->run = run;
+    connection->lane_count = run->source->streaming ? 1 : plan->outstanding;
+    connection->lanes = calloc(connection->lane_count, sizeof *connection->lanes);
+    if (connection->watch.descriptor < 0 || connection->lanes == NULL || !open_session(connection))
+        return fail(run->load.failure, "connecting: %s", strerror(errno));
+    for (unsigned i = 0; i < connection->lane_count; i++) {
+        struct lane *lane = &connection->lanes[i];
+        lane->connection = connection;
+        lane->number = number * connection->lane_count + i;
+        bool has_message = make_message(lane);
+        for (unsigned more = 1; run->source->streaming && more < plan->outstanding; more++)
+            make_message(lane);
+        if (has_message)
+            begin_call(lane);
+    }
+    if (!loop_watch(run->load.loop, &connection->watch))
+        return fail(run->load.failure, "connecting: %s", strerror(errno));
+    return !run->load.failed;
+}
+
+static void close_connection(struct grpc_run *run, struct grpc_connection *connection)
+{
+    loop_unwatch(run->load.loop, &connection->watch);
+    for (unsigned i = 0; connection->lanes != NULL && i < connection->lane_count; i++) {
+        buffer_free(&connection->lanes[i].outgoing);
+        buffer_free(&connection->lanes[i].incoming);
+    }
+    nghttp2_session_del(connection->session);
+    buffer_free(&connection->output);
+    free(connection->lanes);
+}
+
+bool load_grpc(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
+               struct load_result *result, struct failure *failure)
+{
+    struct grpc_run run = {
+        .load = {.plan = plan, .loop = loop, .failure = failure},
+        .source = source,
+        .connections = calloc(plan->connections, sizeof *run.connections),
+        .read_buffer = malloc(READ_BYTES),
+    };
+    bool done = run.connections != NULL && run.read_buffer != NULL;
+    if (!done)
+        fail(failure, "out of memory");
+    for (unsigned i = 0; run.connections != NULL && i < plan->connections; i++)
+        run.connections[i].watch.descriptor = -1;
+    for (unsigned i = 0; done && i < plan->connections; i++)
+        done = open_connection(&run, i);
+    if (done)
+        done = load_drive(&run.load, result);
+    /* Closing calls must not be mistaken for calls that the server closed. */
+    run.load.failed = true;
+    for (unsigned i = 0; run.connections != NULL && i < plan->connections; i++)
+        close_connection(&run, &run.connections[i]);
+    free(run.connections);
+    free(run.read_buffer);
+    return done;
+}

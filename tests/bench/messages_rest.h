@@ -1,0 +1,15 @@
+/* The same registrations and heartbeats as JSON, for REST: to Muster's gateway and to FastAPI.
+ * The heartbeat has about 280 bytes. */
+
+#pragma once
+
+#include "tests/bench/load_http.h"
+
+/* Bodies of POST /api/worker/register and /api/worker/heartbeat, for the caller to free; NULL
+ * when memory runs out. */
+char *registration_json(unsigned number);
+char *heartbeat_json(unsigned number);
+
+/* Requests with such bodies for workers 0 to count - 1. */
+bool registration_requests(struct http_requests *requests, unsigned count);
+bool heartbeat_requests(struct http_requests *requests, unsigned count);

@@ -1,0 +1,114 @@
+#include "tests/bench/server.h"
+
+#include <string.h>
+
+/* "127.0.0.1:7101" */
+struct address {
+    char text[32];
+    char port[8];
+    uint16_t number;
+};
+
+static bool pick_address(struct address *address, struct failure *failure)
+{
+    address->number = process_free_port();
+    snprintf(address->text, sizeof address->text, "127.0.0.1:%u", address->number);
+    snprintf(address->port, sizeof address->port, "%u", address->number);
+    return address->number != 0 ? true : fail(failure, "no free port on the loopback address");
+}
+
+static bool run_binary(struct server *server, const struct server_plan *plan, const char *name, const char *binary,
+                       const char **arguments, struct failure *failure)
+{
+    char path[600];
+    if (!server_find_file(binary, path, sizeof path, failure))
+        return false;
+    arguments[0] = path;
+    struct process_plan process = {name, arguments, server->directory, plan->core, true};
+    return server_run(server, plan, &process, 0, failure);
+}
+
+bool server_start_muster(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    struct address registry, assigner, health, router, gateway;
+    if (!server_prepare(server, "muster", plan, failure) || !pick_address(&registry, failure) ||
+        !pick_address(&assigner, failure) || !pick_address(&health, failure) || !pick_address(&router, failure) ||
+        !pick_address(&gateway, failure))
+        return false;
+    server->port = gateway.number;
+    server->registry_port = registry.number;
+    server->health_port = health.number;
+    const char *registry_arguments[] = {"",
+                                        "--port",
+                                        registry.port,
+                                        "--assigner-address",
+                                        assigner.text,
+                                        "--data-dir",
+                                        server->directory,
+                                        "--log-level",
+                                        "warning",
+                                        NULL};
+    const char *assigner_arguments[] = {
+        "", "--port", assigner.port, "--registry-address", registry.text, "--log-level", "warning", NULL};
+    const char *health_arguments[] = {"",
+                                      "--port",
+                                      health.port,
+                                      "--registry-address",
+                                      registry.text,
+                                      "--heartbeat-timeout-seconds",
+                                      "3600",
+                                      "--worker-timeout-seconds",
+                                      "7200",
+                                      "--stream-grace-seconds",
+                                      "3600",
+                                      "--log-level",
+                                      "warning",
+                                      NULL};
+    const char *router_arguments[] = {"",
+                                      "--port",
+                                      router.port,
+                                      "--registry-address",
+                                      registry.text,
+                                      "--assigner-address",
+                                      assigner.text,
+                                      "--health-address",
+                                      health.text,
+                                      "--log-level",
+                                      "warning",
+                                      NULL};
+    const char *gateway_arguments[] = {"",
+                                       "--host",
+                                       "127.0.0.1",
+                                       "--port",
+                                       gateway.port,
+                                       "--http-threads",
+                                       "1",
+                                       "--registry-address",
+                                       registry.text,
+                                       "--assigner-address",
+                                       assigner.text,
+                                       "--health-address",
+                                       health.text,
+                                       "--router-address",
+                                       router.text,
+                                       "--log-level",
+                                       "warning",
+                                       NULL};
+    return run_binary(server, plan, "muster-registry", "services/registry/muster-registry", registry_arguments,
+                      failure) &&
+           run_binary(server, plan, "muster-assigner", "services/assigner/muster-assigner", assigner_arguments,
+                      failure) &&
+           run_binary(server, plan, "muster-health", "services/health/muster-health", health_arguments, failure) &&
+           run_binary(server, plan, "muster-router", "services/router/muster-router", router_arguments, failure) &&
+           run_binary(server, plan, "muster-gateway", "gateway/muster-gateway", gateway_arguments, failure);
+}
+
+bool server_add_worker(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    char coordinator_url[64];
+    snprintf(coordinator_url, sizeof coordinator_url, "http://127.0.0.1:%u", server->port);
+    const char *arguments[] = {
+        "",  "--coordinator-url", coordinator_url, "--worker-id", "bench-worker", "--worker-type", "cpu", "--port",
+        "0", "--log-level",       "warning",       NULL};
+    return run_binary(server, plan, "muster-worker", "services/worker/muster-worker", arguments, failure);
+}

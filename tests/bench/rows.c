@@ -1,0 +1,139 @@
+#include "tests/bench/rows.h"
+
+#include <string.h>
+
+#define UNARY(NAME, TITLE, CONNECTIONS, OUTSTANDING, UNITS)                                                            \
+    {                                                                                                                  \
+        .name = NAME, .title = TITLE, .group = ROW_HEARTBEATS, .unit = "/s", .peers = {{"etcd", 0}},                   \
+        .connections = CONNECTIONS, .outstanding = OUTSTANDING, .units = UNITS                                         \
+    }
+#define STREAM(NAME, TITLE, CONNECTIONS, OUTSTANDING, UNITS, FLOOR)                                                    \
+    {                                                                                                                  \
+        .name = NAME, .title = TITLE, .group = ROW_HEARTBEATS, .unit = "/s", .peers = {{"etcd", FLOOR}},               \
+        .connections = CONNECTIONS, .outstanding = OUTSTANDING, .units = UNITS, .streaming = true                      \
+    }
+#define PROCESS_MEMORY(NAME, PROCESS, LIMIT, ANONYMOUS_LIMIT, ...)                                                     \
+    {                                                                                                                  \
+        .name = NAME, .title = "resident memory of " PROCESS ", idle", .group = ROW_MEMORY, .unit = " MB",             \
+        .peers = {__VA_ARGS__}, .limit = LIMIT, .anonymous_limit = ANONYMOUS_LIMIT, .process = PROCESS                 \
+    }
+
+/* Floors and limits are those that the project has set itself; every peer runs as it does best
+ * on the same number of connections, so etcd's keep-alives are always streamed, one lease each. */
+const struct row rows[] = {
+    STREAM("stream-1", "streamed heartbeats, 1 connection, 64 outstanding", 1, 64, 1, 5),
+    STREAM("stream-64", "streamed heartbeats, 64 connections, each acknowledged", 64, 1, 1, 0),
+    STREAM("stream-1000", "streamed heartbeats, 1,000 connections, each acknowledged", 1000, 1, 1, 2.5),
+    STREAM("batch-1", "streamed, 64 heartbeats to a message, 1 connection", 1, 64, 64, 50),
+    STREAM("batch-64", "streamed, 64 heartbeats to a message, 64 connections", 64, 1, 64, 50),
+    STREAM("batch-1000", "streamed, 64 heartbeats to a message, 1,000 connections", 1000, 1, 64, 50),
+    UNARY("unary-1", "unary heartbeats, 1 connection, 64 outstanding", 1, 64, 1),
+    UNARY("unary-64", "unary heartbeats, 64 connections", 64, 1, 1),
+    UNARY("unary-1000", "unary heartbeats, 1,000 connections", 1000, 1, 1),
+    UNARY("unary-batch-1", "unary, 64 heartbeats to a message, 1 connection", 1, 64, 64),
+    UNARY("unary-batch-64", "unary, 64 heartbeats to a message, 64 connections", 64, 1, 64),
+    UNARY("unary-batch-1000", "unary, 64 heartbeats to a message, 1,000 connections", 1000, 1, 64),
+    {.name = "rest-list",
+     .title = "GET worker list of 100, 64 connections",
+     .group = ROW_REST,
+     .unit = "/s",
+     .peers = {{"fastapi", 60}},
+     .connections = 64},
+    {.name = "rest-heartbeat",
+     .title = "REST heartbeats through gateway and health, 64 connections",
+     .group = ROW_REST,
+     .unit = "/s",
+     .peers = {{"fastapi", 8}},
+     .connections = 64},
+    {.name = "rest-heartbeat-1000",
+     .title = "REST heartbeats through gateway and health, 1,000 connections",
+     .group = ROW_REST,
+     .unit = "/s",
+     .peers = {{"fastapi", 0}},
+     .connections = 1000},
+    {.name = "relay-64",
+     .title = "relayed requests, 200-byte replies, 64 connections",
+     .group = ROW_RELAY,
+     .unit = "/s",
+     .peers = {{"nginx", 1.0}, {"haproxy", 1.1}},
+     .connections = 64},
+    {.name = "relay-1000",
+     .title = "relayed requests, 200-byte replies, 1,000 connections",
+     .group = ROW_RELAY,
+     .unit = "/s",
+     .peers = {{"nginx", 1.3}, {"haproxy", 1.3}},
+     .connections = 1000},
+    PROCESS_MEMORY("memory-registry", "muster-registry", 16, 6, {"etcd", 0}),
+    PROCESS_MEMORY("memory-assigner", "muster-assigner", 16, 6),
+    PROCESS_MEMORY("memory-health", "muster-health", 16, 6),
+    PROCESS_MEMORY("memory-router", "muster-router", 16, 6),
+    PROCESS_MEMORY("memory-gateway", "muster-gateway", 16, 6, {"nginx", 0}, {"haproxy", 0}),
+    PROCESS_MEMORY("memory-worker", "muster-worker", 12, 3),
+    {.name = "memory-coordinator",
+     .title = "resident memory of the five processes together, idle",
+     .group = ROW_MEMORY,
+     .unit = " MB",
+     .peers = {{"etcd", 0}, {"fastapi", 0}}},
+    {.name = "memory-per-worker",
+     .title = "memory per registered worker, registry and health together",
+     .group = ROW_MEMORY,
+     .unit = " B",
+     .peers = {{"fastapi", 0}},
+     .limit = 2048},
+};
+const size_t row_count = sizeof rows / sizeof rows[0];
+
+bool row_selected_by(const struct row *row, const char *selector)
+{
+    size_t length = strlen(selector);
+    return strncmp(row->name, selector, length) == 0 && (row->name[length] == '\0' || row->name[length] == '-');
+}
+
+struct row_result row_result_make(const struct row *row)
+{
+    struct row_result result = {.row = row, .muster.server = "muster"};
+    for (size_t i = 0; i < ROW_PEERS_MAX; i++)
+        result.peers[i].server = row->peers[i].name;
+    return result;
+}
+
+void measurement_fail(struct measurement *measurement, const struct failure *failure)
+{
+    if (!measurement->failed)
+        measurement->failure = *failure;
+    measurement->failed = true;
+}
+
+bool measurement_valid(const struct measurement *measurement)
+{
+    return measurement->server != NULL && !measurement->failed && measurement->count > 0;
+}
+
+double measurement_value(const struct measurement *measurement)
+{
+    return statistics_median(measurement->rounds, measurement->count);
+}
+
+double measurement_busy(const struct measurement *measurement)
+{
+    return statistics_median(measurement->busy, measurement->count);
+}
+
+enum row_verdict row_verdict_of_peer(const struct row_result *result, size_t peer)
+{
+    double floor = result->row->peers[peer].floor;
+    if (floor <= 0 || !measurement_valid(&result->muster) || !measurement_valid(&result->peers[peer]))
+        return ROW_NOT_ASKED;
+    return measurement_value(&result->muster) >= floor * measurement_value(&result->peers[peer]) ? ROW_REACHED
+                                                                                                 : ROW_MISSED;
+}
+
+enum row_verdict row_verdict_of_limit(const struct row_result *result)
+{
+    const struct row *row = result->row;
+    if (row->limit <= 0 || !measurement_valid(&result->muster))
+        return ROW_NOT_ASKED;
+    bool within = measurement_value(&result->muster) <= row->limit &&
+                  (row->anonymous_limit <= 0 || result->muster.anonymous <= row->anonymous_limit);
+    return within ? ROW_REACHED : ROW_MISSED;
+}
