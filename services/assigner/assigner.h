@@ -37,7 +37,7 @@ const struct catalog *assigner_catalog(const struct assigner *assigner);
  * old one stays and the new one is destroyed. */
 bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog);
 
-/* Applies a message of the registry's WatchWorkers. False when memory ran out: the replica is
+/* Applies a message of the registry's WatchWorkers, as it was unpacked. False when memory ran out: the replica is
  * then incomplete, so watch again from revision 0. */
 bool assigner_apply(struct assigner *assigner, const Muster__V1__WatchWorkersResponse *message);
 
@@ -69,4 +69,4 @@ size_t assigner_worker_count(const struct assigner *assigner);
 size_t assigner_promise_count(const struct assigner *assigner);
 
 /* Counts everything from scratch and compares with the running counts; for tests. */
-bool assigner_check(const struct assigner *assigner);
+bool assigner_check(struct assigner *assigner);

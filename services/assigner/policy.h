@@ -1,14 +1,12 @@
 /* What a worker that registers should run: a pure function.
  *
  * Of the services that the worker's type can run, those with the fewest workers come first,
- * then those of the highest priority (the smallest number), then those made for the type, then
- * the order of the catalog. How many, with n workers of its type (it included) and s services that
- * require the type:
+ * then those of the highest priority (the smallest number), then the order of the catalog. How
+ * many, with n workers of its type (it included) and s services that require the type:
  *
  *   n >= s     one each, and more only while services of the type have nobody (as below)
  *   GPU        one, since loading a model is expensive; up to two while two have nobody.
- *              CPU services are given to it only while there is no CPU worker, the ones
- *              that nobody runs, at most two on top
+ *              CPU services only while nobody runs them, at most two on top
  *   CPU        three to the first, two to the next; up to three while as many have nobody
  *   storage    three; up to five while as many have nobody
  *   edge       two to the first (the coordinator and the edge-proxy), three to the next
@@ -38,19 +36,21 @@ struct policy_worker {
     size_t announced_count;
 };
 
-/* No decision assigns more new services than this; kept ones come on top. */
+/* No decision assigns more new services than this; kept ones come on top */
 #define POLICY_MAX_NEW 5
 
 #define POLICY_REASON_BYTES 512
 
 struct policy_decision {
     size_t *services; /* numbers in the catalog, most important first; room for catalog_count */
+    bool *taken;      /* scratch, the same room: services that the worker has already */
     size_t count;
     size_t kept;      /* how many of them, the first ones, it had already */
     char reason[POLICY_REASON_BYTES];
 };
 
-/* Decides. `decision->services` is the caller's array, with room for every service of the
- * catalog; all else of the decision is set here. Needs no memory and cannot fail. */
+/* Decides. `decision->services` and `decision->taken` are the caller's arrays, with room for
+ * every service of the catalog; all else of the decision is set here. Needs no memory and
+ * cannot fail. */
 void policy_decide(const struct catalog *catalog, const struct policy_coverage *coverage,
                    const struct policy_worker *worker, struct policy_decision *decision);

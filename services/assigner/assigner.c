@@ -1,0 +1,536 @@
+/* The assigner's replica of the roll and its counts; see assigner.h. */
+
+#include "services/assigner/assigner.h"
+
+#include "common/map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TYPES 5
+
+/* One worker. The names that it serves (assigned and announced) follow its id, each with a
+ * zero byte, the id too. */
+struct member {
+    uint64_t incarnation;
+    uint64_t expires_at_ms;       /* of a promise */
+    struct member *next, *previous; /* promises in the order of their expiry */
+    uint32_t generation;          /* of the snapshot that last mentioned it */
+    uint32_t name_count;
+    uint8_t type;
+    uint8_t status;
+    bool draining;
+    char id[];
+};
+
+struct counts {
+    uint32_t *expected; /* for each service: workers that serve it, or are about to */
+    uint32_t *healthy;
+    uint32_t by_type[TYPES];
+};
+
+struct assigner {
+    struct catalog *catalog;
+    struct map members;  /* what the registry says */
+    struct map promises; /* what was decided and not confirmed; hides the member of that id */
+    struct member *first_promise, *last_promise;
+    struct counts counts;
+    uint32_t *seen; /* for each service: the last member that it was counted for */
+    uint32_t seen_number;
+    uint64_t revision;
+    uint32_t generation;
+    bool in_snapshot;
+    bool synchronised;
+    struct policy_decision decision;
+};
+
+/* --- Memory --- */
+
+struct tables {
+    uint32_t *expected, *healthy, *seen;
+    size_t *services;
+    bool *taken;
+};
+
+static void free_tables(struct tables *tables)
+{
+    free(tables->expected);
+    free(tables->healthy);
+    free(tables->seen);
+    free(tables->services);
+    free(tables->taken);
+}
+
+static bool create_tables(struct tables *tables, size_t count)
+{
+    tables->expected = calloc(count, sizeof(*tables->expected));
+    tables->healthy = calloc(count, sizeof(*tables->healthy));
+    tables->seen = calloc(count, sizeof(*tables->seen));
+    tables->services = calloc(count, sizeof(*tables->services));
+    tables->taken = calloc(count, sizeof(*tables->taken));
+    if (tables->expected != NULL && tables->healthy != NULL && tables->seen != NULL && tables->services != NULL &&
+        tables->taken != NULL)
+        return true;
+    free_tables(tables);
+    return false;
+}
+
+static struct tables tables_of(const struct assigner *assigner)
+{
+    return (struct tables){assigner->counts.expected, assigner->counts.healthy, assigner->seen,
+                           assigner->decision.services, assigner->decision.taken};
+}
+
+static void use_tables(struct assigner *assigner, const struct tables *tables)
+{
+    assigner->counts = (struct counts){.expected = tables->expected, .healthy = tables->healthy};
+    assigner->seen = tables->seen;
+    assigner->seen_number = 0;
+    assigner->decision.services = tables->services;
+    assigner->decision.taken = tables->taken;
+}
+
+struct assigner *assigner_create(struct catalog *catalog)
+{
+    struct assigner *assigner = calloc(1, sizeof(*assigner));
+    struct tables tables;
+    if (assigner == NULL || !create_tables(&tables, catalog_count(catalog))) {
+        free(assigner);
+        catalog_destroy(catalog);
+        return NULL;
+    }
+    assigner->catalog = catalog;
+    use_tables(assigner, &tables);
+    return assigner;
+}
+
+static void free_members(struct map *members)
+{
+    size_t position = 0;
+    void *member;
+    while ((member = map_next(members, &position)) != NULL)
+        free(member);
+    map_free(members);
+}
+
+void assigner_destroy(struct assigner *assigner)
+{
+    if (assigner == NULL)
+        return;
+    free_members(&assigner->members);
+    free_members(&assigner->promises);
+    struct tables tables = tables_of(assigner);
+    free_tables(&tables);
+    catalog_destroy(assigner->catalog);
+    free(assigner);
+}
+
+/* Names of several lists, put behind the id of a new member. */
+struct names {
+    char *const *items;
+    size_t count;
+};
+
+static struct member *create_member(const char *id, const struct names lists[2])
+{
+    size_t id_bytes = strlen(id) + 1, bytes = id_bytes, count = 0;
+    for (size_t list = 0; list < 2; list++) {
+        count += lists[list].count;
+        for (size_t i = 0; i < lists[list].count; i++)
+            bytes += strlen(lists[list].items[i]) + 1;
+    }
+    struct member *member = calloc(1, sizeof(*member) + bytes);
+    if (member == NULL)
+        return NULL;
+    member->name_count = (uint32_t)count;
+    char *at = member->id;
+    memcpy(at, id, id_bytes);
+    at += id_bytes;
+    for (size_t list = 0; list < 2; list++) {
+        for (size_t i = 0; i < lists[list].count; i++) {
+            size_t name_bytes = strlen(lists[list].items[i]) + 1;
+            memcpy(at, lists[list].items[i], name_bytes);
+            at += name_bytes;
+        }
+    }
+    return member;
+}
+
+/* --- Counting --- */
+
+static bool is_healthy(const struct member *member)
+{
+    return !member->draining && (member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ||
+                                 member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED);
+}
+
+static bool is_expected(const struct member *member)
+{
+    return is_healthy(member) ||
+           (!member->draining && member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING);
+}
+
+/* Adds `change` (1, or -1 modulo 2^32) to the table's number of each service that the member
+ * serves. One that it both announces and was assigned, or announces under two names, counts
+ * once. */
+static void count_services(struct assigner *assigner, const struct member *member, uint32_t *table, uint32_t change)
+{
+    if (++assigner->seen_number == 0) {
+        memset(assigner->seen, 0, catalog_count(assigner->catalog) * sizeof(*assigner->seen));
+        assigner->seen_number = 1;
+    }
+    const char *name = member->id + strlen(member->id) + 1;
+    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
+        size_t number = catalog_find(assigner->catalog, name);
+        if (number == CATALOG_NONE || assigner->seen[number] == assigner->seen_number)
+            continue;
+        assigner->seen[number] = assigner->seen_number;
+        table[number] += change;
+    }
+}
+
+static void count_expected(struct assigner *assigner, const struct member *member, uint32_t change)
+{
+    if (!is_expected(member))
+        return;
+    assigner->counts.by_type[member->type] += change;
+    count_services(assigner, member, assigner->counts.expected, change);
+}
+
+/* Counts everything known under an id in (1) or out (-1): before and after each change of it.
+ * A promise stands for what is expected of the worker in the place of its present record. */
+static void count_id(struct assigner *assigner, const char *id, uint32_t change)
+{
+    const struct member *member = map_get_text(&assigner->members, id);
+    const struct member *promise = map_get_text(&assigner->promises, id);
+    if (promise != NULL)
+        count_expected(assigner, promise, change);
+    else if (member != NULL)
+        count_expected(assigner, member, change);
+    if (member != NULL && is_healthy(member))
+        count_services(assigner, member, assigner->counts.healthy, change);
+}
+
+#define IN 1u
+#define OUT UINT32_MAX
+
+static void count_all(struct assigner *assigner)
+{
+    size_t position = 0;
+    const struct member *member;
+    while ((member = map_next(&assigner->members, &position)) != NULL)
+        count_id(assigner, member->id, IN);
+    position = 0;
+    while ((member = map_next(&assigner->promises, &position)) != NULL)
+        if (map_get_text(&assigner->members, member->id) == NULL)
+            count_id(assigner, member->id, IN);
+}
+
+/* --- The catalog --- */
+
+const struct catalog *assigner_catalog(const struct assigner *assigner)
+{
+    return assigner->catalog;
+}
+
+bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
+{
+    struct tables tables, old = tables_of(assigner);
+    if (!create_tables(&tables, catalog_count(catalog))) {
+        catalog_destroy(catalog);
+        return false;
+    }
+    catalog_destroy(assigner->catalog);
+    assigner->catalog = catalog;
+    use_tables(assigner, &tables);
+    free_tables(&old);
+    count_all(assigner);
+    return true;
+}
+
+/* --- The replica --- */
+
+/* Without counting. */
+static void drop_promise(struct assigner *assigner, struct member *promise)
+{
+    if (promise == NULL)
+        return;
+    map_remove_text(&assigner->promises, promise->id);
+    *(promise->previous != NULL ? &promise->previous->next : &assigner->first_promise) = promise->next;
+    *(promise->next != NULL ? &promise->next->previous : &assigner->last_promise) = promise->previous;
+    free(promise);
+}
+
+/* Without counting: the registry has told of this or a later incarnation. */
+static void confirm_promise(struct assigner *assigner, const char *id, uint64_t incarnation)
+{
+    struct member *promise = map_get_text(&assigner->promises, id);
+    if (promise != NULL && incarnation >= promise->incarnation)
+        drop_promise(assigner, promise);
+}
+
+static void remove_member(struct assigner *assigner, struct member *member)
+{
+    count_id(assigner, member->id, OUT);
+    map_remove_text(&assigner->members, member->id);
+    count_id(assigner, member->id, IN);
+    free(member);
+}
+
+/* The names that a record serves: assigned and announced. The announced ones are copied to
+ * `announced`, which the caller frees; false when memory runs out. */
+static bool names_of(const Muster__V1__Worker *worker, struct names lists[2], char ***announced)
+{
+    const Muster__V1__WorkerSpec *spec = worker->spec;
+    *announced = calloc(spec->n_services + 1, sizeof(char *));
+    if (*announced == NULL)
+        return false;
+    for (size_t i = 0; i < spec->n_services; i++)
+        (*announced)[i] = spec->services[i]->name;
+    lists[0] = (struct names){worker->assigned_services, worker->n_assigned_services};
+    lists[1] = (struct names){*announced, spec->n_services};
+    return true;
+}
+
+static bool is_known_type(int type)
+{
+    return type > 0 && type < TYPES;
+}
+
+static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worker)
+{
+    /* A record that makes no sense is not worth a restart of the watch: it counts for nothing. */
+    if (worker == NULL || worker->spec == NULL || worker->spec->worker_id[0] == '\0' || !is_known_type((int)worker->type))
+        return true;
+    struct names lists[2];
+    char **announced;
+    if (!names_of(worker, lists, &announced))
+        return false;
+    struct member *member = create_member(worker->spec->worker_id, lists);
+    free(announced);
+    if (member == NULL)
+        return false;
+    member->incarnation = worker->incarnation;
+    member->type = (uint8_t)worker->type;
+    member->status = (uint8_t)worker->status;
+    member->draining = worker->draining;
+    member->generation = assigner->generation;
+
+    void *old = NULL;
+    count_id(assigner, member->id, OUT);
+    if (!map_put_text(&assigner->members, member->id, member, &old)) {
+        count_id(assigner, member->id, IN);
+        free(member);
+        return false;
+    }
+    confirm_promise(assigner, member->id, member->incarnation);
+    count_id(assigner, member->id, IN);
+    free(old);
+    return true;
+}
+
+static void apply_status(struct assigner *assigner, const Muster__V1__WorkerEvent *event)
+{
+    struct member *member = map_get_text(&assigner->members, event->worker_id);
+    if (member == NULL || member->incarnation != event->incarnation)
+        return;
+    count_id(assigner, member->id, OUT);
+    member->status = (uint8_t)event->status;
+    count_id(assigner, member->id, IN);
+}
+
+static void apply_remove(struct assigner *assigner, const Muster__V1__WorkerEvent *event)
+{
+    struct member *member = map_get_text(&assigner->members, event->worker_id);
+    count_id(assigner, event->worker_id, OUT);
+    confirm_promise(assigner, event->worker_id, event->incarnation);
+    count_id(assigner, event->worker_id, IN);
+    if (member != NULL)
+        remove_member(assigner, member);
+}
+
+static void remove_unmentioned(struct assigner *assigner)
+{
+    struct member *gone = NULL, *member;
+    size_t position = 0;
+    while ((member = map_next(&assigner->members, &position)) != NULL) {
+        if (member->generation != assigner->generation) {
+            member->next = gone;
+            gone = member;
+        }
+    }
+    while ((member = gone) != NULL) {
+        gone = member->next;
+        remove_member(assigner, member);
+    }
+}
+
+bool assigner_apply(struct assigner *assigner, const Muster__V1__WatchWorkersResponse *message)
+{
+    if (message->snapshot_begin) {
+        assigner->generation++;
+        assigner->in_snapshot = true;
+    }
+    for (size_t i = 0; i < message->n_events; i++) {
+        const Muster__V1__WorkerEvent *event = message->events[i];
+        switch (event->type) {
+        case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
+            if (!apply_put(assigner, event->worker)) {
+                assigner->revision = 0;
+                return false;
+            }
+            break;
+        case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
+            apply_status(assigner, event);
+            break;
+        case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
+            apply_remove(assigner, event);
+            break;
+        default: /* of a newer registry */
+            break;
+        }
+    }
+    if (message->snapshot_complete && assigner->in_snapshot) {
+        assigner->in_snapshot = false;
+        assigner->synchronised = true;
+        remove_unmentioned(assigner);
+    }
+    if (message->revision != 0)
+        assigner->revision = message->revision;
+    return true;
+}
+
+bool assigner_is_synchronised(const struct assigner *assigner)
+{
+    return assigner->synchronised;
+}
+
+uint64_t assigner_revision(const struct assigner *assigner)
+{
+    return assigner->in_snapshot ? 0 : assigner->revision;
+}
+
+/* --- Deciding --- */
+
+static struct member *create_promise(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate)
+{
+    const struct policy_decision *decision = &assigner->decision;
+    char **assigned = calloc(decision->count + 1, sizeof(char *));
+    if (assigned == NULL)
+        return NULL;
+    for (size_t i = 0; i < decision->count; i++)
+        assigned[i] = catalog_service(assigner->catalog, decision->services[i])->name;
+    const struct names lists[2] = {{assigned, decision->count},
+                                   {candidate->announced_services, candidate->n_announced_services}};
+    struct member *promise = create_member(candidate->worker_id, lists);
+    free(assigned);
+    if (promise != NULL && !map_put_text(&assigner->promises, promise->id, promise, NULL)) {
+        free(promise);
+        return NULL;
+    }
+    return promise;
+}
+
+const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
+                                              uint64_t now_ms)
+{
+    const char *id = candidate->worker_id;
+    const struct member *member = map_get_text(&assigner->members, id);
+    struct policy_coverage coverage = {.workers = assigner->counts.expected};
+    const struct policy_worker worker = {
+        .type = candidate->type,
+        .current = candidate->current_services,
+        .current_count = candidate->n_current_services,
+        .announced = candidate->announced_services,
+        .announced_count = candidate->n_announced_services,
+    };
+
+    count_id(assigner, id, OUT);
+    drop_promise(assigner, map_get_text(&assigner->promises, id));
+    memcpy(coverage.workers_by_type, assigner->counts.by_type, sizeof(coverage.workers_by_type));
+    policy_decide(assigner->catalog, &coverage, &worker, &assigner->decision);
+
+    struct member *promise = create_promise(assigner, candidate);
+    if (promise != NULL) {
+        promise->incarnation = candidate->incarnation;
+        promise->type = (uint8_t)candidate->type;
+        promise->status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
+        promise->draining = member != NULL && member->draining;
+        promise->expires_at_ms = now_ms + ASSIGNER_PROMISE_MS;
+        promise->previous = assigner->last_promise;
+        *(assigner->last_promise != NULL ? &assigner->last_promise->next : &assigner->first_promise) = promise;
+        assigner->last_promise = promise;
+    }
+    count_id(assigner, id, IN);
+    return promise != NULL ? &assigner->decision : NULL;
+}
+
+void assigner_expire(struct assigner *assigner, uint64_t now_ms)
+{
+    struct member *promise;
+    while ((promise = assigner->first_promise) != NULL && promise->expires_at_ms <= now_ms) {
+        char *id = promise->id;
+        count_id(assigner, id, OUT);
+        const struct member *member = map_get_text(&assigner->members, id);
+        drop_promise(assigner, promise);
+        if (member != NULL)
+            count_id(assigner, member->id, IN);
+    }
+}
+
+/* --- Gaps --- */
+
+static int compare_gaps(const void *left, const void *right)
+{
+    const struct assigner_gap *a = left, *b = right;
+    if (a->status != b->status)
+        return a->status < b->status ? -1 : 1;
+    if (a->service->priority != b->service->priority)
+        return a->service->priority < b->service->priority ? -1 : 1;
+    return strcmp(a->service->name, b->service->name);
+}
+
+void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps)
+{
+    size_t count = catalog_count(assigner->catalog);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t workers = assigner->counts.healthy[i];
+        gaps[i] = (struct assigner_gap){
+            .service = catalog_service(assigner->catalog, i),
+            .healthy_workers = workers,
+            .status = workers == 0   ? MUSTER__V1__GAP_STATUS__GAP_STATUS_CRITICAL
+                      : workers == 1 ? MUSTER__V1__GAP_STATUS__GAP_STATUS_WARNING
+                                     : MUSTER__V1__GAP_STATUS__GAP_STATUS_OK,
+        };
+    }
+    qsort(gaps, count, sizeof(*gaps), compare_gaps);
+}
+
+size_t assigner_worker_count(const struct assigner *assigner)
+{
+    return assigner->members.count;
+}
+
+size_t assigner_promise_count(const struct assigner *assigner)
+{
+    return assigner->promises.count;
+}
+
+bool assigner_check(struct assigner *assigner)
+{
+    size_t count = catalog_count(assigner->catalog);
+    struct counts running = assigner->counts;
+    struct counts fresh = {.expected = calloc(count, sizeof(uint32_t)), .healthy = calloc(count, sizeof(uint32_t))};
+    bool same = false;
+    if (fresh.expected != NULL && fresh.healthy != NULL) {
+        assigner->counts = fresh;
+        count_all(assigner);
+        same = memcmp(fresh.expected, running.expected, count * sizeof(uint32_t)) == 0 &&
+               memcmp(fresh.healthy, running.healthy, count * sizeof(uint32_t)) == 0 &&
+               memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0;
+        assigner->counts = running;
+    }
+    free(fresh.expected);
+    free(fresh.healthy);
+    return same;
+}
