@@ -419,7 +419,7 @@ static struct member *create_promise(struct assigner *assigner, const Muster__V1
     if (assigned == NULL)
         return NULL;
     for (size_t i = 0; i < decision->count; i++)
-        assigned[i] = catalog_service(assigner->catalog, decision->services[i])->name;
+        assigned[i] = catalog_at(assigner->catalog, decision->services[i])->name;
     const struct names lists[2] = {{assigned, decision->count},
                                    {candidate->announced_services, candidate->n_announced_services}};
     struct member *promise = create_member(candidate->worker_id, lists);
@@ -496,7 +496,7 @@ void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps)
     for (size_t i = 0; i < count; i++) {
         uint32_t workers = assigner->counts.healthy[i];
         gaps[i] = (struct assigner_gap){
-            .service = catalog_service(assigner->catalog, i),
+            .service = catalog_at(assigner->catalog, i),
             .healthy_workers = workers,
             .status = workers == 0   ? MUSTER__V1__GAP_STATUS__GAP_STATUS_CRITICAL
                       : workers == 1 ? MUSTER__V1__GAP_STATUS__GAP_STATUS_WARNING

@@ -372,7 +372,7 @@ size_t catalog_count(const struct catalog *catalog)
     return catalog->count;
 }
 
-const struct catalog_service *catalog_service(const struct catalog *catalog, size_t number)
+const struct catalog_service *catalog_at(const struct catalog *catalog, size_t number)
 {
     return &catalog->services[number];
 }

@@ -55,7 +55,7 @@ void catalog_destroy(struct catalog *catalog);
 
 /* Services are numbered from 0 in the order of the file. */
 size_t catalog_count(const struct catalog *catalog);
-const struct catalog_service *catalog_service(const struct catalog *catalog, size_t number);
+const struct catalog_service *catalog_at(const struct catalog *catalog, size_t number);
 
 /* The number of the service of that name or alias, or CATALOG_NONE. */
 #define CATALOG_NONE SIZE_MAX

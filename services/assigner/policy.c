@@ -60,7 +60,7 @@ static void keep_current(struct decider *decider, const struct policy_worker *wo
         size_t number = catalog_find(decider->catalog, worker->current[i]);
         if (number == CATALOG_NONE || decider->decision->taken[number])
             continue;
-        const struct catalog_service *service = catalog_service(decider->catalog, number);
+        const struct catalog_service *service = catalog_at(decider->catalog, number);
         if (!catalog_fits(service, decider->type))
             continue;
         take(decider, number);
@@ -78,7 +78,7 @@ static struct demand demand_of(const struct decider *decider, Muster__V1__Worker
 {
     struct demand demand = {0, 0};
     for (size_t i = 0; i < catalog_count(decider->catalog); i++) {
-        if (catalog_service(decider->catalog, i)->requires != type)
+        if (catalog_at(decider->catalog, i)->requires != type)
             continue;
         demand.services++;
         if (decider->coverage->workers[i] == 0 && !decider->decision->taken[i])
@@ -128,8 +128,8 @@ static bool comes_before(const struct decider *decider, size_t a, size_t b)
     const uint32_t *workers = decider->coverage->workers;
     if (workers[a] != workers[b])
         return workers[a] < workers[b];
-    uint32_t priority_a = catalog_service(decider->catalog, a)->priority;
-    uint32_t priority_b = catalog_service(decider->catalog, b)->priority;
+    uint32_t priority_a = catalog_at(decider->catalog, a)->priority;
+    uint32_t priority_b = catalog_at(decider->catalog, b)->priority;
     return priority_a != priority_b ? priority_a < priority_b : a < b;
 }
 
@@ -138,7 +138,7 @@ static size_t best_of(const struct decider *decider, Muster__V1__WorkerType type
 {
     size_t best = CATALOG_NONE;
     for (size_t i = 0; i < catalog_count(decider->catalog); i++) {
-        if (decider->decision->taken[i] || catalog_service(decider->catalog, i)->requires != type ||
+        if (decider->decision->taken[i] || catalog_at(decider->catalog, i)->requires != type ||
             (uncovered_only && decider->coverage->workers[i] > 0))
             continue;
         if (best == CATALOG_NONE || comes_before(decider, i, best))
@@ -154,7 +154,7 @@ static void take_best(struct decider *decider, Muster__V1__WorkerType type, bool
         if (number == CATALOG_NONE)
             return;
         explain(decider, "%s%s (%u before it)", decider->decision->count == decider->decision->kept ? "; takes " : ", ",
-                catalog_service(decider->catalog, number)->name, (unsigned)decider->coverage->workers[number]);
+                catalog_at(decider->catalog, number)->name, (unsigned)decider->coverage->workers[number]);
         take(decider, number);
     }
 }

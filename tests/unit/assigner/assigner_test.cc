@@ -1,0 +1,310 @@
+// The assigner's replica: what counts for decisions and for gaps, promises, snapshots, and
+// running counts that never drift from what a count from scratch gives.
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "common/random.h"
+#include "services/assigner/assigner.h"
+}
+
+namespace
+{
+
+constexpr auto online = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
+constexpr auto degraded = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED;
+constexpr auto offline = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
+constexpr auto reconnecting = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING;
+constexpr auto cpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
+
+using Names = std::vector<std::string>;
+
+char *text(const std::string &s)
+{
+    return const_cast<char *>(s.c_str());
+}
+
+struct Assigner {
+    Assigner() : assigner(assigner_create(catalog_create_default()))
+    {
+    }
+    ~Assigner()
+    {
+        EXPECT_TRUE(assigner_check(assigner));
+        assigner_destroy(assigner);
+    }
+
+    void put(const std::string &id, uint64_t incarnation, const Names &assigned, Muster__V1__WorkerStatus status = online,
+             bool draining = false, const Names &announced = {}, Muster__V1__WorkerType type = cpu,
+             bool begin = false, bool complete = false)
+    {
+        Muster__V1__WorkerSpec spec = MUSTER__V1__WORKER_SPEC__INIT;
+        Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
+        std::vector<char *> assigned_texts;
+        std::vector<Muster__V1__AnnouncedService> services(announced.size());
+        std::vector<Muster__V1__AnnouncedService *> pointers;
+        for (const auto &name : assigned)
+            assigned_texts.push_back(text(name));
+        for (size_t i = 0; i < announced.size(); i++) {
+            muster__v1__announced_service__init(&services[i]);
+            services[i].name = text(announced[i]);
+            pointers.push_back(&services[i]);
+        }
+        spec.worker_id = text(id);
+        spec.n_services = pointers.size();
+        spec.services = pointers.data();
+        worker.spec = &spec;
+        worker.type = type;
+        worker.incarnation = incarnation;
+        worker.status = status;
+        worker.draining = draining;
+        worker.n_assigned_services = assigned_texts.size();
+        worker.assigned_services = assigned_texts.data();
+        Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
+        event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT;
+        event.worker_id = spec.worker_id;
+        event.incarnation = incarnation;
+        event.worker = &worker;
+        send(&event, begin, complete);
+    }
+
+    void status(const std::string &id, uint64_t incarnation, Muster__V1__WorkerStatus status)
+    {
+        Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
+        event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS;
+        event.worker_id = text(id);
+        event.incarnation = incarnation;
+        event.status = status;
+        send(&event);
+    }
+
+    void remove(const std::string &id, uint64_t incarnation)
+    {
+        Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
+        event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE;
+        event.worker_id = text(id);
+        event.incarnation = incarnation;
+        send(&event);
+    }
+
+    void send(Muster__V1__WorkerEvent *event, bool begin = false, bool complete = false)
+    {
+        Muster__V1__WatchWorkersResponse message = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
+        message.snapshot_begin = begin;
+        message.snapshot_complete = complete;
+        message.n_events = event != nullptr ? 1 : 0;
+        message.events = &event;
+        message.revision = begin && !complete ? 0 : ++revision;
+        ASSERT_TRUE(assigner_apply(assigner, &message));
+    }
+
+    Names assign(const std::string &id, uint64_t incarnation, Muster__V1__WorkerType type = cpu, const Names &current = {},
+                 const Names &announced = {}, uint64_t now_ms = 1000)
+    {
+        std::vector<char *> current_texts, announced_texts;
+        for (const auto &name : current)
+            current_texts.push_back(text(name));
+        for (const auto &name : announced)
+            announced_texts.push_back(text(name));
+        Muster__V1__AssignCandidate candidate = MUSTER__V1__ASSIGN_CANDIDATE__INIT;
+        candidate.worker_id = text(id);
+        candidate.incarnation = incarnation;
+        candidate.type = type;
+        candidate.n_current_services = current_texts.size();
+        candidate.current_services = current_texts.data();
+        candidate.n_announced_services = announced_texts.size();
+        candidate.announced_services = announced_texts.data();
+        const struct policy_decision *decision = assigner_assign(assigner, &candidate, now_ms);
+        Names names;
+        for (size_t i = 0; i < decision->count; i++)
+            names.push_back(catalog_at(assigner_catalog(assigner), decision->services[i])->name);
+        return names;
+    }
+
+    struct assigner_gap gap(const char *name)
+    {
+        std::vector<struct assigner_gap> gaps(catalog_count(assigner_catalog(assigner)));
+        assigner_gaps(assigner, gaps.data());
+        for (const auto &gap : gaps)
+            if (strcmp(gap.service->name, name) == 0)
+                return gap;
+        return {};
+    }
+
+    struct assigner *assigner;
+    uint64_t revision = 0;
+};
+
+TEST(Assigner, CountsHealthyWorkersForGaps)
+{
+    Assigner a;
+    a.put("w1", 1, {"notes-coa"});
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 1u);
+    EXPECT_EQ(a.gap("notes-coa").status, MUSTER__V1__GAP_STATUS__GAP_STATUS_WARNING);
+    a.put("w2", 1, {}, degraded, false, {"notes"});
+    EXPECT_EQ(a.gap("notes-coa").status, MUSTER__V1__GAP_STATUS__GAP_STATUS_OK);
+    a.put("w3", 1, {"notes-coa"}, reconnecting);
+    a.put("w4", 1, {"notes-coa"}, online, true);
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 2u);
+    a.status("w1", 1, offline);
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 1u);
+    a.status("w2", 2, offline); // another incarnation
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 1u);
+    a.remove("w2", 1);
+    EXPECT_EQ(a.gap("notes-coa").status, MUSTER__V1__GAP_STATUS__GAP_STATUS_CRITICAL);
+}
+
+TEST(Assigner, AServiceThatIsAssignedAndAnnouncedCountsOnce)
+{
+    Assigner a;
+    a.put("w1", 1, {"notes-coa"}, online, false, {"notes", "notes-coa"});
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 1u);
+    a.remove("w1", 1);
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 0u);
+}
+
+TEST(Assigner, GapsAreInTheirOrder)
+{
+    Assigner a;
+    a.put("w1", 1, {"notes-coa", "redis"});
+    a.put("w2", 1, {"redis"});
+    std::vector<struct assigner_gap> gaps(catalog_count(assigner_catalog(a.assigner)));
+    assigner_gaps(a.assigner, gaps.data());
+    Names names;
+    for (const auto &gap : gaps)
+        names.push_back(gap.service->name);
+    EXPECT_EQ(names, (Names{"chromadb", "coordinator", "edge-proxy", "llm-inference", "vision-ocr",
+                            "document-processing", "load-balancer", "ner-extraction", "rag-embeddings", "postgres",
+                            "minio", "neo4j", "notes-coa", "redis"}));
+}
+
+TEST(Assigner, CandidatesOfOneRequestKnowTheOnesBefore)
+{
+    Assigner a;
+    EXPECT_EQ(a.assign("w1", 1), (Names{"ner-extraction", "document-processing", "notes-coa"}));
+    EXPECT_EQ(a.assign("w2", 1), (Names{"ner-extraction", "document-processing"}));
+    EXPECT_EQ(a.assign("w3", 1), (Names{"notes-coa"}));
+    // A promise is not health.
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 0u);
+}
+
+TEST(Assigner, ThePromiseGivesWayToTheRecord)
+{
+    Assigner a;
+    Names names = a.assign("w1", 1);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 1u);
+    a.put("w1", 1, names);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 0u);
+    EXPECT_EQ(assigner_worker_count(a.assigner), 1u);
+    EXPECT_EQ(a.assign("w2", 1).size(), 2u);
+    // An older record does not answer a newer promise.
+    a.assign("w1", 2, cpu, names);
+    a.put("w1", 1, names, degraded);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 2u);
+    a.remove("w1", 1);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 2u);
+    a.put("w1", 2, names);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 1u);
+}
+
+TEST(Assigner, APromiseThatIsNotKeptIsForgotten)
+{
+    Assigner a;
+    EXPECT_EQ(a.assign("w1", 1, cpu, {}, {}, 1000).size(), 3u);
+    assigner_expire(a.assigner, 1000 + ASSIGNER_PROMISE_MS - 1);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 1u);
+    assigner_expire(a.assigner, 1000 + ASSIGNER_PROMISE_MS);
+    EXPECT_EQ(assigner_promise_count(a.assigner), 0u);
+    EXPECT_EQ(a.assign("w2", 1).size(), 3u);
+}
+
+TEST(Assigner, ARegistrationThatFailedLeavesTheOldRecordCounting)
+{
+    Assigner a;
+    a.put("w1", 1, {"notes-coa"});
+    a.assign("w1", 2, MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE, {"notes-coa"});
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 1u);
+    assigner_expire(a.assigner, 1000 + ASSIGNER_PROMISE_MS);
+    EXPECT_EQ(a.assign("w2", 1).front(), "ner-extraction");
+}
+
+TEST(Assigner, ASnapshotReplacesWhatWasKnown)
+{
+    Assigner a;
+    EXPECT_FALSE(assigner_is_synchronised(a.assigner));
+    a.put("w1", 1, {"notes-coa"}, online, false, {}, cpu, true, false);
+    EXPECT_FALSE(assigner_is_synchronised(a.assigner));
+    EXPECT_EQ(assigner_revision(a.assigner), 0u);
+    a.put("w2", 1, {"notes-coa"}, online, false, {}, cpu, false, true);
+    EXPECT_TRUE(assigner_is_synchronised(a.assigner));
+    EXPECT_GT(assigner_revision(a.assigner), 0u);
+    EXPECT_EQ(assigner_worker_count(a.assigner), 2u);
+    a.put("w2", 2, {"redis"}, online, false, {}, cpu, true, true);
+    EXPECT_EQ(assigner_worker_count(a.assigner), 1u);
+    EXPECT_EQ(a.gap("notes-coa").healthy_workers, 0u);
+    EXPECT_EQ(a.gap("redis").healthy_workers, 1u);
+}
+
+TEST(Assigner, AnotherCatalogIsCountedAnew)
+{
+    Assigner a;
+    a.put("w1", 1, {"notes-coa"}, online, false, {"brand-new"});
+    a.assign("w2", 1);
+    const char file[] = R"({"services": [{"name": "new", "tier": 2, "priority": 1, "port": 1, "aliases": ["brand-new"]},
+                                         {"name": "ner-extraction", "tier": 2, "priority": 1, "port": 1}]})";
+    char error[CATALOG_ERROR_BYTES];
+    ASSERT_TRUE(assigner_set_catalog(a.assigner, catalog_parse(file, strlen(file), error)));
+    EXPECT_TRUE(assigner_check(a.assigner));
+    EXPECT_EQ(a.gap("new").healthy_workers, 1u);
+    EXPECT_EQ(a.gap("ner-extraction").healthy_workers, 0u);
+}
+
+TEST(Assigner, RunningCountsNeverDrift)
+{
+    struct random random;
+    random_seed(&random, 7);
+    Assigner a;
+    const Names pool = {"notes-coa", "ner-extraction", "ner", "llm", "redis", "unknown", "coordinator"};
+    uint64_t now_ms = 0;
+    for (int step = 0; step < 20000; step++) {
+        std::string id = "w" + std::to_string(random_below(&random, 40));
+        uint64_t incarnation = 1 + random_below(&random, 4);
+        auto type = static_cast<Muster__V1__WorkerType>(1 + random_below(&random, 4));
+        auto status = static_cast<Muster__V1__WorkerStatus>(1 + random_below(&random, 5));
+        Names assigned, announced;
+        for (const auto &name : pool) {
+            if (random_below(&random, 4) == 0)
+                assigned.push_back(name);
+            if (random_below(&random, 4) == 0)
+                announced.push_back(name);
+        }
+        now_ms += random_below(&random, 1000);
+        switch (random_below(&random, 6)) {
+        case 0:
+            a.put(id, incarnation, assigned, status, random_below(&random, 4) == 0, announced, type,
+                  random_below(&random, 50) == 0, random_below(&random, 3) == 0);
+            break;
+        case 1:
+            a.status(id, incarnation, status);
+            break;
+        case 2:
+            a.remove(id, incarnation);
+            break;
+        case 3:
+            assigner_expire(a.assigner, now_ms);
+            break;
+        default:
+            a.assign(id, incarnation, type, assigned, announced, now_ms);
+        }
+        if (step % 16 == 0) {
+            ASSERT_TRUE(assigner_check(a.assigner)) << "step " << step;
+        }
+    }
+    EXPECT_GT(assigner_worker_count(a.assigner), 0u);
+}
+
+} // namespace

@@ -1,0 +1,181 @@
+// The catalog: the default one is that of the REST contract; reading a file is strict.
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+extern "C" {
+#include "services/assigner/catalog.h"
+}
+
+namespace
+{
+
+struct Parsed {
+    explicit Parsed(const std::string &text)
+    {
+        char buffer[CATALOG_ERROR_BYTES] = "";
+        catalog = catalog_parse(text.data(), text.size(), buffer);
+        error = buffer;
+    }
+    ~Parsed()
+    {
+        catalog_destroy(catalog);
+    }
+    struct catalog *catalog;
+    std::string error;
+};
+
+std::string one(const std::string &fields)
+{
+    return "{\"services\": [{" + fields + "}]}";
+}
+
+const char good[] = R"("name": "x", "requires": "gpu", "priority": 1, "port": 80)";
+
+TEST(DefaultCatalog, IsThatOfTheContract)
+{
+    struct Row {
+        const char *name;
+        int tier;
+        uint32_t priority, port;
+        const char *alias;
+        bool repeatable;
+    };
+    const Row rows[] = {
+        {"llm-inference", 1, 1, 8105, "llm", false},
+        {"vision-ocr", 1, 1, 8104, "ocr", true},
+        {"rag-embeddings", 1, 2, 8102, "rag", false},
+        {"ner-extraction", 2, 2, 8108, "ner", true},
+        {"document-processing", 2, 2, 8103, "upload", true},
+        {"notes-coa", 2, 3, 8100, "notes", false},
+        {"chromadb", 3, 1, 8000, nullptr, false},
+        {"redis", 3, 2, 6379, nullptr, false},
+        {"postgres", 3, 3, 5432, nullptr, false},
+        {"minio", 3, 4, 9000, nullptr, false},
+        {"neo4j", 3, 5, 7474, nullptr, false},
+        {"coordinator", 4, 1, 8080, nullptr, false},
+        {"edge-proxy", 4, 1, 8787, nullptr, false},
+        {"load-balancer", 4, 2, 8090, nullptr, false},
+    };
+    struct catalog *catalog = catalog_create_default();
+    ASSERT_NE(catalog, nullptr);
+    ASSERT_EQ(catalog_count(catalog), std::size(rows));
+    for (size_t i = 0; i < std::size(rows); i++) {
+        const struct catalog_service *service = catalog_at(catalog, i);
+        EXPECT_STREQ(service->name, rows[i].name);
+        EXPECT_EQ(service->requires, rows[i].tier);
+        EXPECT_EQ(service->priority, rows[i].priority);
+        EXPECT_EQ(service->port, rows[i].port);
+        EXPECT_EQ(service->repeatable, rows[i].repeatable) << rows[i].name;
+        EXPECT_EQ(catalog_find(catalog, rows[i].name), i);
+        EXPECT_EQ(service->alias_count, rows[i].alias != nullptr ? 1u : 0u);
+        if (rows[i].alias != nullptr) {
+            EXPECT_STREQ(service->aliases[0], rows[i].alias);
+            EXPECT_EQ(catalog_find(catalog, rows[i].alias), i);
+        }
+    }
+    EXPECT_EQ(catalog_find(catalog, "nothing"), CATALOG_NONE);
+    catalog_destroy(catalog);
+}
+
+TEST(Catalog, ReadsEveryField)
+{
+    Parsed parsed(R"({"services": [
+        {"name": "a", "tier": 2, "requires": "cpu", "priority": 3, "port": 8103, "aliases": ["b", "c"],
+         "path": "/api/{type}", "repeatable": true},
+        {"name": "d", "tier": 4, "priority": 1, "port": 1}]})");
+    ASSERT_NE(parsed.catalog, nullptr) << parsed.error;
+    ASSERT_EQ(catalog_count(parsed.catalog), 2u);
+    const struct catalog_service *a = catalog_at(parsed.catalog, 0);
+    EXPECT_EQ(a->requires, MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU);
+    EXPECT_EQ(a->priority, 3u);
+    EXPECT_EQ(a->port, 8103u);
+    EXPECT_STREQ(a->path, "/api/{type}");
+    EXPECT_TRUE(a->repeatable);
+    EXPECT_EQ(catalog_find(parsed.catalog, "c"), 0u);
+    const struct catalog_service *d = catalog_at(parsed.catalog, 1);
+    EXPECT_EQ(d->requires, MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE);
+    EXPECT_STREQ(d->path, "");
+    EXPECT_FALSE(d->repeatable);
+}
+
+TEST(Catalog, GpuWorkersRunCpuServicesAndNobodyElseRunsAnothersServices)
+{
+    struct catalog_service service = {};
+    for (int requires_type = 1; requires_type <= 4; requires_type++) {
+        for (int type = 1; type <= 4; type++) {
+            service.requires = static_cast<Muster__V1__WorkerType>(requires_type);
+            bool fits = type == requires_type || (type == 1 && requires_type == 2);
+            EXPECT_EQ(catalog_fits(&service, static_cast<Muster__V1__WorkerType>(type)), fits);
+        }
+    }
+}
+
+struct Bad {
+    const char *what;
+    std::string text;
+    const char *expected; // in the error
+};
+
+class BadCatalog : public testing::TestWithParam<Bad>
+{
+};
+
+TEST_P(BadCatalog, IsRefusedWithServiceAndField)
+{
+    Parsed parsed(GetParam().text);
+    EXPECT_EQ(parsed.catalog, nullptr);
+    EXPECT_NE(parsed.error.find(GetParam().expected), std::string::npos) << parsed.error;
+    EXPECT_EQ(parsed.error.find('\n'), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadCatalog,
+    testing::Values(
+        Bad{"empty", "", "not valid JSON"}, Bad{"no_json", "{", "not valid JSON"},
+        Bad{"array", "[]", "must be an object"}, Bad{"no_services", "{}", "must be an object with one field"},
+        Bad{"none", R"({"services": []})", "services: has 0 entries"},
+        Bad{"more_keys", R"({"services": [{}], "x": 1})", "one field"},
+        Bad{"no_object", R"({"services": [1]})", "services[0]: must be an object"},
+        Bad{"no_name", one(R"("requires": "gpu", "priority": 1, "port": 80)"), "services[0]: name: is missing"},
+        Bad{"name_type", one(R"("name": 1)"), "services[0]: name: must be text"},
+        Bad{"name_empty", one(R"("name": "")"), "services[0]: name: must be 1 to 128"},
+        Bad{"name_slash", one(R"("name": "a/b")"), "name: must be 1 to 128"},
+        Bad{"name_newline", one(R"("name": "a\nb")"), "name: must be 1 to 128"},
+        Bad{"unknown_tier", one(R"("name": "x", "tier": 7, "priority": 1, "port": 80)"), "service 'x': tier: must be 1"},
+        Bad{"tier_text", one(R"("name": "x", "tier": "1", "priority": 1, "port": 80)"), "service 'x': tier"},
+        Bad{"unknown_type", one(R"("name": "x", "requires": "tpu", "priority": 1, "port": 80)"),
+            "service 'x': requires: must be gpu, cpu, storage or edge"},
+        Bad{"no_type", one(R"("name": "x", "priority": 1, "port": 80)"), "service 'x': requires: is missing"},
+        Bad{"tier_and_type", one(std::string(good) + R"(, "tier": 2)"), "service 'x': tier: must be 1 when requires is gpu"},
+        Bad{"no_port", one(R"("name": "x", "requires": "gpu", "priority": 1)"), "service 'x': port: is missing"},
+        Bad{"port_0", one(R"("name": "x", "requires": "gpu", "priority": 1, "port": 0)"), "service 'x': port: must be"},
+        Bad{"port_70000", one(R"("name": "x", "requires": "gpu", "priority": 1, "port": 70000)"), "service 'x': port"},
+        Bad{"priority_half", one(R"("name": "x", "requires": "gpu", "priority": 1.5, "port": 80)"), "service 'x': priority"},
+        Bad{"unknown_field", one(std::string(good) + R"(, "por\nt": 1)"), "service 'x': unknown field"},
+        Bad{"twice_in_json", one(std::string(good) + R"(, "port": 1)"), "not valid JSON: duplicate"},
+        Bad{"repeatable", one(std::string(good) + R"(, "repeatable": 1)"), "service 'x': repeatable: must be true or false"},
+        Bad{"path", one(std::string(good) + R"(, "path": "api")"), "service 'x': path: must start with '/'"},
+        Bad{"path_up", one(std::string(good) + R"(, "path": "/a/../b")"), "service 'x': path"},
+        Bad{"path_space", one(std::string(good) + R"(, "path": "/a b")"), "service 'x': path"},
+        Bad{"aliases_type", one(std::string(good) + R"(, "aliases": "y")"), "service 'x': aliases: must be a list"},
+        Bad{"alias_type", one(std::string(good) + R"(, "aliases": [1])"), "service 'x': aliases: each must"},
+        Bad{"alias_is_name", one(std::string(good) + R"(, "aliases": ["x"])"), "service 'x': aliases: 'x' is taken by service 'x'"},
+        Bad{"name_twice", "{\"services\": [{" + std::string(good) + "}, {" + good + "}]}", "name: 'x' is taken by service 'x'"},
+        Bad{"alias_twice",
+            R"({"services": [{"name": "x", "tier": 1, "priority": 1, "port": 1, "aliases": ["z"]},
+                             {"name": "y", "tier": 1, "priority": 1, "port": 1, "aliases": ["z"]}]})",
+            "service 'y': aliases: 'z' is taken by service 'x'"}),
+    [](const auto &test) { return std::string(test.param.what); });
+
+TEST(Catalog, FileErrorsNameTheFile)
+{
+    char error[CATALOG_ERROR_BYTES];
+    EXPECT_EQ(catalog_read_file("/does/not/exist.json", error), nullptr);
+    EXPECT_NE(std::string(error).find("catalog /does/not/exist.json: cannot be read"), std::string::npos) << error;
+    EXPECT_EQ(catalog_read_file("/", error), nullptr);
+    EXPECT_NE(std::string(error).find("cannot be read"), std::string::npos) << error;
+}
+
+} // namespace

@@ -1,0 +1,257 @@
+// The policy: the contract's worked examples, its sentences one by one, and properties that
+// hold for random fleets.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "common/random.h"
+#include "services/assigner/policy.h"
+}
+
+namespace
+{
+
+constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+constexpr auto cpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
+constexpr auto storage = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE;
+constexpr auto edge = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE;
+
+using Names = std::vector<std::string>;
+
+// A fleet that only grows: coverage is what was decided so far.
+struct Fleet {
+    Fleet() : catalog(catalog_create_default(), catalog_destroy), workers(catalog_count(catalog.get()))
+    {
+        taken.reset(new bool[workers.size()]);
+        services.resize(workers.size());
+    }
+
+    Names decide(Muster__V1__WorkerType type, const Names &current = {}, const Names &announced = {})
+    {
+        std::vector<char *> current_texts, announced_texts;
+        for (const auto &name : current)
+            current_texts.push_back(const_cast<char *>(name.c_str()));
+        for (const auto &name : announced)
+            announced_texts.push_back(const_cast<char *>(name.c_str()));
+        struct policy_coverage coverage = {};
+        coverage.workers = workers.data();
+        std::copy(by_type, by_type + 5, coverage.workers_by_type);
+        struct policy_worker worker = {type, current_texts.data(), current_texts.size(), announced_texts.data(),
+                                       announced_texts.size()};
+        decision.services = services.data();
+        decision.taken = taken.get();
+        policy_decide(catalog.get(), &coverage, &worker, &decision);
+        Names names;
+        for (size_t i = 0; i < decision.count; i++)
+            names.push_back(catalog_at(catalog.get(), decision.services[i])->name);
+        return names;
+    }
+
+    Names add(Muster__V1__WorkerType type, const Names &announced = {})
+    {
+        Names names = decide(type, {}, announced);
+        std::set<size_t> covered;
+        for (const auto &name : names)
+            covered.insert(catalog_find(catalog.get(), name.c_str()));
+        for (const auto &name : announced)
+            covered.insert(catalog_find(catalog.get(), name.c_str()));
+        for (size_t number : covered)
+            if (number != CATALOG_NONE)
+                workers[number]++;
+        by_type[type]++;
+        return names;
+    }
+
+    uint32_t coverage(const char *name)
+    {
+        return workers[catalog_find(catalog.get(), name)];
+    }
+
+    std::unique_ptr<struct catalog, void (*)(struct catalog *)> catalog;
+    std::vector<uint32_t> workers;
+    uint32_t by_type[5] = {};
+    std::vector<size_t> services;
+    std::unique_ptr<bool[]> taken;
+    struct policy_decision decision = {};
+};
+
+TEST(Policy, WorkedExamplesOfTheContractInTheirOrder)
+{
+    Fleet fleet;
+    EXPECT_EQ(fleet.add(edge), (Names{"coordinator", "edge-proxy"}));
+    EXPECT_EQ(fleet.add(cpu), (Names{"ner-extraction", "document-processing", "notes-coa"}));
+    EXPECT_EQ(fleet.add(gpu), (Names{"llm-inference", "vision-ocr"}));
+    EXPECT_EQ(fleet.add(gpu).front(), "rag-embeddings");
+}
+
+TEST(Policy, TheNextEdgeWorkerGetsTheLoadBalancerToo)
+{
+    Fleet fleet;
+    fleet.add(edge);
+    EXPECT_EQ(fleet.add(edge), (Names{"load-balancer", "coordinator", "edge-proxy"}));
+}
+
+TEST(Policy, OneEachWhenThereAreAsManyWorkersAsServices)
+{
+    Fleet fleet;
+    fleet.add(cpu);
+    EXPECT_EQ(fleet.add(cpu).size(), 2u);
+    EXPECT_EQ(fleet.add(cpu), (Names{"notes-coa"}));
+    EXPECT_EQ(fleet.add(cpu).size(), 1u);
+    fleet.add(edge);
+    fleet.add(edge);
+    EXPECT_EQ(fleet.add(edge), (Names{"load-balancer"}));
+}
+
+TEST(Policy, AStorageWorkerRunsSeveral)
+{
+    Fleet fleet;
+    EXPECT_EQ(fleet.add(storage), (Names{"chromadb", "redis", "postgres", "minio", "neo4j"}));
+    EXPECT_EQ(fleet.add(storage), (Names{"chromadb", "redis", "postgres"}));
+    EXPECT_EQ(fleet.add(storage), (Names{"minio", "neo4j", "chromadb"}));
+}
+
+TEST(Policy, AGpuWorkerGetsOneServiceOnceThereAreNoGaps)
+{
+    Fleet fleet;
+    fleet.add(cpu);
+    fleet.add(gpu);
+    EXPECT_EQ(fleet.add(gpu), (Names{"rag-embeddings"}));
+    EXPECT_EQ(fleet.add(gpu), (Names{"llm-inference"}));
+    EXPECT_EQ(fleet.add(gpu), (Names{"vision-ocr"}));
+}
+
+TEST(Policy, AGpuWorkerFillsCpuGapsThatNobodyElseCan)
+{
+    Fleet fleet;
+    EXPECT_EQ(fleet.add(gpu), (Names{"llm-inference", "vision-ocr", "ner-extraction", "document-processing"}));
+    EXPECT_EQ(fleet.add(gpu), (Names{"rag-embeddings", "notes-coa"}));
+}
+
+TEST(Policy, WhatAWorkerAnnouncesIsCoveredAndNotAssignedAgain)
+{
+    Fleet fleet;
+    // By name and by alias.
+    EXPECT_EQ(fleet.add(cpu, {"document-processing", "ner", "own-thing"}), (Names{"notes-coa"}));
+    EXPECT_EQ(fleet.coverage("ner-extraction"), 1u);
+    EXPECT_EQ(fleet.add(edge, {"coordinator", "edge-proxy", "load-balancer"}), (Names{}));
+    EXPECT_NE(std::string(fleet.decision.reason).find("announced"), std::string::npos) << fleet.decision.reason;
+}
+
+TEST(Policy, AnnouncedServicesOfAnotherTypeStillCount)
+{
+    Fleet fleet;
+    fleet.add(cpu, {"llm"});
+    EXPECT_EQ(fleet.add(gpu).front(), "vision-ocr");
+}
+
+TEST(Policy, RegisteringAgainKeepsWhatFitsInItsOrder)
+{
+    Fleet fleet;
+    fleet.add(cpu);
+    fleet.add(cpu);
+    fleet.add(cpu);
+    fleet.add(cpu);
+    EXPECT_EQ(fleet.decide(cpu, {"notes-coa", "ner-extraction"}), (Names{"notes-coa", "ner-extraction"}));
+    EXPECT_EQ(fleet.decision.kept, 2u);
+    // Became an edge worker: none of the old ones fits.
+    EXPECT_EQ(fleet.decide(edge, {"notes-coa"}), (Names{"coordinator", "edge-proxy"}));
+    EXPECT_EQ(fleet.decision.kept, 0u);
+    // Out of the catalog, named twice, or announced meanwhile.
+    EXPECT_EQ(fleet.decide(cpu, {"gone", "notes-coa", "notes-coa"}), (Names{"notes-coa"}));
+    EXPECT_EQ(fleet.decide(cpu, {"notes-coa"}, {"notes"}).size(), 1u);
+    EXPECT_NE(fleet.decide(cpu, {"notes-coa"}, {"notes"}).front(), "notes-coa");
+}
+
+TEST(Policy, TheReasonSaysWhatDecided)
+{
+    Fleet fleet;
+    fleet.add(cpu);
+    fleet.decide(cpu, {"notes-coa"});
+    EXPECT_STREQ(fleet.decision.reason,
+                 "worker 2 of type cpu; keeps notes-coa; takes ner-extraction (1 before it)");
+}
+
+TEST(Policy, PropertiesOfRandomFleets)
+{
+    struct random random;
+    random_seed(&random, 20260105);
+    for (int round = 0; round < 300; round++) {
+        Fleet fleet;
+        for (int step = 0; step < 40; step++) {
+            auto type = static_cast<Muster__V1__WorkerType>(1 + random_below(&random, 4));
+            Names current, announced;
+            for (size_t i = 0; i < catalog_count(fleet.catalog.get()); i++) {
+                if (random_below(&random, 8) == 0)
+                    current.push_back(catalog_at(fleet.catalog.get(), i)->name);
+                if (random_below(&random, 10) == 0)
+                    announced.push_back(catalog_at(fleet.catalog.get(), i)->name);
+            }
+            std::vector<uint32_t> before = fleet.workers;
+            Names names = fleet.decide(type, current, announced);
+            std::set<std::string> distinct(names.begin(), names.end());
+            ASSERT_EQ(distinct.size(), names.size());
+            ASSERT_LE(names.size() - fleet.decision.kept, static_cast<size_t>(POLICY_MAX_NEW));
+            for (const auto &name : names) {
+                size_t number = catalog_find(fleet.catalog.get(), name.c_str());
+                ASSERT_NE(number, CATALOG_NONE);
+                ASSERT_TRUE(catalog_fits(catalog_at(fleet.catalog.get(), number), type)) << name;
+                ASSERT_EQ(std::count(announced.begin(), announced.end(), name), 0);
+            }
+            for (const auto &name : current) {
+                size_t number = catalog_find(fleet.catalog.get(), name.c_str());
+                bool fits = catalog_fits(catalog_at(fleet.catalog.get(), number), type);
+                bool is_announced = std::count(announced.begin(), announced.end(), name) > 0;
+                ASSERT_EQ(distinct.count(name), fits && !is_announced ? 1u : 0u) << name;
+            }
+            // Whoever has something left to run, and nothing yet, runs something.
+            size_t possible = 0;
+            for (size_t i = 0; i < catalog_count(fleet.catalog.get()); i++) {
+                const struct catalog_service *service = catalog_at(fleet.catalog.get(), i);
+                possible += service->requires == type &&
+                            std::count(announced.begin(), announced.end(), service->name) == 0;
+            }
+            ASSERT_EQ(names.empty(), possible == 0 && names.empty());
+            ASSERT_LT(strlen(fleet.decision.reason), static_cast<size_t>(POLICY_REASON_BYTES));
+            // The first new one has the fewest workers among those of its type that were left.
+            if (names.size() > fleet.decision.kept) {
+                size_t first = catalog_find(fleet.catalog.get(), names[fleet.decision.kept].c_str());
+                for (size_t i = 0; i < catalog_count(fleet.catalog.get()); i++) {
+                    const struct catalog_service *service = catalog_at(fleet.catalog.get(), i);
+                    if (service->requires == catalog_at(fleet.catalog.get(), first)->requires &&
+                        distinct.count(service->name) == 0 &&
+                        std::count(announced.begin(), announced.end(), service->name) == 0) {
+                        ASSERT_LE(before[first], before[i]);
+                    }
+                }
+            }
+            fleet.add(type, announced);
+        }
+    }
+}
+
+TEST(Policy, AGrowingFleetCoversEverythingEvenly)
+{
+    Fleet fleet;
+    for (int i = 0; i < 50; i++)
+        for (auto type : {gpu, cpu, storage, edge})
+            fleet.add(type);
+    for (auto type : {gpu, cpu, storage, edge}) {
+        uint32_t least = UINT32_MAX, most = 0;
+        for (size_t i = 0; i < catalog_count(fleet.catalog.get()); i++) {
+            if (catalog_at(fleet.catalog.get(), i)->requires != type)
+                continue;
+            least = std::min(least, fleet.workers[i]);
+            most = std::max(most, fleet.workers[i]);
+        }
+        EXPECT_LE(most - least, 1u);
+        EXPECT_GT(least, 9u);
+    }
+}
+
+} // namespace
