@@ -1,0 +1,96 @@
+/* Ejections of endpoints that cannot be reached; see router.h. */
+
+#include "services/router/router.h"
+
+#include "services/router/state.h"
+
+#include <stdlib.h>
+
+static uint64_t ejection_ms(uint32_t ejections)
+{
+    uint64_t length_ms = OUTLIER_FIRST_MS;
+    for (uint32_t i = 1; i < ejections && length_ms < OUTLIER_LONGEST_MS; i++)
+        length_ms *= 2;
+    return length_ms < OUTLIER_LONGEST_MS ? length_ms : OUTLIER_LONGEST_MS;
+}
+
+bool outlier_is_ejected(const struct router_endpoint *endpoint)
+{
+    return endpoint->outlier != NULL && endpoint->outlier->ejected_until_ms != 0;
+}
+
+void outlier_free(struct router *router, struct router_endpoint *endpoint)
+{
+    if (endpoint->outlier == NULL)
+        return;
+    timer_stop(&router->wheel, &endpoint->outlier->timer);
+    free(endpoint->outlier);
+    endpoint->outlier = NULL;
+}
+
+/* An ejection ends, or a time without one has passed. */
+static void time_passed(struct timer *timer, void *argument)
+{
+    struct router_endpoint *endpoint = argument;
+    struct router_outlier *outlier = endpoint->outlier;
+    struct router *router = outlier->router;
+    if (outlier->ejected_until_ms != 0) {
+        outlier->ejected_until_ms = 0;
+        /* On trial: one more failure ejects it again, a success clears it. */
+        outlier->failures = OUTLIER_FAILURES - 1;
+        service_touch(router, endpoint->service, false);
+    } else {
+        outlier->ejections--;
+    }
+    if (outlier->ejections > 0)
+        timer_start(&router->wheel, timer, router->wheel.now_ms + ejection_ms(outlier->ejections), time_passed,
+                    endpoint);
+    else
+        outlier_free(router, endpoint);
+}
+
+void outlier_note(struct router *router, struct router_endpoint *endpoint, uint64_t failures, bool successes)
+{
+    struct router_outlier *outlier = endpoint->outlier;
+    if (successes) {
+        /* It can be reached; failures in the same report came before or were chance. */
+        if (outlier == NULL)
+            return;
+        outlier->failures = 0;
+        if (outlier->ejections == 0)
+            outlier_free(router, endpoint);
+        return;
+    }
+    if (failures == 0 || outlier_is_ejected(endpoint))
+        return;
+    if (outlier == NULL) {
+        outlier = calloc(1, sizeof(*outlier));
+        if (outlier == NULL)
+            return; /* nobody is ejected without a record of why */
+        outlier->router = router;
+        endpoint->outlier = outlier;
+    }
+    uint64_t total = outlier->failures + failures;
+    outlier->failures = total > UINT32_MAX ? UINT32_MAX : (uint32_t)total;
+    if (outlier->failures < OUTLIER_FAILURES)
+        return;
+    outlier->ejections++;
+    outlier->ejected_until_ms = router->now_ms + ejection_ms(outlier->ejections);
+    timer_start(&router->wheel, &outlier->timer, outlier->ejected_until_ms, time_passed, endpoint);
+    service_touch(router, endpoint->service, true);
+}
+
+void router_report_outcomes(struct router *router, const Muster__V1__ReportOutcomesRequest *request, uint64_t now_ms)
+{
+    router->now_ms = now_ms;
+    for (size_t i = 0; i < request->n_outcomes; i++) {
+        const Muster__V1__Outcome *outcome = request->outcomes[i];
+        const struct router_worker *worker = worker_find(router, outcome->worker_id);
+        const struct router_service *service = service_find(router, outcome->service);
+        for (size_t j = 0; worker != NULL && j < worker->endpoint_count; j++) {
+            if (worker->endpoints[j]->service == service)
+                outlier_note(router, worker->endpoints[j], outcome->connection_failures,
+                             outcome->succeeded + outcome->server_errors > 0);
+        }
+    }
+}

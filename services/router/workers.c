@@ -1,0 +1,397 @@
+/* Workers: what the registry and health say of them; see router.h. */
+
+#include "services/router/router.h"
+
+#include "services/router/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WORKER_ID_BYTES_MAX 256
+
+/* --- Records --- */
+
+struct router_worker *worker_find(const struct router *router, const char *worker_id)
+{
+    return map_get_text(&router->workers, worker_id);
+}
+
+static bool id_is_legal(const char *worker_id)
+{
+    size_t bytes = strlen(worker_id);
+    return bytes > 0 && bytes <= WORKER_ID_BYTES_MAX;
+}
+
+/* NULL: out of memory. */
+static struct router_worker *get_worker(struct router *router, const char *worker_id)
+{
+    struct router_worker *worker = worker_find(router, worker_id);
+    if (worker != NULL)
+        return worker;
+    size_t id_bytes = strlen(worker_id);
+    worker = calloc(1, sizeof(*worker) + id_bytes + 1);
+    if (worker == NULL)
+        return NULL;
+    memcpy(worker->id, worker_id, id_bytes + 1);
+    worker->url = strdup("");
+    if (worker->url == NULL || !map_put(&router->workers, worker->id, id_bytes, worker, NULL)) {
+        free(worker->url);
+        free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+static void free_offers(struct router_offer *offers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(offers[i].name);
+        free(offers[i].url);
+    }
+    free(offers);
+}
+
+void worker_free(struct router *router, struct router_worker *worker)
+{
+    endpoints_detach(router, worker);
+    free_offers(worker->offers, worker->offer_count);
+    free(worker->url);
+    free(worker->reason);
+    free(worker->health.reason);
+    free(worker->health.states);
+    free(worker);
+}
+
+/* A record that nobody speaks of any more goes. */
+static void forget_if_unknown(struct router *router, struct router_worker *worker)
+{
+    if (worker->registered || (worker->health.known && worker->health.status != WORKER_REMOVED))
+        return;
+    map_remove_text(&router->workers, worker->id);
+    worker_free(router, worker);
+}
+
+Muster__V1__WorkerStatus worker_status(const struct router_worker *worker, const char **reason)
+{
+    const struct router_health *health = &worker->health;
+    bool health_knows = health->known && health->incarnation >= worker->incarnation;
+    const char *why = health_knows ? health->reason : worker->reason;
+    *reason = why == NULL ? "" : why;
+    return health_knows ? health->status : worker->status;
+}
+
+const char *worker_service_state(const struct router *router, const struct router_worker *worker,
+                                 const struct router_service *service)
+{
+    const char *name = worker->health.states;
+    while (name != NULL && *name != 0) {
+        const char *state = name + strlen(name) + 1;
+        if (service_find(router, name) == service)
+            return state;
+        name = state + strlen(state) + 1;
+    }
+    return NULL;
+}
+
+/* Replaces a text if it differs. False: out of memory, the old one stays. An empty text is
+ * kept as NULL if `null` says so. */
+static bool replace_text(char **kept, const char *text, bool null, bool *changed)
+{
+    if (strcmp(*kept == NULL ? "" : *kept, text) == 0)
+        return true;
+    char *copy = NULL;
+    if (*text != 0 || !null) {
+        copy = strdup(text);
+        if (copy == NULL)
+            return false;
+    }
+    free(*kept);
+    *kept = copy;
+    *changed = true;
+    return true;
+}
+
+/* --- The registry's watch --- */
+
+static bool make_offer(struct router_offer *offer, const char *name, const char *url, bool assigned)
+{
+    offer->assigned = assigned;
+    offer->name = strdup(name);
+    offer->url = url[0] == 0 ? NULL : strdup(url);
+    return offer->name != NULL && (offer->url != NULL || url[0] == 0);
+}
+
+static bool make_offers(const Muster__V1__Worker *record, struct router_offer **offers, size_t *count)
+{
+    size_t total = record->spec->n_services + record->n_assigned_services;
+    *count = 0;
+    *offers = calloc(total + 1, sizeof(**offers));
+    bool made = *offers != NULL;
+    for (size_t i = 0; i < record->spec->n_services && made; i++)
+        made = make_offer(&(*offers)[(*count)++], record->spec->services[i]->name, record->spec->services[i]->url, false);
+    for (size_t i = 0; i < record->n_assigned_services && made; i++)
+        made = make_offer(&(*offers)[(*count)++], record->assigned_services[i], "", true);
+    if (!made && *offers != NULL)
+        free_offers(*offers, *count);
+    return made;
+}
+
+static bool same_offers(const struct router_worker *worker, const struct router_offer *offers, size_t count)
+{
+    if (worker->offer_count != count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct router_offer *old = &worker->offers[i];
+        if (strcmp(old->name, offers[i].name) != 0 || old->assigned != offers[i].assigned ||
+            strcmp(old->url == NULL ? "" : old->url, offers[i].url == NULL ? "" : offers[i].url) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool put(struct router *router, const Muster__V1__Worker *record)
+{
+    struct router_worker *worker = get_worker(router, record->spec->worker_id);
+    if (worker == NULL)
+        return false;
+    worker->generation = router->workers_generation;
+    if (worker->registered && record->incarnation < worker->incarnation)
+        return true;
+    struct router_offer *offers;
+    size_t offer_count;
+    if (!make_offers(record, &offers, &offer_count))
+        return false;
+    /* A registration starts afresh: what was held against its predecessor's endpoints goes. */
+    bool altered = !worker->registered || record->incarnation != worker->incarnation ||
+                   record->type != worker->type || !same_offers(worker, offers, offer_count);
+    bool reason_changed = false;
+    bool kept = replace_text(&worker->url, record->spec->tunnel_url, false, &altered) &&
+                replace_text(&worker->reason, record->status_reason, true, &reason_changed);
+    worker->registered = true;
+    worker->incarnation = record->incarnation;
+    worker->type = record->type;
+    worker->status = record->status;
+    worker->draining = record->draining;
+    if (!altered) {
+        free_offers(offers, offer_count);
+        endpoints_judge(router, worker, true);
+        return kept;
+    }
+    endpoints_detach(router, worker);
+    free_offers(worker->offers, worker->offer_count);
+    worker->offers = offers;
+    worker->offer_count = offer_count;
+    return endpoints_attach(router, worker) && kept;
+}
+
+static void unregister(struct router *router, struct router_worker *worker)
+{
+    worker->registered = false;
+    endpoints_detach(router, worker);
+    free_offers(worker->offers, worker->offer_count);
+    worker->offers = NULL;
+    worker->offer_count = 0;
+    forget_if_unknown(router, worker);
+}
+
+static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *event)
+{
+    struct router_worker *worker = worker_find(router, event->worker_id);
+    bool reason_changed = false;
+    bool kept = true;
+    switch (event->type) {
+    case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
+        if (event->worker == NULL || event->worker->spec == NULL || !id_is_legal(event->worker->spec->worker_id))
+            return true; /* no record; nothing can be learnt from it */
+        return put(router, event->worker);
+    case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
+        if (worker != NULL && worker->registered && event->incarnation == worker->incarnation) {
+            worker->status = event->status;
+            kept = replace_text(&worker->reason, event->reason, true, &reason_changed);
+            endpoints_judge(router, worker, true);
+        }
+        return kept;
+    case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
+        if (worker != NULL && worker->registered && event->incarnation >= worker->incarnation)
+            unregister(router, worker);
+        return true;
+    default:
+        return true;
+    }
+}
+
+uint64_t router_workers_begin(struct router *router)
+{
+    router->workers_in_snapshot = false;
+    return router->workers_revision;
+}
+
+/* Calls `forget` for every worker that it may free. */
+static void sweep(struct router *router, bool (*stale)(const struct router *, const struct router_worker *),
+                  void (*forget)(struct router *, struct router_worker *))
+{
+    struct router_worker *batch[256];
+    size_t count;
+    do {
+        count = 0;
+        size_t position = 0;
+        for (struct router_worker *worker; count < 256 && (worker = map_next(&router->workers, &position)) != NULL;) {
+            if (stale(router, worker))
+                batch[count++] = worker;
+        }
+        for (size_t i = 0; i < count; i++)
+            forget(router, batch[i]);
+    } while (count == 256);
+}
+
+static bool stale_record(const struct router *router, const struct router_worker *worker)
+{
+    return worker->registered && worker->generation != router->workers_generation;
+}
+
+bool router_apply_workers(struct router *router, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
+{
+    router->now_ms = now_ms;
+    arena_reset(&router->arena);
+    if (message->snapshot_begin) {
+        router->workers_generation++;
+        router->workers_in_snapshot = true;
+    }
+    for (size_t i = 0; i < message->n_events; i++) {
+        if (!apply_event(router, message->events[i])) {
+            router->workers_revision = 0;
+            return false;
+        }
+    }
+    if (message->snapshot_complete && router->workers_in_snapshot) {
+        sweep(router, stale_record, unregister);
+        router->workers_in_snapshot = false;
+        if (!router->workers_synchronised)
+            router->ready_at_ms = now_ms + ROUTER_START_WAIT_MS;
+        router->workers_synchronised = true;
+    }
+    if (!router->workers_in_snapshot)
+        router->workers_revision = message->revision;
+    return true;
+}
+
+/* --- Health's watch --- */
+
+static bool same_figures(const struct policy_figures *a, const struct policy_figures *b)
+{
+    return a->known == b->known && a->current_load == b->current_load &&
+           a->active_requests == b->active_requests && a->queue_depth == b->queue_depth;
+}
+
+/* The states of a load in one text; see struct router_health. False: out of memory. */
+static bool replace_states(struct router_health *health, const Muster__V1__Load *load, bool *changed)
+{
+    size_t bytes = 1;
+    for (size_t i = 0; i < load->n_services_status; i++) {
+        const Muster__V1__ServiceState *state = load->services_status[i];
+        if (state->name[0] != 0)
+            bytes += strlen(state->name) + strlen(state->state) + 2;
+    }
+    char *states = NULL;
+    if (bytes > 1) {
+        states = malloc(bytes);
+        if (states == NULL)
+            return false;
+        char *end = states;
+        for (size_t i = 0; i < load->n_services_status; i++) {
+            const Muster__V1__ServiceState *state = load->services_status[i];
+            if (state->name[0] != 0) {
+                end = stpcpy(end, state->name) + 1;
+                end = stpcpy(end, state->state) + 1;
+            }
+        }
+        *end = 0;
+    }
+    size_t old_bytes = 1;
+    for (const char *text = health->states; text != NULL && *text != 0;) {
+        size_t pair = strlen(text) + 1;
+        pair += strlen(text + pair) + 1;
+        old_bytes += pair;
+        text += pair;
+    }
+    if (old_bytes == bytes && (bytes == 1 || memcmp(states, health->states, bytes) == 0)) {
+        free(states);
+        return true;
+    }
+    free(health->states);
+    health->states = states;
+    *changed = true;
+    return true;
+}
+
+static bool apply_worker_health(struct router *router, const Muster__V1__WorkerHealth *message)
+{
+    if (!id_is_legal(message->worker_id))
+        return true;
+    struct router_worker *worker = worker_find(router, message->worker_id);
+    if (worker == NULL && message->status == WORKER_REMOVED)
+        return true;
+    worker = get_worker(router, message->worker_id);
+    if (worker == NULL)
+        return false;
+    struct router_health *health = &worker->health;
+    health->generation = router->health_generation;
+    /* Of a registration that was replaced since: says nothing about this one. */
+    if (health->known && message->incarnation < health->incarnation)
+        return true;
+    bool changed = !health->known || health->status != message->status || health->incarnation != message->incarnation;
+    bool reason_changed = false;
+    bool kept = replace_text(&health->reason, message->reason, true, &reason_changed);
+    health->known = true;
+    health->incarnation = message->incarnation;
+    health->status = message->status;
+    if (message->load != NULL) {
+        struct policy_figures figures = {true, message->load->current_load, message->load->active_requests,
+                                         message->load->queue_depth};
+        changed = changed || !same_figures(&figures, &health->figures);
+        health->figures = figures;
+        kept = replace_states(health, message->load, &changed) && kept;
+    }
+    if (changed)
+        endpoints_judge(router, worker, true);
+    if (health->status == WORKER_REMOVED)
+        forget_if_unknown(router, worker);
+    return kept;
+}
+
+static bool stale_health(const struct router *router, const struct router_worker *worker)
+{
+    return worker->health.known && worker->health.generation != router->health_generation;
+}
+
+static void forget_health(struct router *router, struct router_worker *worker)
+{
+    struct router_health *health = &worker->health;
+    free(health->reason);
+    free(health->states);
+    memset(health, 0, sizeof(*health));
+    endpoints_judge(router, worker, true);
+    forget_if_unknown(router, worker);
+}
+
+void router_health_begin(struct router *router)
+{
+    router->health_generation++;
+    router->health_in_snapshot = true;
+}
+
+bool router_apply_health(struct router *router, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms)
+{
+    router->now_ms = now_ms;
+    arena_reset(&router->arena);
+    for (size_t i = 0; i < message->n_workers; i++) {
+        if (!apply_worker_health(router, message->workers[i]))
+            return false;
+    }
+    if (message->snapshot_complete && router->health_in_snapshot) {
+        sweep(router, stale_health, forget_health);
+        router->health_in_snapshot = false;
+        router->health_synchronised = true;
+    }
+    return true;
+}
