@@ -147,6 +147,9 @@ void health_watcher_close(struct health *health, struct health_watcher *watcher)
 bool health_watcher_fill(struct health *health, struct health_watcher *watcher, size_t limit, uint64_t now_ms,
                          int64_t unix_ms, Muster__V1__WatchHealthResponse *response);
 
+/* Whether there is something to send to the watcher. */
+bool health_watcher_is_behind(const struct health *health, const struct health_watcher *watcher);
+
 /* The watcher does not read: too many workers that are gone are kept only to tell it so.
  * Close it; it may come back for a fresh start. */
 bool health_watcher_is_too_slow(const struct health *health, const struct health_watcher *watcher);

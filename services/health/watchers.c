@@ -119,6 +119,16 @@ void health_watcher_close(struct health *health, struct health_watcher *watcher)
     free(watcher);
 }
 
+static bool completes(const struct health *health, const struct health_watcher *watcher)
+{
+    return !watcher->complete && watcher->snapshot_left == 0 && health->synchronised;
+}
+
+bool health_watcher_is_behind(const struct health *health, const struct health_watcher *watcher)
+{
+    return completes(health, watcher) || change_next(health, &watcher->cursor) != NULL;
+}
+
 bool health_watcher_is_too_slow(const struct health *health, const struct health_watcher *watcher)
 {
     uint64_t limit = health->counts.workers > TOMBSTONES_MAX ? health->counts.workers : TOMBSTONES_MAX;
@@ -178,13 +188,13 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
             bury_if_told(health, worker);
         worker = change_next(health, &watcher->cursor);
     }
-    bool completes = !watcher->complete && watcher->snapshot_left == 0 && health->synchronised;
-    if (count == 0 && !completes)
+    bool complete = completes(health, watcher);
+    if (count == 0 && !complete)
         return false;
     muster__v1__watch_health_response__init(response);
     response->n_workers = count;
     response->workers = (Muster__V1__WorkerHealth **)health->batch.pointers;
-    response->snapshot_complete = completes;
-    watcher->complete = watcher->complete || completes;
+    response->snapshot_complete = complete;
+    watcher->complete = watcher->complete || complete;
     return true;
 }

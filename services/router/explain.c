@@ -199,14 +199,14 @@ enum router_result router_explain(struct router *router, const char *service_nam
 
     Muster__V1__Candidate *messages = arena_take(arena, count, sizeof(*messages));
     Muster__V1__Candidate **pointers = arena_take(arena, count, sizeof(*pointers));
-    static char empty[] = "";
     for (size_t i = 0; i < count && !arena_failed(arena); i++) {
         const struct candidate *candidate = &candidates[i];
         Muster__V1__Candidate *message = pointers[i] = &messages[i];
         const char *reason;
         muster__v1__candidate__init(message);
         message->worker_id = (char *)(uintptr_t)candidate->worker->id; /* read only */
-        message->url = candidate->endpoint == NULL ? empty : (char *)(uintptr_t)endpoint_url(candidate->endpoint);
+        message->url =
+            (char *)(uintptr_t)(candidate->endpoint == NULL ? "" : endpoint_url(candidate->endpoint));
         message->score = candidate->score;
         message->eligible = in_table(candidate);
         message->selected = i == 0 && in_table(candidate);

@@ -110,7 +110,7 @@ bool endpoint_is_eligible(const struct router *router, const struct router_endpo
     return (state == NULL || strcmp(state, "running") == 0) && endpoint_url(endpoint)[0] != 0;
 }
 
-static bool add_endpoint(struct router *router, struct router_worker *worker, struct router_service *service,
+static bool add_endpoint(struct router_worker *worker, struct router_service *service,
                          const struct router_offer *offer)
 {
     if (service->endpoint_count == service->endpoint_capacity) {
@@ -155,7 +155,7 @@ bool endpoints_attach(struct router *router, struct router_worker *worker)
         if (service == NULL)
             return false;
         struct router_endpoint *endpoint = endpoint_of(worker, service);
-        if (endpoint == NULL && !add_endpoint(router, worker, service, offer))
+        if (endpoint == NULL && !add_endpoint(worker, service, offer))
             return false;
         /* Assigned and announced, or announced under two names: an URL of its own wins. */
         if (endpoint != NULL && endpoint->offer->url == NULL && offer->url != NULL)

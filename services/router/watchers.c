@@ -28,12 +28,11 @@ void router_watcher_close(struct router *router, struct router_watcher *watcher)
 static void fill_service(struct router *router, const struct router_service *service,
                          Muster__V1__ServiceRoutes *message)
 {
-    static char empty[] = "";
     muster__v1__service_routes__init(message);
     message->service = service->name;
     message->n_aliases = service->alias_count;
     message->aliases = service->aliases;
-    message->path = service->path == NULL ? empty : service->path;
+    message->path = service->path == NULL ? (char *)(uintptr_t)"" : service->path; /* read only */
     message->requires = service->required;
     message->repeatable = service->repeatable;
     message->endpoints = arena_take(&router->arena, service->table_count, sizeof(*message->endpoints));

@@ -1,0 +1,57 @@
+/* The shell of muster-health: the core on a gRPC server and a client of the registry.
+ *
+ *     main.c             settings, life
+ *     heartbeats.c       Heartbeat and ReportHeartbeats
+ *     watches.c          WatchHealth
+ *     registry_client.c  WatchWorkers, GetWorkers, ReportLiveness
+ *
+ * Whatever touches the core asks for a pump: at the end of the turn what the core wants is
+ * done once, for everything that came in during the turn. So acknowledgements of many
+ * messages leave as one, and lookups and reports are batches.
+ *
+ * Threading: the loop's thread. */
+
+#pragma once
+
+#include "common/rpc/rpc.h"
+#include "common/service/service.h"
+#include "services/health/health.h"
+#include "services/health/list.h"
+
+struct health_shell {
+    struct rpc_loop *loop;
+    struct health *core;
+    struct timer next;           /* the core's next lease */
+    struct rpc_turn_hook pump;
+    bool stopping;
+    struct list_link heartbeats; /* open calls of Heartbeat */
+    struct list_link watches;    /* open calls of WatchHealth */
+
+    struct rpc_channel *registry;
+    struct rpc_kept_stream *registry_watch;
+    struct timer report_retry;
+    uint64_t report_delay_ms;
+};
+
+/* Asks for the pump at the end of this turn. */
+void health_shell_touch(struct health_shell *shell);
+
+/* heartbeats.c: sends what streams have to send; ends all of them. */
+void heartbeats_pump(struct health_shell *shell);
+void heartbeats_stop(struct health_shell *shell);
+/* Frees what is left of calls that could not be answered before the server went. */
+void heartbeats_free(struct health_shell *shell);
+
+/* watches.c */
+void watches_pump(struct health_shell *shell);
+void watches_stop(struct health_shell *shell);
+
+/* registry_client.c */
+void registry_client_start(struct health_shell *shell, const char *address);
+void registry_client_pump(struct health_shell *shell);
+void registry_client_stop(struct health_shell *shell);
+
+/* The events of the methods. */
+extern const struct rpc_events heartbeats_stream_events;
+extern const struct rpc_events heartbeats_report_events;
+extern const struct rpc_events watches_events;

@@ -1,0 +1,131 @@
+/* WatchHealth; see shell.h. */
+
+#include "services/health/shell.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+
+#define DEFAULT_INTERVAL_MS 100
+#define LONGEST_INTERVAL_MS 60000
+/* Workers in one message. */
+#define MESSAGE_WORKERS 1000
+/* A watcher is sent about so many workers a second: when more change, it is sent less often,
+ * and each still once. What is urgent does not wait. */
+#define WORKERS_PER_MS 50
+
+struct watch {
+    struct list_link open;
+    struct health_shell *shell;
+    struct rpc_call *call;
+    struct health_watcher *watcher;
+    struct timer gather; /* runs while changes are gathered */
+    uint32_t min_interval_ms;
+    uint64_t interval_ms;
+    bool sending; /* the rest of a round waits for the call to become writable */
+};
+
+static void send_round(struct watch *watch);
+
+static void gathered(struct timer *timer, void *argument)
+{
+    (void)timer;
+    send_round(argument);
+}
+
+/* Sends all that there is, as far as the call takes it. */
+static void send_round(struct watch *watch)
+{
+    struct health_shell *shell = watch->shell;
+    uint64_t sent = 0;
+    rpc_loop_timer_stop(shell->loop, &watch->gather);
+    watch->sending = false;
+    for (;;) {
+        Muster__V1__WatchHealthResponse response;
+        if (!rpc_call_writable(watch->call)) {
+            watch->sending = true;
+            break;
+        }
+        if (!health_watcher_fill(shell->core, watch->watcher, MESSAGE_WORKERS, rpc_loop_now_ms(shell->loop),
+                                 clock_unix_ms(), &response))
+            break;
+        sent += response.n_workers;
+        /* Not taken: the call is over, and `ended` on its way. */
+        if (!rpc_call_send(watch->call, &response.base))
+            break;
+    }
+    uint64_t by_size_ms = sent / WORKERS_PER_MS;
+    watch->interval_ms = by_size_ms > watch->min_interval_ms ? by_size_ms : watch->min_interval_ms;
+}
+
+void watches_pump(struct health_shell *shell)
+{
+    bool urgent = health_urgent_changes(shell->core);
+    for (struct list_link *link = shell->watches.next; link != &shell->watches; link = link->next) {
+        struct watch *watch = LIST_OBJECT(link, struct watch, open);
+        if (watch->sending) {
+            if (health_watcher_is_too_slow(shell->core, watch->watcher))
+                rpc_call_cancel(watch->call);
+        } else if (urgent) {
+            send_round(watch);
+        } else if (!timer_active(&watch->gather) && health_watcher_is_behind(shell->core, watch->watcher)) {
+            rpc_loop_timer_start(shell->loop, &watch->gather, watch->interval_ms, gathered, watch);
+        }
+    }
+}
+
+void watches_stop(struct health_shell *shell)
+{
+    for (struct list_link *link = shell->watches.next; link != &shell->watches; link = link->next)
+        rpc_call_finish(LIST_OBJECT(link, struct watch, open)->call, RPC_UNAVAILABLE,
+                        "muster-health is stopping; watch again");
+}
+
+static void watch_message(struct rpc_call *call, const void *message)
+{
+    struct health_shell *shell = rpc_call_context(call);
+    const Muster__V1__WatchHealthRequest *request = message;
+    struct watch *watch = calloc(1, sizeof(*watch));
+    struct health_watcher *watcher = watch == NULL || shell->stopping ? NULL : health_watcher_open(shell->core);
+    if (watcher == NULL) {
+        free(watch);
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "at most %d watchers at a time", HEALTH_WATCHERS_MAX);
+        return;
+    }
+    watch->shell = shell;
+    watch->call = call;
+    watch->watcher = watcher;
+    watch->min_interval_ms = request->min_interval_ms == 0 ? DEFAULT_INTERVAL_MS : request->min_interval_ms;
+    if (watch->min_interval_ms > LONGEST_INTERVAL_MS)
+        watch->min_interval_ms = LONGEST_INTERVAL_MS;
+    watch->interval_ms = watch->min_interval_ms;
+    rpc_call_set_user(call, watch);
+    list_append(&shell->watches, &watch->open);
+    send_round(watch);
+}
+
+static void watch_writable(struct rpc_call *call)
+{
+    struct watch *watch = rpc_call_user(call);
+    if (watch != NULL && watch->sending)
+        send_round(watch);
+}
+
+static void watch_ended(struct rpc_call *call, enum rpc_status status, const char *text)
+{
+    struct watch *watch = rpc_call_user(call);
+    (void)status; /* a watcher may leave for any reason */
+    (void)text;
+    if (watch == NULL)
+        return;
+    rpc_loop_timer_stop(watch->shell->loop, &watch->gather);
+    health_watcher_close(watch->shell->core, watch->watcher);
+    list_remove(&watch->open);
+    free(watch);
+}
+
+const struct rpc_events watches_events = {
+    .message = watch_message,
+    .writable = watch_writable,
+    .ended = watch_ended,
+};
