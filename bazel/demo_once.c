@@ -42,7 +42,7 @@ struct demo {
 
     /* What the router streams. */
     struct rpc_loop *loop;
-    char victim[WORKER_ID_BYTES]; /* "": nobody was killed yet */
+    char victim[WORKER_ID_BYTES];                  /* "": nobody was killed yet */
     uint64_t killed_at_ms, gone_at_ms, back_at_ms; /* 0: not yet */
     size_t endpoint_count;
 
@@ -398,7 +398,8 @@ static bool kill_the_registry(struct demo *demo)
     }
     bool same = false;
     json_t *after = NULL;
-    for (uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS; held && !same && clock_monotonic_ms() < deadline_ms;) {
+    for (uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+         held && !same && clock_monotonic_ms() < deadline_ms;) {
         json_decref(after);
         after = online_workers(demo);
         same = json_equal(before, after) != 0;
@@ -442,8 +443,8 @@ static bool run(struct demo *demo)
         return false;
     demo->loop = rpc_loop_create();
     struct rpc_channel *channel = rpc_channel_create(demo->loop, router, NULL);
-    struct rpc_kept_stream *routes = rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor,
-                                                           "WatchRoutes", NULL, &events, demo);
+    struct rpc_kept_stream *routes =
+        rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor, "WatchRoutes", NULL, &events, demo);
     for (uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
          demo->endpoint_count == 0 && clock_monotonic_ms() < deadline_ms;)
         rpc_loop_turn(demo->loop, 20);

@@ -46,8 +46,8 @@ static void append_names(struct buffer *out, const json_t *list)
     const json_t *item;
     json_array_foreach(list, index, item)
     {
-        const char *name = json_is_object(item) ? json_string_value(json_object_get(item, "name"))
-                                                : json_string_value(item);
+        const char *name =
+            json_is_object(item) ? json_string_value(json_object_get(item, "name")) : json_string_value(item);
         if (name == NULL)
             continue;
         if (out->bytes > 0)
@@ -79,8 +79,8 @@ static void set_services(struct table *table, const json_t *worker)
     const json_t *service;
     json_array_foreach(json_object_get(worker, "services"), index, service)
     {
-        const char *name = json_is_object(service) ? json_string_value(json_object_get(service, "name"))
-                                                   : json_string_value(service);
+        const char *name =
+            json_is_object(service) ? json_string_value(json_object_get(service, "name")) : json_string_value(service);
         if (name == NULL || is_listed(assigned, name))
             continue;
         if (names.bytes > 0)

@@ -21,7 +21,10 @@ struct child {
     int ready_fd; /* our end of the pipe, not blocking; -1: closed */
 };
 
-#define CHILD_NONE {0, -1}
+#define CHILD_NONE                                                                                                     \
+    {                                                                                                                  \
+        0, -1                                                                                                          \
+    }
 
 /* Starts argv[0], a path. `log` is a descriptor that stays the caller's. False: errno says
  * why. A program that cannot be executed ends with exit code 127, after a line to `log`. */

@@ -40,10 +40,10 @@ static json_t *explanation_to_json(const Muster__V1__ExplainResponse *response)
     json_t *candidates = json_array();
     for (size_t i = 0; i < response->n_candidates; i++) {
         const Muster__V1__Candidate *candidate = response->candidates[i];
-        json_t *entry = json_pack("{s:s, s:s, s:f, s:b, s:b, s:s, s:s}", "worker_id", candidate->worker_id, "url",
-                                  candidate->url, "score", candidate->score, "eligible", (int)candidate->eligible,
-                                  "selected", (int)candidate->selected, "status", status_name(candidate->status),
-                                  "reason", candidate->reason);
+        json_t *entry =
+            json_pack("{s:s, s:s, s:f, s:b, s:b, s:s, s:s}", "worker_id", candidate->worker_id, "url", candidate->url,
+                      "score", candidate->score, "eligible", (int)candidate->eligible, "selected",
+                      (int)candidate->selected, "status", status_name(candidate->status), "reason", candidate->reason);
         if (json_array_append_new(candidates, entry) != 0) {
             json_decref(candidates);
             return NULL;
@@ -63,8 +63,8 @@ static void explained(struct rpc_call *call, enum rpc_status status, const char 
     if (status == RPC_OK && asking->answer == NULL)
         (void)snprintf(asking->error, asking->error_bytes, "the router's answer cannot be shown");
     else if (status == RPC_UNAVAILABLE || status == RPC_DEADLINE_EXCEEDED)
-        (void)snprintf(asking->error, asking->error_bytes, "cannot reach the router at %s: %s; is --router-address right?",
-                       asking->address, text);
+        (void)snprintf(asking->error, asking->error_bytes,
+                       "cannot reach the router at %s: %s; is --router-address right?", asking->address, text);
     else if (status != RPC_OK)
         (void)snprintf(asking->error, asking->error_bytes, "the router answered %s: %s", rpc_status_name(status), text);
     rpc_loop_stop(asking->loop);

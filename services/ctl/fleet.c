@@ -35,10 +35,10 @@ struct fleet {
     struct member *members;
     struct pollfd *polls; /* the signals, then the ready pipe of each member */
     int signals;
-    bool announced;           /* `ready` has been called */
+    bool announced; /* `ready` has been called */
     bool asked_to_stop;
     bool killed_any;
-    uint64_t serve_by_ms;     /* 0: not all processes are ready yet */
+    uint64_t serve_by_ms; /* 0: not all processes are ready yet */
     char *error;
     size_t error_bytes;
 };
@@ -118,8 +118,8 @@ static void publish(struct fleet *fleet)
     char fresh[PATH_BYTES + 8];
     int length = snprintf(path, sizeof(path), "%s/processes.json", fleet->options->data_dir);
     (void)snprintf(fresh, sizeof(fresh), "%s.new", path);
-    if (root == NULL || length < 0 || (size_t)length >= sizeof(path) || json_dump_file(root, fresh, JSON_INDENT(2)) != 0 ||
-        rename(fresh, path) != 0)
+    if (root == NULL || length < 0 || (size_t)length >= sizeof(path) ||
+        json_dump_file(root, fresh, JSON_INDENT(2)) != 0 || rename(fresh, path) != 0)
         log_warning("cannot write the list of processes", LOG_TEXT("path", path), LOG_TEXT("reason", strerror(errno)));
     json_decref(root);
 }

@@ -16,10 +16,10 @@
 struct fleet_options {
     const struct plan *plan;
     const struct supervisor_options *supervisor;
-    const char *bin_dir;   /* where the binaries are; "": beside this one, see fleet_find_binary */
-    const char *log_dir;   /* each process's log goes to NAME.log in it; "": standard error */
-    const char *data_dir;  /* exists */
-    const char *url;       /* of the gateway, as shown to people */
+    const char *bin_dir;  /* where the binaries are; "": beside this one, see fleet_find_binary */
+    const char *log_dir;  /* each process's log goes to NAME.log in it; "": standard error */
+    const char *data_dir; /* exists */
+    const char *url;      /* of the gateway, as shown to people */
     /* Asked again and again once all processes are ready, until it says that everything
      * serves; it may block for a moment. */
     bool (*serves)(void *argument);

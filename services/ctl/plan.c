@@ -33,8 +33,8 @@ const char *plan_host_of(const struct plan_options *options, size_t index)
 }
 
 /* Adds --flag VALUE. */
-__attribute__((format(printf, 4, 5))) static void add(struct plan *plan, struct plan_process *process,
-                                                      const char *flag, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void add(struct plan *plan, struct plan_process *process, const char *flag,
+                                                      const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

@@ -35,9 +35,9 @@ enum plan_role {
 struct plan_process {
     enum plan_role role;
     unsigned int stage;
-    char name[32];      /* "muster-registry", "demo-1" */
-    const char *binary; /* "muster-worker" */
-    char address[300];  /* "127.0.0.1:7101" */
+    char name[32];                           /* "muster-registry", "demo-1" */
+    const char *binary;                      /* "muster-worker" */
+    char address[300];                       /* "127.0.0.1:7101" */
     char *arguments[PLAN_MAX_ARGUMENTS + 1]; /* after argv[0]; ends with NULL */
     size_t argument_count;
 };
@@ -52,8 +52,8 @@ struct plan_options {
     const char *host;      /* of the gateway */
     const char *grpc_host; /* of the processes behind it, and of the demo workers */
     const char *data_dir;
-    const char *catalog;        /* file, or "" for the built-in one */
-    const char *log_level;      /* handed on */
+    const char *catalog;   /* file, or "" for the built-in one */
+    const char *log_level; /* handed on */
     const char *log_format;
     unsigned int demo_workers;
     const uint16_t *ports; /* one for each process, in the order of the plan */

@@ -18,7 +18,10 @@ struct port_reservation {
     uint16_t port;
 };
 
-#define PORT_RESERVATION_NONE {-1, 0}
+#define PORT_RESERVATION_NONE                                                                                          \
+    {                                                                                                                  \
+        -1, 0                                                                                                          \
+    }
 
 /* Reserves `port` of a host (a name or an address; 0.0.0.0 and :: are every one of this
  * machine), or any free one for port 0. False, with one line in `error`, when it is taken

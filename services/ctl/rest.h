@@ -11,8 +11,8 @@
 #include <jansson.h>
 
 struct rest_answer {
-    long status;  /* 0: no answer */
-    json_t *body; /* NULL: no answer, or not JSON */
+    long status;     /* 0: no answer */
+    json_t *body;    /* NULL: no answer, or not JSON */
     char error[512]; /* one line; empty when status is 2xx and the body is JSON */
 };
 

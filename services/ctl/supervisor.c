@@ -152,8 +152,8 @@ enum supervisor_action supervisor_next(struct supervisor *supervisor, uint64_t n
         const struct supervised *process = &supervisor->processes[i];
         if (!start_is_overdue(supervisor, process, now_ms))
             continue;
-        (void)snprintf(supervisor->failure, sizeof(supervisor->failure), "%s was not ready within %g s",
-                       process->name, (double)supervisor->options.start_timeout_ms / 1000);
+        (void)snprintf(supervisor->failure, sizeof(supervisor->failure), "%s was not ready within %g s", process->name,
+                       (double)supervisor->options.start_timeout_ms / 1000);
         give_up(supervisor, now_ms);
     }
     return supervisor->stopping ? next_while_stopping(supervisor, now_ms, index)
@@ -214,8 +214,8 @@ void supervisor_ended(struct supervisor *supervisor, size_t index, struct superv
         enter(process, SUPERVISED_GONE, now_ms);
         return;
     }
-    bool stable = process->state == SUPERVISED_READY &&
-                  now_ms >= process->changed_at_ms + supervisor->options.stable_ms;
+    bool stable =
+        process->state == SUPERVISED_READY && now_ms >= process->changed_at_ms + supervisor->options.stable_ms;
     if (process->state == SUPERVISED_STARTING)
         process->failed_starts++;
     if (stable)

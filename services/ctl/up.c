@@ -156,7 +156,8 @@ static bool is_healthy(struct up *up)
     if (rest_get(up->local_url, "/health", PROBE_TIMEOUT_MS, &answer)) {
         const char *status = json_string_value(json_object_get(answer.body, "status"));
         healthy = status != NULL && strcmp(status, "healthy") == 0;
-        (void)snprintf(up->last_problem, sizeof(up->last_problem), "/health says %s", status != NULL ? status : "nothing");
+        (void)snprintf(up->last_problem, sizeof(up->last_problem), "/health says %s",
+                       status != NULL ? status : "nothing");
     } else {
         (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
     }
@@ -263,12 +264,12 @@ int command_up(const struct command *command, int argc, char **argv)
          "Where the registry's database lies; created if it is not there.", 0, 0},
         {"demo-workers", SETTING_UINT, &settings->demo_workers, "0", "N",
          "How many workers to run beside it, named demo-1 and so on.", 0, 1000},
-        {"catalog", SETTING_TEXT, &settings->catalog, "", "FILE", "The catalog of services, instead of the built-in one.",
-         0, 0},
+        {"catalog", SETTING_TEXT, &settings->catalog, "", "FILE",
+         "The catalog of services, instead of the built-in one.", 0, 0},
         {"log-dir", SETTING_TEXT, &settings->log_dir, "", "DIR",
          "Where each process writes NAME.log; without it all log to standard error.", 0, 0},
-        {"bin-dir", SETTING_TEXT, &settings->bin_dir, "", "DIR",
-         "Where the programs are; without it beside this one.", 0, 0},
+        {"bin-dir", SETTING_TEXT, &settings->bin_dir, "", "DIR", "Where the programs are; without it beside this one.",
+         0, 0},
         {"start-timeout-seconds", SETTING_DOUBLE, &settings->start_timeout_seconds, "30", "SECONDS",
          "Give up when a process is not ready by then.", 0.1, 3600},
         {"stop-timeout-seconds", SETTING_DOUBLE, &settings->stop_timeout_seconds, "15", "SECONDS",

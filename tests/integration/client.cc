@@ -14,9 +14,7 @@
 
 // --- JSON ---
 
-Json::Json(json_t *borrowed) : value(json_incref(borrowed), json_decref)
-{
-}
+Json::Json(json_t *borrowed) : value(json_incref(borrowed), json_decref) {}
 
 Json Json::parse(const std::string &text)
 {
@@ -121,9 +119,7 @@ static size_t take_header(char *data, size_t size, size_t count, void *argument)
     return size * count;
 }
 
-HttpClient::HttpClient() : handle(curl_easy_init())
-{
-}
+HttpClient::HttpClient() : handle(curl_easy_init()) {}
 
 HttpClient::~HttpClient()
 {
@@ -145,6 +141,8 @@ Response HttpClient::request(const std::string &url, const Request &request)
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, request.timeout_ms);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (request.http2)
+        curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &response);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);

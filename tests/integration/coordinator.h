@@ -61,14 +61,18 @@ struct Request {
     std::string body;
     std::vector<std::string> headers; // "Name: value"
     long timeout_ms = 20000;
+    bool http2 = false; // in clear text, with no upgrade: what gRPC speaks
 };
 
 struct Response {
     long status = 0;                            // 0: no answer
-    std::map<std::string, std::string> headers; // names in lower case; the last of a name
+    std::map<std::string, std::string> headers; // and trailers; names in lower case; the last of a name
     std::string body;
     std::string error; // why there is no answer
-    Json json() const { return Json::parse(body); }
+    Json json() const
+    {
+        return Json::parse(body);
+    }
     std::string header(const std::string &name) const;
     std::string described() const; // status, error and body, for messages of tests
 };
@@ -114,7 +118,10 @@ class Process
     ~Process();
     Process(const Process &) = delete;
     Process &operator=(const Process &) = delete;
-    pid_t pid() const { return child; }
+    pid_t pid() const
+    {
+        return child;
+    }
     std::string output() const; // what it wrote to standard output until now
     std::string errors() const; // and to standard error
     bool running();
@@ -131,9 +138,9 @@ class Process
 
 struct CoordinatorOptions {
     int demo_workers = 0;
-    std::string data_dir;                 // empty: a fresh one
-    std::vector<std::string> flags;       // more of `musterctl up`
-    std::vector<std::string> environment; // "NAME=value", for all its processes
+    std::string data_dir = {};                 // empty: a fresh one
+    std::vector<std::string> flags = {};       // more of `musterctl up`
+    std::vector<std::string> environment = {}; // "NAME=value", for all its processes
 };
 
 class Coordinator
@@ -147,10 +154,19 @@ class Coordinator
     // Asks it to stop and waits; its exit code.
     int stop();
 
-    const std::string &url() const { return base_url; } // "http://127.0.0.1:40123"
-    std::string address() const;                        // "127.0.0.1:40123"
-    const std::string &data_dir() const { return options.data_dir; }
-    Process &process() { return *musterctl; }
+    const std::string &url() const
+    {
+        return base_url;
+    }                            // "http://127.0.0.1:40123"
+    std::string address() const; // "127.0.0.1:40123"
+    const std::string &data_dir() const
+    {
+        return options.data_dir;
+    }
+    Process &process()
+    {
+        return *musterctl;
+    }
     std::string log() const; // what all of them wrote to standard error
 
     // Of one process: "muster-registry", "demo-1".
@@ -188,8 +204,14 @@ class Traffic
     // Waits until that many more have been answered, well or not.
     bool more(size_t count, int timeout_ms = 60000);
     void stop();
-    size_t succeeded() const { return good; }  // 2xx
-    size_t failed() const { return bad; }
+    size_t succeeded() const
+    {
+        return good;
+    } // 2xx
+    size_t failed() const
+    {
+        return bad;
+    }
     std::string failures(); // what the first few were
     // Who answered how many, from X-Served-By.
     std::map<std::string, size_t> served_by();

@@ -13,8 +13,14 @@ namespace
 
 struct Answer {
     json_t *json;
-    explicit Answer(const char *text) : json(json_loads(text, 0, nullptr)) { EXPECT_NE(json, nullptr) << text; }
-    ~Answer() { json_decref(json); }
+    explicit Answer(const char *text) : json(json_loads(text, 0, nullptr))
+    {
+        EXPECT_NE(json, nullptr) << text;
+    }
+    ~Answer()
+    {
+        json_decref(json);
+    }
     Answer(const Answer &) = delete;
     Answer &operator=(const Answer &) = delete;
 

@@ -29,7 +29,10 @@ struct Plan : ::testing::Test {
         options.ports = ports;
         options.ready_fd = 3;
     }
-    void TearDown() override { plan_free(&p); }
+    void TearDown() override
+    {
+        plan_free(&p);
+    }
 
     // The value of a flag, or "(none)".
     std::string flag(size_t process, const std::string &name)

@@ -105,7 +105,10 @@ TEST(Ports, AddressesAsText)
 // A pipe that takes the child's output.
 struct Output {
     int fds[2];
-    Output() { EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0); }
+    Output()
+    {
+        EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
+    }
     ~Output()
     {
         close(fds[0]);

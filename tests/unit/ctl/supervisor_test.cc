@@ -30,7 +30,10 @@ struct Supervised : ::testing::Test {
         ASSERT_TRUE(supervisor_add(s, "d", 2));
     }
 
-    void TearDown() override { supervisor_destroy(s); }
+    void TearDown() override
+    {
+        supervisor_destroy(s);
+    }
 
     // All that is to be done now: "start a", "terminate c", …
     std::vector<std::string> actions()
@@ -44,8 +47,14 @@ struct Supervised : ::testing::Test {
         return done;
     }
 
-    void ready(size_t index) { supervisor_ready(s, index, now); }
-    void ended(size_t index, supervisor_end end = killed) { supervisor_ended(s, index, end, now); }
+    void ready(size_t index)
+    {
+        supervisor_ready(s, index, now);
+    }
+    void ended(size_t index, supervisor_end end = killed)
+    {
+        supervisor_ended(s, index, end, now);
+    }
 
     void all_up()
     {

@@ -29,7 +29,10 @@ struct Table : ::testing::Test {
         table_add_column(&t, "load", TABLE_RIGHT);
         table_add_column(&t, "url", TABLE_LEFT);
     }
-    void TearDown() override { table_free(&t); }
+    void TearDown() override
+    {
+        table_free(&t);
+    }
     void row(const char *worker, const char *load, const char *url)
     {
         table_add_row(&t);
@@ -89,7 +92,7 @@ TEST_F(Table, ControlCharactersCannotReachATerminal)
 
 TEST_F(Table, BytesThatAreNotUtf8)
 {
-    row("\xff\xfe", "\xc0\xaf", "\xed\xa0\x80"); // never, overlong, surrogate
+    row("\xff\xfe", "\xc0\xaf", "\xed\xa0\x80");         // never, overlong, surrogate
     row("\xe2\x82", "\xf5\x80\x80\x80", "\xe2\x82\xac"); // cut off, beyond Unicode, a euro sign
     EXPECT_EQ(rendered(t), "WORKER  LOAD  URL\n??        ??  ???\n??      ????  \xe2\x82\xac\n");
 }
