@@ -207,14 +207,14 @@ TEST(Varint, ReadsWhatItWrote)
 TEST(Messages, BodiesAreJsonOfTheSizeThatTheyClaim)
 {
     json_error_t error;
-    char *text = registration_json(7);
+    char *text = registration_json(7, 0);
     json_t *registration = json_loads(text, 0, &error);
     ASSERT_NE(registration, nullptr) << error.text;
     EXPECT_STREQ(json_string_value(json_object_get(registration, "worker_id")), "worker-0000007");
     EXPECT_EQ(json_array_size(json_object_get(registration, "services")), 3u);
     json_decref(registration);
     std::free(text);
-    text = heartbeat_json(7);
+    text = heartbeat_json(7, 1);
     json_t *heartbeat = json_loads(text, 0, &error);
     ASSERT_NE(heartbeat, nullptr) << error.text;
     EXPECT_NEAR(static_cast<double>(std::strlen(text)), 280, 30);

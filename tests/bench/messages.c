@@ -23,7 +23,7 @@ const char *capabilities_json(void)
 }
 
 /* The message of `units` heartbeats that begins with worker `first`, without its sequence. */
-static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned workers, unsigned units)
+static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned workers, unsigned units, unsigned variant)
 {
     char ids[HEARTBEATS_IN_A_BATCH][WORKER_ID_BYTES];
     Muster__V1__Heartbeat heartbeats[HEARTBEATS_IN_A_BATCH];
@@ -34,7 +34,7 @@ static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned wor
     load.current_load = 0.42;
     load.available_memory = memory;
     load.gpu_utilization = 65.3;
-    load.active_requests = 2;
+    load.active_requests = 2 + variant;
     load.n_loaded_models = 1;
     load.loaded_models = models;
     load.specialization = specialization;
@@ -62,10 +62,10 @@ bool heartbeat_messages_make(struct heartbeat_messages *messages, unsigned worke
 {
     struct buffer bytes = BUFFER_INIT;
     unsigned count = workers / units;
-    size_t *from = calloc(count + 1, sizeof *from);
+    size_t *from = calloc(2 * count + 1, sizeof *from);
     bool made = from != NULL;
-    for (unsigned i = 0; made && i < count; i++) {
-        made = append_heartbeats(&bytes, i * units, workers, units);
+    for (unsigned i = 0; made && i < 2 * count; i++) {
+        made = append_heartbeats(&bytes, i % count * units, workers, units, i / count);
         from[i + 1] = bytes.bytes;
     }
     if (!made) {
@@ -85,9 +85,11 @@ void heartbeat_messages_free(struct heartbeat_messages *messages)
     *messages = (struct heartbeat_messages){0};
 }
 
-static void append_heartbeat_message(const struct heartbeat_messages *messages, uint64_t number, struct buffer *message)
+/* Consecutive variants make the load differ from one heartbeat of a worker to its next. */
+static void append_heartbeat_message(const struct heartbeat_messages *messages, uint64_t number, uint64_t variant,
+                                     struct buffer *message)
 {
-    uint64_t which = number % messages->count;
+    uint64_t which = number % messages->count + variant % 2 * messages->count;
     buffer_append(message, messages->bytes + messages->from[which], messages->from[which + 1] - messages->from[which]);
 }
 
@@ -95,7 +97,11 @@ static void next_stream_heartbeat(void *context, unsigned lane, uint64_t sequenc
 {
     const struct heartbeat_messages *messages = context;
     /* A worker's own stream carries that worker alone; a relayed one goes through all. */
-    append_heartbeat_message(messages, messages->relayed ? lane + sequence : lane, message);
+    uint64_t number = lane + sequence;
+    if (messages->relayed)
+        append_heartbeat_message(messages, number, number / messages->count, message);
+    else
+        append_heartbeat_message(messages, lane, sequence, message);
     buffer_append_char(message, 2 << 3); /* HeartbeatRequest.sequence */
     varint_append(message, sequence);
     if (messages->relayed)
@@ -105,7 +111,8 @@ static void next_stream_heartbeat(void *context, unsigned lane, uint64_t sequenc
 static void next_unary_heartbeat(void *context, unsigned lane, uint64_t sequence, struct buffer *message)
 {
     const struct heartbeat_messages *messages = context;
-    append_heartbeat_message(messages, lane + sequence, message); /* field 1 in both requests */
+    uint64_t number = lane + sequence;
+    append_heartbeat_message(messages, number, number / messages->count, message); /* field 1 in both requests */
 }
 
 static bool commands_allowed(Muster__V1__WorkerCommand *const *commands, size_t count, struct failure *failure)

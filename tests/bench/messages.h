@@ -22,7 +22,7 @@ const char *capabilities_json(void);
  * "stale incarnation" is wrong: all workers must have been registered, once. */
 struct heartbeat_messages {
     uint8_t *bytes; /* of each message, one after the other, without its sequence */
-    size_t *from;   /* where message i begins; count + 1 entries */
+    size_t *from;   /* where message i begins; 2 * count + 1 entries: all of them in two variants */
     unsigned count;
     unsigned units;
     bool relayed;

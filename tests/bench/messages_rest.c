@@ -6,8 +6,9 @@
 #include "common/buffer.h"
 #include "tests/bench/messages.h"
 
-char *registration_json(unsigned number)
+char *registration_json(unsigned number, unsigned variant)
 {
+    (void)variant;
     struct buffer json = BUFFER_INIT;
     char id[WORKER_ID_BYTES];
     worker_id(id, number);
@@ -23,7 +24,7 @@ char *registration_json(unsigned number)
     return buffer_take(&json);
 }
 
-char *heartbeat_json(unsigned number)
+char *heartbeat_json(unsigned number, unsigned variant)
 {
     struct buffer json = BUFFER_INIT;
     char id[WORKER_ID_BYTES];
@@ -31,25 +32,25 @@ char *heartbeat_json(unsigned number)
     buffer_append_format(
         &json,
         "{\"worker_id\": \"%s\", \"status\": \"healthy\", \"current_load\": 0.42, \"available_memory\": \"24.5GB\", "
-        "\"gpu_utilization\": 65.3, \"active_requests\": 2, \"queue_depth\": 0, \"loaded_models\": [\"llama3.2\"], "
+        "\"gpu_utilization\": 65.3, \"active_requests\": %u, \"queue_depth\": 0, \"loaded_models\": [\"llama3.2\"], "
         "\"specialization\": \"vllm\", \"services_status\": {\"vision-ocr\": \"running\"}, \"tasks_completed\": 7}",
-        id);
+        id, 2 + variant);
     return buffer_take(&json);
 }
 
-static bool requests_make(struct http_requests *requests, unsigned count, const char *path,
-                          char *(*body_of)(unsigned number))
+static bool requests_make(struct http_requests *requests, unsigned count, const char *path, unsigned variants,
+                          char *(*body_of)(unsigned number, unsigned variant))
 {
-    char **texts = calloc(count, sizeof *texts);
+    char **texts = calloc((size_t)count * variants, sizeof *texts);
     bool made = texts != NULL;
-    for (unsigned i = 0; made && i < count; i++) {
-        char *body = body_of(i);
+    for (unsigned i = 0; made && i < count * variants; i++) {
+        char *body = body_of(i % count, i / count);
         texts[i] = body != NULL ? http_request_text("POST", path, body) : NULL;
         made = texts[i] != NULL;
         free(body);
     }
-    made = made && http_requests_make(requests, texts, count);
-    for (unsigned i = 0; !made && texts != NULL && i < count; i++)
+    made = made && http_requests_make(requests, texts, (size_t)count * variants);
+    for (unsigned i = 0; !made && texts != NULL && i < count * variants; i++)
         free(texts[i]);
     free(texts);
     return made;
@@ -57,10 +58,10 @@ static bool requests_make(struct http_requests *requests, unsigned count, const 
 
 bool registration_requests(struct http_requests *requests, unsigned count)
 {
-    return requests_make(requests, count, "/api/worker/register", registration_json);
+    return requests_make(requests, count, "/api/worker/register", 1, registration_json);
 }
 
 bool heartbeat_requests(struct http_requests *requests, unsigned count)
 {
-    return requests_make(requests, count, "/api/worker/heartbeat", heartbeat_json);
+    return requests_make(requests, count, "/api/worker/heartbeat", 2, heartbeat_json);
 }

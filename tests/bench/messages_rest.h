@@ -7,9 +7,9 @@
 
 /* Bodies of POST /api/worker/register and /api/worker/heartbeat, for the caller to free; NULL
  * when memory runs out. */
-char *registration_json(unsigned number);
-char *heartbeat_json(unsigned number);
+char *registration_json(unsigned number, unsigned variant); /* one variant: 0 */
+char *heartbeat_json(unsigned number, unsigned variant);    /* 0 or 1: the load differs */
 
-/* Requests with such bodies for workers 0 to count - 1. */
+/* Requests with such bodies for workers 0 to count - 1; heartbeats twice, in both variants. */
 bool registration_requests(struct http_requests *requests, unsigned count);
 bool heartbeat_requests(struct http_requests *requests, unsigned count);
