@@ -34,6 +34,7 @@ static void time_passed(struct timer *timer, void *argument)
     struct router_endpoint *endpoint = argument;
     struct router_outlier *outlier = endpoint->outlier;
     struct router *router = outlier->router;
+    router->now_ms = router->wheel.now_ms;
     if (outlier->ejected_until_ms != 0) {
         outlier->ejected_until_ms = 0;
         /* On trial: one more failure ejects it again, a success clears it. */

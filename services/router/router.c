@@ -99,8 +99,8 @@ static void publish(struct router *router)
 
 void router_advance(struct router *router, uint64_t now_ms)
 {
-    router->now_ms = now_ms;
     timer_wheel_advance(&router->wheel, now_ms);
+    router->now_ms = now_ms;
     become_ready(router);
     publish(router);
 }

@@ -1,0 +1,783 @@
+// The core of muster-router: who is an endpoint, weights, publishing at its exact
+// millisecond, ejections, Route and Explain.
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "common/worker_status.h"
+#include "services/router/router.h"
+}
+
+namespace {
+
+constexpr uint64_t kStart = 5000000;
+constexpr auto kGpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+constexpr auto kCpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
+
+struct Announced {
+    std::string name;
+    std::string url = {};
+};
+
+struct Record {
+    std::string id;
+    std::vector<std::string> assigned = {};
+    std::vector<Announced> announced = {};
+    uint64_t incarnation = 1;
+    Muster__V1__WorkerStatus status = WORKER_ONLINE;
+    bool draining = false;
+    Muster__V1__WorkerType type = kCpu;
+    std::string url = "http://default";
+};
+
+struct Health {
+    std::string id;
+    Muster__V1__WorkerStatus status = WORKER_ONLINE;
+    double load = -1; // below 0: none is sent
+    std::vector<std::pair<std::string, std::string>> states = {};
+    uint64_t incarnation = 1;
+    std::string reason = {};
+    uint32_t waiting = 0;
+};
+
+struct Service {
+    std::string name;
+    Muster__V1__WorkerType required = kCpu;
+    std::vector<std::string> aliases = {};
+    std::string path = {};
+};
+
+struct End {
+    std::string url;
+    uint32_t weight;
+    uint32_t priority;
+};
+using Table = std::map<std::string, std::map<std::string, End>>;
+
+// Keeps what messages point at.
+class Memory {
+public:
+    char *Text(const std::string &text)
+    {
+        texts_.push_back(text);
+        return texts_.back().data();
+    }
+    template <typename T> T *New(const T &value)
+    {
+        auto memory = std::make_shared<T>(value);
+        kept_.push_back(memory);
+        return memory.get();
+    }
+    template <typename T> T **Pointers(const std::vector<T *> &pointers)
+    {
+        auto memory = std::make_shared<std::vector<T *>>(pointers);
+        kept_.push_back(memory);
+        return memory->data();
+    }
+
+private:
+    std::deque<std::string> texts_;
+    std::vector<std::shared_ptr<void>> kept_;
+};
+
+class RouterTest : public ::testing::Test {
+protected:
+    void SetUp() override { router_ = router_create(&policy_least_loaded, 1, now_); }
+    void TearDown() override
+    {
+        if (watcher_ != nullptr)
+            router_watcher_close(router_, watcher_);
+        router_destroy(router_);
+    }
+
+    // --- What the router is told ---
+
+    Muster__V1__WorkerEvent *Put(Memory &memory, const Record &record)
+    {
+        Muster__V1__WorkerSpec spec = MUSTER__V1__WORKER_SPEC__INIT;
+        spec.worker_id = memory.Text(record.id);
+        spec.tunnel_url = memory.Text(record.url);
+        std::vector<Muster__V1__AnnouncedService *> services;
+        for (const auto &announced : record.announced) {
+            Muster__V1__AnnouncedService service = MUSTER__V1__ANNOUNCED_SERVICE__INIT;
+            service.name = memory.Text(announced.name);
+            service.url = memory.Text(announced.url);
+            services.push_back(memory.New(service));
+        }
+        spec.n_services = services.size();
+        spec.services = memory.Pointers(services);
+        Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
+        worker.spec = memory.New(spec);
+        std::vector<char *> assigned;
+        for (const auto &name : record.assigned)
+            assigned.push_back(memory.Text(name));
+        worker.n_assigned_services = assigned.size();
+        worker.assigned_services = memory.Pointers(assigned);
+        worker.incarnation = record.incarnation;
+        worker.status = record.status;
+        worker.draining = record.draining;
+        worker.type = record.type;
+        Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
+        event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT;
+        event.worker_id = spec.worker_id;
+        event.incarnation = record.incarnation;
+        event.worker = memory.New(worker);
+        return memory.New(event);
+    }
+    Muster__V1__WorkerEvent *Remove(Memory &memory, const std::string &id, uint64_t incarnation)
+    {
+        Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
+        event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE;
+        event.worker_id = memory.Text(id);
+        event.incarnation = incarnation;
+        return memory.New(event);
+    }
+    void Events(const std::vector<Muster__V1__WorkerEvent *> &events, bool begin = false, bool complete = false)
+    {
+        Memory memory;
+        Muster__V1__WatchWorkersResponse message = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
+        message.revision = ++revision_;
+        message.snapshot_begin = begin;
+        message.snapshot_complete = complete;
+        message.n_events = events.size();
+        message.events = memory.Pointers(events);
+        ASSERT_TRUE(router_apply_workers(router_, &message, now_));
+        router_advance(router_, now_);
+    }
+    void Workers(const std::vector<Record> &records, bool begin = false, bool complete = false)
+    {
+        Memory memory;
+        std::vector<Muster__V1__WorkerEvent *> events;
+        for (const auto &record : records)
+            events.push_back(Put(memory, record));
+        Events(events, begin, complete);
+    }
+    void RemoveWorker(const std::string &id, uint64_t incarnation = 1)
+    {
+        Memory memory;
+        Events({Remove(memory, id, incarnation)});
+    }
+    void SendHealth(const std::vector<Health> &list, bool complete = false)
+    {
+        Memory memory;
+        std::vector<Muster__V1__WorkerHealth *> workers;
+        for (const auto &health : list) {
+            Muster__V1__WorkerHealth worker = MUSTER__V1__WORKER_HEALTH__INIT;
+            worker.worker_id = memory.Text(health.id);
+            worker.incarnation = health.incarnation;
+            worker.status = health.status;
+            worker.reason = memory.Text(health.reason);
+            if (health.load >= 0 || !health.states.empty()) {
+                Muster__V1__Load load = MUSTER__V1__LOAD__INIT;
+                load.current_load = health.load < 0 ? 0 : health.load;
+                load.queue_depth = health.waiting;
+                std::vector<Muster__V1__ServiceState *> states;
+                for (const auto &[name, text] : health.states) {
+                    Muster__V1__ServiceState state = MUSTER__V1__SERVICE_STATE__INIT;
+                    state.name = memory.Text(name);
+                    state.state = memory.Text(text);
+                    states.push_back(memory.New(state));
+                }
+                load.n_services_status = states.size();
+                load.services_status = memory.Pointers(states);
+                worker.load = memory.New(load);
+            }
+            workers.push_back(memory.New(worker));
+        }
+        Muster__V1__WatchHealthResponse message = MUSTER__V1__WATCH_HEALTH_RESPONSE__INIT;
+        message.n_workers = workers.size();
+        message.workers = memory.Pointers(workers);
+        message.snapshot_complete = complete;
+        ASSERT_TRUE(router_apply_health(router_, &message, now_));
+        router_advance(router_, now_);
+    }
+    void Catalog(const std::vector<Service> &list)
+    {
+        Memory memory;
+        std::vector<Muster__V1__CatalogService *> services;
+        for (const auto &entry : list) {
+            Muster__V1__CatalogService service = MUSTER__V1__CATALOG_SERVICE__INIT;
+            service.name = memory.Text(entry.name);
+            service.requires = entry.required;
+            service.path = memory.Text(entry.path);
+            std::vector<char *> aliases;
+            for (const auto &alias : entry.aliases)
+                aliases.push_back(memory.Text(alias));
+            service.n_aliases = aliases.size();
+            service.aliases = memory.Pointers(aliases);
+            services.push_back(memory.New(service));
+        }
+        Muster__V1__WatchCatalogResponse message = MUSTER__V1__WATCH_CATALOG_RESPONSE__INIT;
+        message.n_services = services.size();
+        message.services = memory.Pointers(services);
+        ASSERT_TRUE(router_apply_catalog(router_, &message, now_));
+        router_advance(router_, now_);
+    }
+    void Fail(const std::string &id, const std::string &service, uint64_t failures, uint64_t succeeded = 0)
+    {
+        Memory memory;
+        Muster__V1__Outcome outcome = MUSTER__V1__OUTCOME__INIT;
+        outcome.worker_id = memory.Text(id);
+        outcome.service = memory.Text(service);
+        outcome.connection_failures = failures;
+        outcome.succeeded = succeeded;
+        Muster__V1__Outcome *pointer = &outcome;
+        Muster__V1__ReportOutcomesRequest request = MUSTER__V1__REPORT_OUTCOMES_REQUEST__INIT;
+        request.n_outcomes = 1;
+        request.outcomes = &pointer;
+        router_report_outcomes(router_, &request, now_);
+        router_advance(router_, now_);
+    }
+    // Everything is there; a catalog of "ocr" (alias "o") and "llm".
+    void Begin(const std::vector<Record> &records)
+    {
+        router_workers_begin(router_);
+        router_health_begin(router_);
+        Catalog({{"ocr", kCpu, {"o"}, "/x/{type}"}, {"llm", kGpu}});
+        Workers(records, true, true);
+        std::vector<Health> health;
+        for (const auto &record : records)
+            health.push_back({record.id, record.status, 0.0, {}, record.incarnation});
+        SendHealth(health, true);
+        watcher_ = router_watcher_open(router_);
+        Watch();
+    }
+    void To(uint64_t ms)
+    {
+        now_ = kStart + ms;
+        router_advance(router_, now_);
+    }
+
+    // --- What it says ---
+
+    // Takes the next message into table_; false: there is none.
+    bool Watch()
+    {
+        Muster__V1__WatchRoutesResponse response;
+        if (!router_watcher_fill(router_, watcher_, &response))
+            return false;
+        EXPECT_GT(response.revision, seen_);
+        seen_ = response.revision;
+        snapshot_ = response.snapshot;
+        changed_.clear();
+        removed_.clear();
+        if (response.snapshot)
+            table_.clear();
+        for (size_t i = 0; i < response.n_services; i++) {
+            const auto *service = response.services[i];
+            auto &ends = table_[service->service];
+            changed_.insert(service->service);
+            ends.clear();
+            for (size_t j = 0; j < service->n_endpoints; j++) {
+                const auto *end = service->endpoints[j];
+                ends[end->worker_id] = {end->url, end->weight, end->priority};
+            }
+            paths_[service->service] = service->path;
+        }
+        for (size_t i = 0; i < response.n_removed_services; i++) {
+            table_.erase(response.removed_services[i]);
+            removed_.insert(response.removed_services[i]);
+        }
+        return true;
+    }
+    std::set<std::string> Ends(const std::string &service)
+    {
+        std::set<std::string> ids;
+        for (const auto &[id, end] : table_[service])
+            ids.insert(id);
+        return ids;
+    }
+    std::map<std::string, int> Picks(const std::string &service, int count,
+                                     const std::vector<std::string> &exclude = {})
+    {
+        std::map<std::string, int> picks;
+        Memory memory;
+        std::vector<char *> ids;
+        for (const auto &id : exclude)
+            ids.push_back(memory.Text(id));
+        for (int i = 0; i < count; i++) {
+            Muster__V1__RouteRequest request = MUSTER__V1__ROUTE_REQUEST__INIT;
+            request.service = memory.Text(service);
+            request.n_exclude_worker_ids = ids.size();
+            request.exclude_worker_ids = ids.data();
+            Muster__V1__RouteResponse response;
+            Muster__V1__Endpoint endpoint;
+            last_ = router_route(router_, &request, &response, &endpoint);
+            if (last_ == ROUTER_OK)
+                picks[endpoint.worker_id]++;
+        }
+        return picks;
+    }
+    struct Why {
+        double score;
+        bool eligible, selected;
+        std::string reason;
+        Muster__V1__WorkerStatus status;
+    };
+    std::vector<std::pair<std::string, Why>> Explain(const std::string &service)
+    {
+        std::vector<std::pair<std::string, Why>> list;
+        Muster__V1__ExplainResponse response;
+        last_ = router_explain(router_, service.c_str(), now_, &response);
+        if (last_ != ROUTER_OK)
+            return list;
+        for (size_t i = 0; i < response.n_candidates; i++) {
+            const auto *c = response.candidates[i];
+            list.push_back({c->worker_id, {c->score, c->eligible != 0, c->selected != 0, c->reason, c->status}});
+        }
+        return list;
+    }
+    std::string Reason(const std::string &service, const std::string &id)
+    {
+        for (const auto &[worker, why] : Explain(service)) {
+            if (worker == id)
+                return why.reason;
+        }
+        return "(not a candidate)";
+    }
+
+    uint64_t now_ = kStart;
+    uint64_t revision_ = 0, seen_ = 0;
+    bool snapshot_ = false;
+    Table table_;
+    std::map<std::string, std::string> paths_;
+    std::set<std::string> changed_, removed_;
+    router_result last_ = ROUTER_OK;
+    router *router_ = nullptr;
+    router_watcher *watcher_ = nullptr;
+};
+
+// --- Who is an endpoint ---
+
+TEST_F(RouterTest, AssignedAndAnnouncedWorkersAreEndpoints)
+{
+    Begin({{"assigned", {"ocr"}},
+           {"alias", {}, {{"o", "http://own"}}},
+           {"named", {}, {{"ocr"}}},
+           {"both", {"ocr"}, {{"o", "http://both"}}},
+           {"other", {"llm"}}});
+    EXPECT_TRUE(snapshot_);
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"assigned", "alias", "named", "both"}));
+    EXPECT_EQ(table_["ocr"]["assigned"].url, "http://default");
+    EXPECT_EQ(table_["ocr"]["alias"].url, "http://own");
+    EXPECT_EQ(table_["ocr"]["named"].url, "http://default");
+    EXPECT_EQ(table_["ocr"]["both"].url, "http://both");
+    EXPECT_EQ(Ends("llm"), std::set<std::string>{"other"});
+    EXPECT_EQ(paths_["ocr"], "/x/{type}");
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, AServiceThatNoCatalogKnowsLivesAsLongAsItIsAnnounced)
+{
+    Begin({{"w", {}, {{"mine", "http://mine"}}}});
+    EXPECT_EQ(Ends("mine"), std::set<std::string>{"w"});
+    Workers({{"w", {}, {}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(removed_, std::set<std::string>{"mine"});
+    EXPECT_EQ(table_.count("mine"), 0u);
+    EXPECT_TRUE(Picks("mine", 1).empty());
+    EXPECT_EQ(last_, ROUTER_NO_SERVICE);
+    Workers({{"w", {}, {{"mine", "http://again"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_["mine"]["w"].url, "http://again");
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, AServiceOfTheCatalogStaysWithoutWorkers)
+{
+    Begin({});
+    EXPECT_EQ(table_.size(), 2u);
+    Picks("ocr", 1);
+    EXPECT_EQ(last_, ROUTER_NO_WORKER);
+    Picks("nothing", 1);
+    EXPECT_EQ(last_, ROUTER_NO_SERVICE);
+}
+
+TEST_F(RouterTest, PriorityFollowsTheStatusAndDeadOnesAreOut)
+{
+    Begin({{"on", {"ocr"}},
+           {"late", {"ocr"}, {}, 1, WORKER_DEGRADED},
+           {"back", {"ocr"}, {}, 1, WORKER_RECONNECTING},
+           {"off", {"ocr"}, {}, 1, WORKER_OFFLINE},
+           {"drain", {"ocr"}, {}, 1, WORKER_ONLINE, true}});
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"on", "late", "back"}));
+    EXPECT_EQ(table_["ocr"]["on"].priority, 0u);
+    EXPECT_EQ(table_["ocr"]["late"].priority, 1u);
+    EXPECT_EQ(table_["ocr"]["back"].priority, 2u);
+    EXPECT_EQ(Picks("o", 50), (std::map<std::string, int>{{"on", 50}}));
+    EXPECT_EQ(Picks("o", 50, {"on"}), (std::map<std::string, int>{{"late", 50}}));
+    EXPECT_EQ(Picks("o", 50, {"on", "late"}), (std::map<std::string, int>{{"back", 50}}));
+    Picks("o", 1, {"on", "late", "back"});
+    EXPECT_EQ(last_, ROUTER_NO_WORKER);
+}
+
+TEST_F(RouterTest, AServiceThatIsNotRunningThereIsNotRoutedThere)
+{
+    Begin({{"w", {"ocr", "llm"}}});
+    SendHealth({{"w", WORKER_ONLINE, 0.0, {{"o", "starting"}, {"llm", "running"}}}}); // by alias too
+    ASSERT_TRUE(Watch());
+    EXPECT_TRUE(Ends("ocr").empty());
+    EXPECT_EQ(Ends("llm").size(), 1u);
+    EXPECT_NE(Reason("ocr", "w").find("\"starting\""), std::string::npos);
+    SendHealth({{"w", WORKER_ONLINE, 0.0, {{"o", "running"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 1u);
+}
+
+TEST_F(RouterTest, HealthIsRightForItsIncarnationOnly)
+{
+    Begin({{"w", {"ocr"}}});
+    SendHealth({{"w", WORKER_OFFLINE}});
+    ASSERT_TRUE(Watch());
+    EXPECT_TRUE(Ends("ocr").empty());
+    Workers({{"w", {"ocr"}, {}, 2}}); // registered again: what health said is of the first one
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 1u);
+    SendHealth({{"w", WORKER_OFFLINE, -1, {}, 2}});
+    ASSERT_TRUE(Watch());
+    SendHealth({{"w", WORKER_ONLINE, -1, {}, 1}}); // late news of the first one
+    EXPECT_FALSE(Watch());
+    EXPECT_TRUE(Ends("ocr").empty());
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, HealthMaySpeakBeforeTheRegistry)
+{
+    Begin({});
+    SendHealth({{"early", WORKER_ONLINE, 0.5}});
+    EXPECT_EQ(router_worker_count(router_), 1u);
+    Workers({{"early", {"ocr"}, {}, 1, WORKER_RECONNECTING}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_["ocr"]["early"].weight, 50u);
+    EXPECT_EQ(table_["ocr"]["early"].priority, 0u);
+    RemoveWorker("early");
+    EXPECT_EQ(router_worker_count(router_), 1u) << "health still speaks of it";
+    SendHealth({{"early", WORKER_REMOVED}});
+    EXPECT_EQ(router_worker_count(router_), 0u);
+    SendHealth({{"early", WORKER_REMOVED}});
+    EXPECT_EQ(router_worker_count(router_), 0u);
+}
+
+// --- Weights and times ---
+
+TEST_F(RouterTest, RemovalsGoOutAtOnceAndWeightsAfter100Milliseconds)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    To(1000);
+    SendHealth({{"a", WORKER_ONLINE, 0.5}});
+    EXPECT_FALSE(Watch());
+    EXPECT_EQ(router_next_ms(router_), now_ + 100);
+    To(1099);
+    EXPECT_FALSE(Watch());
+    To(1100);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(changed_, std::set<std::string>{"ocr"});
+    EXPECT_EQ(table_["ocr"]["a"].weight, 50u);
+    EXPECT_EQ(table_["ocr"]["b"].weight, 100u);
+    EXPECT_EQ(router_next_ms(router_), UINT64_MAX);
+    SendHealth({{"a", WORKER_OFFLINE}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"b"});
+    SendHealth({{"a", WORKER_ONLINE}}); // back, but "b" serves meanwhile
+    EXPECT_FALSE(Watch());
+    To(1200);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 2u);
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, TheFirstEndpointGoesOutAtOnce)
+{
+    Begin({});
+    Workers({{"w", {"ocr"}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 1u);
+}
+
+TEST_F(RouterTest, OnlyTouchedServicesArePublished)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"llm"}}});
+    SendHealth({{"b", WORKER_ONLINE, 0.9}});
+    To(500);
+    ASSERT_TRUE(Watch());
+    EXPECT_FALSE(snapshot_);
+    EXPECT_EQ(changed_, std::set<std::string>{"llm"});
+}
+
+TEST_F(RouterTest, AHeartbeatThatChangesNothingPublishesNothing)
+{
+    Begin({{"a", {"ocr"}}});
+    SendHealth({{"a", WORKER_ONLINE, 0.0}});
+    SendHealth({{"a", WORKER_ONLINE, 0.01}}); // the weight is the same
+    SendHealth({{"a", WORKER_ONLINE}});
+    To(1000);
+    EXPECT_FALSE(Watch());
+}
+
+TEST_F(RouterTest, PicksFollowTheWeights)
+{
+    Begin({{"idle", {"ocr"}}, {"busy", {"ocr"}}});
+    SendHealth({{"idle", WORKER_ONLINE, 0.0}, {"busy", WORKER_ONLINE, 0.75}});
+    To(100);
+    auto picks = Picks("ocr", 10000); // weights 100 and 25
+    EXPECT_GT(picks["idle"], 7500);
+    EXPECT_GT(picks["busy"], 1500);
+}
+
+// --- Watches that break ---
+
+TEST_F(RouterTest, NothingIsPublishedBeforeTheRollIsKnown)
+{
+    watcher_ = router_watcher_open(router_);
+    router_workers_begin(router_);
+    Workers({{"w", {"ocr"}}}, true, false);
+    To(100000);
+    EXPECT_FALSE(Watch());
+    EXPECT_FALSE(router_is_ready(router_));
+    Picks("ocr", 1);
+    EXPECT_EQ(last_, ROUTER_NOT_READY);
+    Workers({}, false, true);
+    EXPECT_FALSE(Watch()) << "health and the catalog may be about to come";
+    EXPECT_EQ(router_next_ms(router_), now_ + ROUTER_START_WAIT_MS);
+    To(100000 + ROUTER_START_WAIT_MS);
+    ASSERT_TRUE(Watch());
+    EXPECT_TRUE(snapshot_);
+    EXPECT_EQ(Ends("ocr").size(), 1u);
+}
+
+TEST_F(RouterTest, AnEmptyFleetHasATableToo)
+{
+    watcher_ = router_watcher_open(router_);
+    router_health_begin(router_);
+    SendHealth({}, true);
+    Catalog({});
+    EXPECT_FALSE(Watch());
+    Workers({}, true, true);
+    ASSERT_TRUE(Watch());
+    EXPECT_TRUE(table_.empty());
+}
+
+TEST_F(RouterTest, ARestartOfHealthDropsNothing)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}, {"c", {"ocr"}}});
+    SendHealth({{"c", WORKER_OFFLINE, -1, {}, 1, "stream broken"}});
+    ASSERT_TRUE(Watch());
+    router_health_begin(router_);
+    SendHealth({}); // it came up empty and has not seen the registry
+    SendHealth({{"a", WORKER_ONLINE}});
+    To(10000);
+    EXPECT_FALSE(Watch());
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+    SendHealth({}, true); // it knows nothing of b and c: the registry's word counts
+    EXPECT_FALSE(Ends("ocr").count("c"));
+    To(20000);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b", "c"}));
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, ARestartOfTheRegistryDropsOnlyWhatItsSnapshotDoesNotName)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    EXPECT_EQ(router_workers_begin(router_), revision_);
+    Workers({{"a", {"ocr"}, {}, 1, WORKER_RECONNECTING}}, true, false);
+    To(1000);
+    EXPECT_FALSE(Watch()) << "health is right about the status";
+    EXPECT_EQ(Ends("ocr").size(), 2u);
+    router_workers_begin(router_); // it broke off; and again
+    Workers({}, true, false);
+    Workers({{"b", {"ocr"}, {}, 1, WORKER_RECONNECTING}}, false, true);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"b"});
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, EventsOfEarlierIncarnationsArePassedOver)
+{
+    Begin({{"w", {"ocr"}, {}, 3}});
+    RemoveWorker("w", 2);
+    Workers({{"w", {"llm"}, {}, 2}});
+    To(1000);
+    EXPECT_FALSE(Watch());
+    RemoveWorker("w", 3);
+    ASSERT_TRUE(Watch());
+    EXPECT_TRUE(Ends("ocr").empty());
+}
+
+TEST_F(RouterTest, ANewCatalogRenamesWhatWasThere)
+{
+    Begin({{"w", {"ocr"}, {{"special"}}}});
+    EXPECT_EQ(Ends("special").size(), 1u);
+    Catalog({{"ocr", kCpu, {"o"}, "/x/{type}"}, {"llm", kGpu}}); // the same
+    To(1000);
+    EXPECT_FALSE(Watch());
+    Catalog({{"reading", kCpu, {"ocr", "special"}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(removed_, (std::set<std::string>{"ocr", "llm", "special"}));
+    EXPECT_EQ(Ends("reading"), std::set<std::string>{"w"});
+    EXPECT_EQ(Picks("special", 3), (std::map<std::string, int>{{"w", 3}}));
+    To(2000);
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, AWatcherThatComesLateGetsTheWholeTable)
+{
+    Begin({{"w", {"ocr"}, {{"mine"}}}});
+    Workers({{"w", {"ocr"}}});
+    auto *late = router_watcher_open(router_);
+    Muster__V1__WatchRoutesResponse response;
+    ASSERT_TRUE(router_watcher_fill(router_, late, &response));
+    EXPECT_TRUE(response.snapshot);
+    EXPECT_EQ(response.n_services, 2u);
+    EXPECT_EQ(response.n_removed_services, 0u);
+    EXPECT_FALSE(router_watcher_fill(router_, late, &response));
+    router_watcher_close(router_, late);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(removed_, std::set<std::string>{"mine"});
+}
+
+// --- Outliers ---
+
+TEST_F(RouterTest, ThreeConnectionFailuresInARowEjectForFiveSecondsThenTen)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    Fail("a", "ocr", 2);
+    EXPECT_FALSE(Watch());
+    Fail("a", "o", 1);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"b"});
+    EXPECT_EQ(Reason("ocr", "a"), "ejected for another 5.0 s after 3 connection failures in a row (1st ejection)");
+    Fail("a", "ocr", 5); // what was under way
+    To(4999);
+    EXPECT_FALSE(Watch());
+    To(5000);
+    EXPECT_FALSE(Watch());
+    To(5100);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 2u);
+    Fail("a", "ocr", 1); // on trial: one is enough
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"b"});
+    To(15099);
+    EXPECT_NE(Reason("ocr", "a").find("2nd ejection"), std::string::npos);
+    To(15200);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 2u);
+    // 10 s without another one forgives one step, 5 s more the last.
+    To(15100 + 10000 + 5000);
+    Fail("a", "ocr", 2);
+    EXPECT_FALSE(Watch());
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, ASuccessClearsFailures)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    Fail("a", "ocr", 2);
+    Fail("a", "ocr", 0, 1);
+    Fail("a", "ocr", 2);
+    Fail("a", "ocr", 40, 1); // it can be reached
+    EXPECT_FALSE(Watch());
+}
+
+TEST_F(RouterTest, NeverAreAllEndpointsEjected)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    Fail("a", "ocr", 3);
+    ASSERT_TRUE(Watch());
+    Fail("b", "ocr", 3);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+    EXPECT_NE(Reason("ocr", "a").find("nobody else is left"), std::string::npos);
+    // One more that is well: the two are out again.
+    Workers({{"c", {"ocr"}}});
+    To(200);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"c"});
+    RemoveWorker("c");
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, ANewRegistrationStartsAfresh)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    Fail("a", "ocr", 3);
+    ASSERT_TRUE(Watch());
+    Workers({{"a", {"ocr"}, {}, 2}});
+    To(200);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 2u);
+}
+
+TEST_F(RouterTest, EjectionIsOfOneServiceOnly)
+{
+    Begin({{"a", {"ocr", "llm"}}, {"b", {"ocr", "llm"}}});
+    Fail("a", "ocr", 3);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr").size(), 1u);
+    EXPECT_EQ(Ends("llm").size(), 2u);
+    Fail("nobody", "ocr", 3);
+    Fail("a", "nothing", 3);
+}
+
+// --- Explain ---
+
+TEST_F(RouterTest, ExplainShowsEveryCandidateBestFirst)
+{
+    Begin({{"best", {"ocr"}},
+           {"busy", {"ocr"}},
+           {"late", {"ocr"}, {}, 1, WORKER_DEGRADED},
+           {"off", {"ocr"}, {}, 1, WORKER_OFFLINE},
+           {"drain", {"ocr"}, {}, 1, WORKER_ONLINE, true},
+           {"idle", {}},
+           {"gpu", {}, {}, 1, WORKER_ONLINE, false, kGpu}});
+    SendHealth({{"best", WORKER_ONLINE, 0.1},
+                {"busy", WORKER_ONLINE, 0.8},
+                {"late", WORKER_DEGRADED, 0.0, {}, 1, "heartbeat late: not heard for 95 s"},
+                {"off", WORKER_OFFLINE, 0.0, {}, 1, "stream broken"}});
+    To(100);
+    auto list = Explain("o");
+    ASSERT_EQ(list.size(), 7u);
+    EXPECT_EQ(list[0].first, "best");
+    EXPECT_TRUE(list[0].second.selected);
+    EXPECT_EQ(list[0].second.reason, "best of 3: load 0.10, 0 active, 0 waiting, weight 90");
+    EXPECT_EQ(list[1].first, "busy");
+    EXPECT_TRUE(list[1].second.eligible);
+    EXPECT_FALSE(list[1].second.selected);
+    EXPECT_NE(list[1].second.reason.find("score 0.200 below 0.900"), std::string::npos) << list[1].second.reason;
+    EXPECT_EQ(list[2].first, "late");
+    EXPECT_NE(list[2].second.reason.find("not heard for 95 s"), std::string::npos);
+    std::map<std::string, Why> others(list.begin() + 3, list.end());
+    for (const auto &[id, why] : others) {
+        EXPECT_EQ(why.score, 0) << id;
+        EXPECT_FALSE(why.eligible) << id;
+    }
+    EXPECT_EQ(others["off"].reason, "offline: stream broken");
+    EXPECT_EQ(others["drain"].reason, "draining: takes no new requests");
+    EXPECT_EQ(others["drain"].status, WORKER_DRAINING);
+    EXPECT_EQ(others["idle"].reason, "not assigned to it, and it does not announce it");
+    EXPECT_EQ(others.count("gpu"), 1u);
+    EXPECT_TRUE(Explain("unheard-of").empty());
+    EXPECT_EQ(last_, ROUTER_NO_SERVICE);
+}
+
+TEST_F(RouterTest, WatchersAreLimited)
+{
+    std::vector<router_watcher *> watchers;
+    for (int i = 0; i < ROUTER_WATCHERS_MAX; i++)
+        watchers.push_back(router_watcher_open(router_));
+    EXPECT_EQ(router_watcher_open(router_), nullptr);
+    for (auto *watcher : watchers)
+        router_watcher_close(router_, watcher);
+}
+
+} // namespace
