@@ -225,8 +225,12 @@ static void parse_head(struct http_connection *connection, const char *data, siz
         http_exchange_answer_error(exchange, http_parse_status(result), "malformed_request", http_parse_text(result));
         return;
     }
-    *used = exchange->head.head_bytes;
+    connection->view = data + exchange->head.head_bytes;
+    connection->view_bytes = bytes - exchange->head.head_bytes;
     http_exchange_begin(exchange);
+    *used = bytes - connection->view_bytes;
+    connection->view = NULL;
+    connection->view_bytes = 0;
 }
 
 /* Feeds bytes to whoever waits for them; returns how many were used. */

@@ -105,6 +105,11 @@ struct http_connection {
     char *input;
     uint32_t input_at, input_end, input_capacity;
 
+    /* While a handler is called: what was received behind the head, to be taken by a handler
+     * that asks for the body at once. */
+    const char *view;
+    size_t view_bytes;
+
     uint32_t requests;
     bool readable, writable; /* as far as the edges told */
     bool hangup;             /* the peer has shut down its side: reads end in a zero */

@@ -311,6 +311,11 @@ static void start_body(struct http_exchange *exchange)
         http_exchange_fail_body(exchange, HTTP_BODY_CUT_OFF);
         return;
     }
+    if (connection->view_bytes > 0) {
+        size_t used = http_exchange_feed_body(exchange, connection->view, connection->view_bytes);
+        connection->view += used;
+        connection->view_bytes -= used;
+    }
     if (exchange->body_pending_continue && connection->input_at == connection->input_end) {
         static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
         struct iovec vector = {(void *)text, sizeof text - 1};
@@ -362,6 +367,7 @@ void http_exchange_resume_body(struct http_exchange *exchange)
 void http_exchange_tunnel(struct http_exchange *exchange)
 {
     exchange->tunnel = true;
+    exchange->response_bodiless = false;
     exchange->body_over = false;
     exchange->piece_left_bytes = UINT64_MAX;
     exchange->keep_alive = false;

@@ -19,7 +19,7 @@ struct loop {
     struct timer_wheel timers;
     uint64_t now_ms; /* when the turn began; the wheel is moved there after the events */
     struct loop_hook *hooks, **hooks_tail;
-    struct loop_reapable *reaped;
+    struct loop_reapable *reaped, **reaped_tail;
 
     /* Shared with other threads. Posted tasks form a stack, newest first; whoever finds it
      * empty wakes the loop, so that a burst of posts costs one write. */
@@ -45,6 +45,7 @@ struct loop *loop_create(void)
     if (loop == NULL)
         return NULL;
     loop->hooks_tail = &loop->hooks;
+    loop->reaped_tail = &loop->reaped;
     loop->wakeup.descriptor = -1;
     loop->now_ms = clock_monotonic_ms();
     timer_wheel_init(&loop->timers, loop->now_ms);
@@ -72,6 +73,8 @@ static void reap(struct loop *loop)
     while (loop->reaped != NULL) {
         struct loop_reapable *object = loop->reaped;
         loop->reaped = object->next;
+        if (loop->reaped == NULL)
+            loop->reaped_tail = &loop->reaped;
         object->free(object);
     }
 }
@@ -246,6 +249,7 @@ void loop_at_end_of_turn(struct loop *loop, struct loop_hook *hook)
 void loop_reap(struct loop *loop, struct loop_reapable *object, void (*free)(struct loop_reapable *object))
 {
     object->free = free;
-    object->next = loop->reaped;
-    loop->reaped = object;
+    object->next = NULL;
+    *loop->reaped_tail = object;
+    loop->reaped_tail = &object->next;
 }

@@ -114,6 +114,7 @@ struct loop_reapable {
     struct loop_reapable *next; /* the loop's */
 };
 
-/* Calls object->free(object) when the turn is over and nothing of it is on the stack. */
+/* Calls object->free(object) when the turn is over and nothing of it is on the stack; in the
+ * order of these calls, so that what others refer to can be reaped after them. */
 void loop_reap(struct loop *loop, struct loop_reapable *object,
                void (*free)(struct loop_reapable *object));
