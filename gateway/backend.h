@@ -1,0 +1,99 @@
+/* The backend: the thread that talks gRPC. It owns the replica, follows registry, health,
+ * assigner and router, and runs the jobs of the fronts.
+ *
+ * Threading: everything on the rpc loop's thread, which is the main thread. The functions that
+ * take a void pointer are what other threads pass to rpc_loop_post. */
+
+#pragma once
+
+#include "common/rpc/rpc.h"
+#include "gateway/gateway.h"
+#include "gateway/heartbeats.h"
+#include "gateway/job.h"
+#include "gateway/outcomes.h"
+#include "gateway/pick.h"
+#include "gateway/replica.h"
+
+enum backend_part { PART_REGISTRY, PART_ASSIGNER, PART_HEALTH, PART_ROUTER, PART_COUNT };
+
+struct backend {
+    struct gateway *gateway;
+    struct rpc_loop *loop;
+    struct rpc_channel *channels[PART_COUNT];
+    struct rpc_kept_stream *watches[PART_COUNT];
+    bool heard[PART_COUNT]; /* its watch brought everything once */
+    void (*all_heard)(struct gateway *gateway); /* called once, when that is so for all */
+
+    struct replica replica;
+    struct pick_table *table;
+    uint64_t epoch; /* of this process, in ETags */
+    struct rendered *rendered[VIEW_COUNT];
+
+    struct heartbeats heartbeats;
+    struct rpc_kept_stream *heartbeat_stream;
+    struct rpc_turn_hook heartbeat_hook;
+    struct timer heartbeat_timer;
+
+    struct outcomes outcomes;
+    bool reporting_outcomes;
+
+    uint64_t registrations, unregistrations;
+    unsigned fronts_drained;
+    struct timer stop_timer;
+    uint64_t stop_deadline_ms;
+};
+
+/* Connects and starts to follow. */
+struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct gateway *gateway));
+
+/* The fronts are gone, the loop has been stopped. */
+void backend_destroy(struct backend *backend);
+
+/* The name of a part and whether it can be reached now. */
+const char *backend_part_name(enum backend_part part);
+bool backend_part_is_up(const struct backend *backend, enum backend_part part);
+
+/* The replica may have changed: readers must see it before anything is answered. */
+void backend_publish(struct backend *backend);
+
+/* Takes the process down: drains the fronts, answers what is left, stops the loop. */
+void backend_stop(struct backend *backend);
+
+/* --- Posted by other threads --- */
+
+/* A list of jobs, linked by `next`; not empty. */
+void backend_run_jobs(void *first_job);
+
+struct backend_outcomes {
+    struct backend *backend;
+    struct outcomes outcomes;
+};
+/* Takes over a struct backend_outcomes from malloc. */
+void backend_take_outcomes(void *message);
+
+/* A front has nothing in flight any more; the argument is the backend. */
+void backend_front_drained(void *backend);
+
+/* --- How jobs are run, by file --- */
+
+/* backend_calls.c: through the registry. */
+void backend_run_register(struct backend *backend, struct job *job);
+void backend_run_unregister(struct backend *backend, struct job *job);
+void backend_run_drain(struct backend *backend, struct job *job);
+void backend_run_undrain(struct backend *backend, struct job *job);
+
+/* backend_heartbeats.c */
+void backend_run_heartbeat(struct backend *backend, struct job *job);
+void backend_heartbeats_start(struct backend *backend);
+void backend_heartbeats_stop(struct backend *backend); /* and fails those that wait */
+
+/* backend_queries.c: from the replica. */
+void backend_run_view(struct backend *backend, struct job *job);
+void backend_run_find(struct backend *backend, struct job *job);
+void backend_run_discover(struct backend *backend, struct job *job);
+void backend_run_locate(struct backend *backend, struct job *job);
+void backend_run_health(struct backend *backend, struct job *job);
+void backend_run_metrics(struct backend *backend, struct job *job);
+
+/* backend_watches.c */
+void backend_watches_start(struct backend *backend);

@@ -1,0 +1,171 @@
+/* Jobs that are answered from the replica. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/json/write.h"
+#include "gateway/backend.h"
+#include "gateway/front.h"
+
+/* --- Lists --- */
+
+static bool is_fresh(const struct backend *backend, const struct rendered *rendered, uint64_t now_ms)
+{
+    uint32_t lifetime_ms = view_lifetime_ms(rendered->view);
+    return rendered->version == backend->replica.version &&
+           (lifetime_ms == 0 || now_ms - rendered->rendered_at_ms < lifetime_ms);
+}
+
+void backend_run_view(struct backend *backend, struct job *job)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct rendered *rendered = backend->rendered[job->view];
+    if (rendered == NULL || !is_fresh(backend, rendered, now_ms)) {
+        struct buffer body = BUFFER_INIT;
+        view_render(job->view, &backend->replica, clock_unix_ms(), &body);
+        struct rendered *fresh =
+            rendered_create(job->view, backend->replica.version, backend->epoch, now_ms, &body);
+        buffer_free(&body);
+        rendered_release(rendered);
+        backend->rendered[job->view] = fresh;
+        rendered = fresh;
+    }
+    /* NULL when memory ran out, which the front answers. */
+    job->rendered = rendered == NULL ? NULL : rendered_reference(rendered);
+    job_done(job);
+}
+
+/* --- One service --- */
+
+static struct replica_worker *best_worker(struct backend *backend, const char *name, struct replica_service **service)
+{
+    *service = replica_find_service(&backend->replica, name, strlen(name));
+    return *service == NULL ? NULL : view_best_worker(*service);
+}
+
+static void fail_no_worker(struct job *job)
+{
+    job_fail(job, ERROR_NO_WORKER, "no healthy worker offers %s; try again in a moment", job->name);
+}
+
+void backend_run_find(struct backend *backend, struct job *job)
+{
+    struct replica_service *service;
+    const struct replica_worker *worker = best_worker(backend, job->name, &service);
+    if (worker == NULL) {
+        fail_no_worker(job);
+        return;
+    }
+    struct json_writer writer = json_writer_into(&job->body);
+    json_write_object_begin(&writer);
+    json_write_key(&writer, "worker_id");
+    json_write_text(&writer, worker->id);
+    json_write_key(&writer, "worker_url");
+    json_write_text(&writer, replica_service_url(&backend->replica, worker, service));
+    json_write_key(&writer, "service");
+    json_write_text(&writer, service->name);
+    json_write_object_end(&writer);
+    job_done_with_body(job);
+}
+
+void backend_run_discover(struct backend *backend, struct job *job)
+{
+    if (view_render_discovery(&backend->replica, job->name, strlen(job->name), &job->body) == 0)
+        fail_no_worker(job);
+    else
+        job_done_with_body(job);
+}
+
+static char *copy_text(struct arena *arena, const char *text)
+{
+    return arena_copy(arena, text, strlen(text));
+}
+
+void backend_run_locate(struct backend *backend, struct job *job)
+{
+    struct replica_service *service;
+    const struct replica_worker *worker = best_worker(backend, job->name, &service);
+    struct job_location *location = worker == NULL ? NULL : arena_take(&job->arena, sizeof *location);
+    if (location != NULL) {
+        location->service = copy_text(&job->arena, service->name);
+        location->path = copy_text(&job->arena, service->catalog == NULL ? "" : service->catalog->path);
+        location->worker_id = copy_text(&job->arena, worker->id);
+        location->url = copy_text(&job->arena, replica_service_url(&backend->replica, worker, service));
+        if (!arena_failed(&job->arena))
+            job->location = location;
+    }
+    job_done(job);
+}
+
+/* --- Operations --- */
+
+void backend_run_health(struct backend *backend, struct job *job)
+{
+    struct view_counts counts;
+    bool degraded = false;
+    view_count(&backend->replica, &counts);
+    for (size_t i = 0; i < PART_COUNT; i++)
+        degraded = degraded || !backend_part_is_up(backend, i);
+    struct json_writer inner = json_writer_into(&job->body);
+    struct json_writer *writer = &inner;
+    json_write_object_begin(writer);
+    json_write_key(writer, "status");
+    json_write_text(writer, degraded ? "degraded" : "healthy");
+    json_write_key(writer, "coordinator");
+    json_write_text(writer, backend->gateway->coordinator_id);
+    json_write_key(writer, "timestamp");
+    json_write_time(writer, clock_unix_ms());
+    json_write_key(writer, "workers");
+    json_write_object_begin(writer);
+    json_write_key(writer, "total");
+    json_write_uint(writer, counts.total);
+    json_write_key(writer, "active");
+    json_write_uint(writer, counts.healthy);
+    json_write_key(writer, "stale");
+    json_write_uint(writer, counts.total - counts.healthy);
+    json_write_object_end(writer);
+    if (degraded) {
+        json_write_key(writer, "failed");
+        json_write_array_begin(writer);
+        for (size_t i = 0; i < PART_COUNT; i++) {
+            if (!backend_part_is_up(backend, i))
+                json_write_text(writer, backend_part_name(i));
+        }
+        json_write_array_end(writer);
+    }
+    json_write_object_end(writer);
+    job_done_with_body(job);
+}
+
+void backend_run_metrics(struct backend *backend, struct job *job)
+{
+    struct gateway *gateway = backend->gateway;
+    struct view_counts counts;
+    struct part_metrics parts[PART_COUNT];
+    const struct front_metrics **fronts = malloc((gateway->front_count + 1) * sizeof *fronts);
+    if (fronts == NULL) {
+        job_fail(job, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    for (unsigned i = 0; i < gateway->front_count; i++)
+        fronts[i] = &gateway->fronts[i]->metrics;
+    for (size_t i = 0; i < PART_COUNT; i++)
+        parts[i] = (struct part_metrics){backend_part_name(i), backend_part_is_up(backend, i)};
+    view_count(&backend->replica, &counts);
+    struct coordinator_metrics coordinator = {
+        .workers = counts.total,
+        .active_workers = counts.healthy,
+        .services = counts.services,
+        .heartbeats = backend->heartbeats.taken,
+        .heartbeat_messages = backend->heartbeats.messages,
+        .registrations = backend->registrations,
+        .unregistrations = backend->unregistrations,
+        .parts = parts,
+        .part_count = PART_COUNT,
+    };
+    metrics_render(fronts, gateway->front_count, &coordinator, &job->body);
+    free(fronts);
+    job->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    job_done_with_body(job);
+}

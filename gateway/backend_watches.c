@@ -1,0 +1,150 @@
+/* What the backend follows: the roll, how workers are, the catalog and the route table. Each
+ * is a stream that is started again whenever it ends; the roll resumes where it was. */
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "gateway/backend.h"
+#include "gateway/front.h"
+
+bool backend_part_is_up(const struct backend *backend, enum backend_part part)
+{
+    return backend->watches[part] != NULL && rpc_kept_stream_is_up(backend->watches[part]);
+}
+
+static void heard_all_of(struct backend *backend, enum backend_part part)
+{
+    if (backend->heard[part])
+        return;
+    backend->heard[part] = true;
+    log_debug("part heard", LOG_TEXT("part", backend_part_name(part)));
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (!backend->heard[i])
+            return;
+    }
+    if (backend->all_heard != NULL)
+        backend->all_heard(backend->gateway);
+}
+
+static void watch_ended(struct rpc_call *call, enum rpc_status status, const char *text)
+{
+    log_info("watch ended; it will be started again", LOG_TEXT("method", rpc_call_method(call)),
+             LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("reason", text));
+}
+
+static void send_only(struct rpc_call *call, const ProtobufCMessage *request)
+{
+    if (rpc_call_send(call, request))
+        rpc_call_half_close(call);
+}
+
+/* --- registry --- */
+
+static void workers_started(struct rpc_call *call)
+{
+    struct backend *backend = rpc_call_context(call);
+    Muster__V1__WatchWorkersRequest request = MUSTER__V1__WATCH_WORKERS_REQUEST__INIT;
+    request.after_revision = backend->replica.registry_known ? backend->replica.revision : 0;
+    send_only(call, &request.base);
+}
+
+static void workers_message(struct rpc_call *call, const void *message)
+{
+    struct backend *backend = rpc_call_context(call);
+    if (!replica_apply_registry(&backend->replica, message)) {
+        log_error("out of memory for the roll; it will be read anew");
+        backend->replica.registry_known = false;
+        rpc_call_cancel(call);
+    }
+    backend_publish(backend);
+    if (backend->replica.registry_known)
+        heard_all_of(backend, PART_REGISTRY);
+}
+
+/* --- health --- */
+
+static void health_started(struct rpc_call *call)
+{
+    struct backend *backend = rpc_call_context(call);
+    Muster__V1__WatchHealthRequest request = MUSTER__V1__WATCH_HEALTH_REQUEST__INIT;
+    replica_health_begins(&backend->replica);
+    send_only(call, &request.base);
+}
+
+static void health_message(struct rpc_call *call, const void *message)
+{
+    struct backend *backend = rpc_call_context(call);
+    const Muster__V1__WatchHealthResponse *response = message;
+    if (!replica_apply_health(&backend->replica, response, rpc_loop_now_ms(backend->loop))) {
+        log_error("out of memory for the workers' health; it will be read anew");
+        rpc_call_cancel(call);
+    }
+    backend_publish(backend);
+    if (response->snapshot_complete)
+        heard_all_of(backend, PART_HEALTH);
+}
+
+/* --- assigner --- */
+
+static void catalog_started(struct rpc_call *call)
+{
+    Muster__V1__WatchCatalogRequest request = MUSTER__V1__WATCH_CATALOG_REQUEST__INIT;
+    send_only(call, &request.base);
+}
+
+static void catalog_message(struct rpc_call *call, const void *message)
+{
+    struct backend *backend = rpc_call_context(call);
+    if (!replica_apply_catalog(&backend->replica, message)) {
+        log_error("out of memory for the catalog; it will be read anew");
+        rpc_call_cancel(call);
+    }
+    backend_publish(backend);
+    heard_all_of(backend, PART_ASSIGNER);
+}
+
+/* --- router --- */
+
+static void routes_started(struct rpc_call *call)
+{
+    Muster__V1__WatchRoutesRequest request = MUSTER__V1__WATCH_ROUTES_REQUEST__INIT;
+    send_only(call, &request.base);
+}
+
+static void routes_message(struct rpc_call *call, const void *message)
+{
+    struct backend *backend = rpc_call_context(call);
+    struct gateway *gateway = backend->gateway;
+    struct pick_table *table = pick_table_apply(backend->table, message);
+    if (table == NULL) {
+        log_error("out of memory for the route table; it will be read anew");
+        rpc_call_cancel(call);
+        return;
+    }
+    pick_table_release(backend->table);
+    backend->table = table;
+    for (unsigned i = 0; i < gateway->front_count; i++)
+        front_set_table(gateway->fronts[i], pick_table_reference(table));
+    heard_all_of(backend, PART_ROUTER);
+}
+
+void backend_watches_start(struct backend *backend)
+{
+    static const struct rpc_events workers = {
+        .started = workers_started, .message = workers_message, .ended = watch_ended};
+    static const struct rpc_events health = {
+        .started = health_started, .message = health_message, .ended = watch_ended};
+    static const struct rpc_events catalog = {
+        .started = catalog_started, .message = catalog_message, .ended = watch_ended};
+    static const struct rpc_events routes = {
+        .started = routes_started, .message = routes_message, .ended = watch_ended};
+    backend->watches[PART_REGISTRY] =
+        rpc_kept_stream_start(backend->channels[PART_REGISTRY], &muster__v1__registry_service__descriptor,
+                              "WatchWorkers", NULL, &workers, backend);
+    backend->watches[PART_HEALTH] = rpc_kept_stream_start(
+        backend->channels[PART_HEALTH], &muster__v1__health_service__descriptor, "WatchHealth", NULL, &health, backend);
+    backend->watches[PART_ASSIGNER] =
+        rpc_kept_stream_start(backend->channels[PART_ASSIGNER], &muster__v1__assigner_service__descriptor,
+                              "WatchCatalog", NULL, &catalog, backend);
+    backend->watches[PART_ROUTER] = rpc_kept_stream_start(
+        backend->channels[PART_ROUTER], &muster__v1__router_service__descriptor, "WatchRoutes", NULL, &routes, backend);
+}

@@ -1,0 +1,403 @@
+/* A front's life, and how it dispatches and answers; see front.h. */
+
+#include "gateway/front.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/random.h"
+#include "gateway/backend.h"
+
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 8)
+
+/* --- Answers --- */
+
+void front_answer(struct front *front, struct http_exchange *exchange, const struct answer *answer)
+{
+    struct cors_headers cors;
+    struct http_header headers[ANSWER_HEADERS_MAX];
+    char retry_after[16];
+    size_t count = 0;
+    cors_headers(&front->gateway->cors, http_head_get(http_exchange_head(exchange), "origin"), false, &cors);
+    for (size_t i = 0; i < cors.count; i++)
+        headers[count++] = cors.headers[i];
+    if (answer->retry_after_seconds > 0) {
+        snprintf(retry_after, sizeof retry_after, "%u", answer->retry_after_seconds);
+        headers[count++] = (struct http_header){"Retry-After", retry_after};
+    }
+    if (answer->allow != NULL)
+        headers[count++] = (struct http_header){"Allow", answer->allow};
+    if (answer->etag != NULL) {
+        headers[count++] = (struct http_header){"ETag", answer->etag};
+        headers[count++] = (struct http_header){"Cache-Control", "no-cache"};
+        headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
+    }
+    if (answer->packed)
+        headers[count++] = (struct http_header){"Content-Encoding", "gzip"};
+    bool has_body = answer->shared != NULL || answer->body_bytes > 0;
+    struct http_response response = {
+        .status = answer->status,
+        .content_type = !has_body ? NULL : answer->content_type != NULL ? answer->content_type : "application/json",
+        .headers = headers,
+        .header_count = count,
+        .body = answer->body,
+        .body_bytes = answer->body_bytes,
+        .shared = answer->shared,
+    };
+    http_respond(exchange, &response);
+}
+
+void front_fail(struct front *front, struct http_exchange *exchange, enum error_id error, const char *format, ...)
+{
+    const struct error_kind *kind = error_kind(error);
+    struct buffer body = BUFFER_INIT;
+    char message[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    error_render(kind->code, message, &body);
+    front_answer(front, exchange,
+                 &(struct answer){.status = kind->status,
+                                  .body = body.data,
+                                  .body_bytes = body.bytes,
+                                  .retry_after_seconds = kind->retry_after_seconds});
+    buffer_free(&body);
+}
+
+bool front_client_is_local(const struct http_exchange *exchange)
+{
+    const char *address = http_exchange_client_address(exchange);
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+/* --- Jobs --- */
+
+void front_free_job(struct job *job)
+{
+    buffer_free(&job->body);
+    rendered_release(job->rendered);
+    arena_free(&job->arena);
+    free(job);
+}
+
+static void job_exchange_finished(void *context, struct http_exchange *exchange)
+{
+    (void)exchange;
+    front_free_job(context);
+}
+
+struct job *front_job(struct front *front, struct http_exchange *exchange, const struct api_route *route)
+{
+    struct job *job = malloc(sizeof *job);
+    if (job == NULL) {
+        front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    /* All but the first block, which the arena clears as it is taken. */
+    memset(job, 0, offsetof(struct job, first_block));
+    job->front = front;
+    job->exchange = exchange;
+    job->route = route;
+    arena_init(&job->arena, job->first_block, sizeof job->first_block);
+    http_exchange_on_finished(exchange, job_exchange_finished, job);
+    return job;
+}
+
+static void send_answer(struct job *job)
+{
+    const char *body = job->constant_body != NULL ? job->constant_body : job->body.data;
+    front_answer(job->front, job->exchange,
+                 &(struct answer){.status = job->status,
+                                  .content_type = job->content_type,
+                                  .body = body,
+                                  .body_bytes = job->constant_body != NULL ? strlen(body) : job->body.bytes,
+                                  .retry_after_seconds = job->retry_after_seconds});
+}
+
+/* Back from the backend. */
+static void job_arrived(struct loop_task *task)
+{
+    struct job *job = (struct job *)task;
+    atomic_fetch_sub_explicit(&job->front->gateway->jobs, 1, memory_order_relaxed);
+    if (job->arrived != NULL)
+        job->arrived(job);
+    else
+        send_answer(job);
+}
+
+static void send_outgoing(struct loop_hook *hook)
+{
+    struct front *front = (struct front *)((char *)hook - offsetof(struct front, outgoing_hook));
+    struct job *first = front->outgoing;
+    front->outgoing = NULL;
+    front->outgoing_end = &front->outgoing;
+    rpc_loop_post(front->gateway->rpc_loop, backend_run_jobs, first);
+}
+
+void front_submit(struct job *job)
+{
+    struct front *front = job->front;
+    job->back.run = job_arrived;
+    job->next = NULL;
+    *front->outgoing_end = job;
+    front->outgoing_end = &job->next;
+    atomic_fetch_add_explicit(&front->gateway->jobs, 1, memory_order_relaxed);
+    loop_at_end_of_turn(front->loop, &front->outgoing_hook);
+}
+
+/* --- Dispatch --- */
+
+static void answer_preflight(struct front *front, struct http_exchange *exchange, const char *allow)
+{
+    const struct http_head *head = http_exchange_head(exchange);
+    struct cors_headers cors;
+    struct http_header headers[CORS_HEADERS_MAX + 1];
+    cors_headers(&front->gateway->cors, http_head_get(head, "origin"), true, &cors);
+    size_t count = 0;
+    for (; count < cors.count; count++)
+        headers[count] = cors.headers[count];
+    if (allow[0] != '\0')
+        headers[count++] = (struct http_header){"Allow", allow};
+    http_respond(exchange, &(struct http_response){.status = 204, .headers = headers, .header_count = count});
+}
+
+static void dispatch(struct front *front, struct http_exchange *exchange, const struct api_match *match)
+{
+    static const char alive[] = "{\"status\":\"ok\"}";
+    switch (match->route->operation) {
+    case API_RELAY_SERVICE:
+    case API_RELAY_RAW:
+        front_handle_relay(front, exchange, match);
+        return;
+    case API_WORKERS:
+        front_handle_view(front, exchange, match->route, VIEW_WORKERS);
+        return;
+    case API_SERVICES:
+        front_handle_view(front, exchange, match->route, VIEW_SERVICES);
+        return;
+    case API_ADMIN_WORKERS:
+        front_handle_view(front, exchange, match->route, VIEW_ADMIN_WORKERS);
+        return;
+    case API_ADMIN_SERVICES:
+        front_handle_view(front, exchange, match->route, VIEW_ADMIN_SERVICES);
+        return;
+    case API_ADMIN_GAPS:
+        front_handle_view(front, exchange, match->route, VIEW_ADMIN_GAPS);
+        return;
+    case API_ADMIN_STATS:
+        front_handle_view(front, exchange, match->route, VIEW_ADMIN_STATS);
+        return;
+    case API_HEALTHZ:
+        front_answer(front, exchange, &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});
+        return;
+    case API_READYZ:
+        if (atomic_load(&front->gateway->ready) && !atomic_load(&front->gateway->draining))
+            front_answer(front, exchange, &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});
+        else
+            front_fail(front, exchange, ERROR_NOT_READY, "%s",
+                       atomic_load(&front->gateway->draining) ? "the gateway is stopping"
+                                                              : "the processes behind the gateway were not all heard yet");
+        return;
+    default:
+        front_handle_request(front, exchange, match);
+        return;
+    }
+}
+
+static void handle(void *context, struct http_exchange *exchange)
+{
+    struct front *front = context;
+    const struct http_head *head = http_exchange_head(exchange);
+    struct http_text method = http_head_text(head, head->method_text);
+    struct http_text path = http_head_path(head);
+    struct api_match match;
+    api_find(method, path, &match);
+    http_exchange_set_user(exchange, (void *)match.route);
+    if (head->method == HTTP_METHOD_OPTIONS && http_head_get(head, "access-control-request-method").data != NULL) {
+        answer_preflight(front, exchange, "");
+    } else if (match.route != NULL) {
+        dispatch(front, exchange, &match);
+    } else if (match.path_exists && head->method == HTTP_METHOD_OPTIONS) {
+        answer_preflight(front, exchange, match.allow);
+    } else if (match.path_exists) {
+        const struct error_kind *kind = error_kind(ERROR_METHOD_NOT_ALLOWED);
+        struct buffer body = BUFFER_INIT;
+        char message[160];
+        snprintf(message, sizeof message, "this path does not have the method %.*s; it has %s",
+                 (int)(method.bytes < 32 ? method.bytes : 32), method.data, match.allow);
+        error_render(kind->code, message, &body);
+        front_answer(front, exchange,
+                     &(struct answer){
+                         .status = kind->status, .body = body.data, .body_bytes = body.bytes, .allow = match.allow});
+        buffer_free(&body);
+    } else {
+        front_fail(front, exchange, ERROR_NOT_FOUND, "there is nothing at %.*s",
+                   (int)(path.bytes < 200 ? path.bytes : 200), path.data);
+    }
+}
+
+static void render_error(void *context, unsigned status, const char *code, const char *message, struct buffer *body)
+{
+    (void)context;
+    (void)status;
+    error_render(code, message, body);
+}
+
+static void exchange_finished(void *context, struct http_exchange *exchange)
+{
+    struct front *front = context;
+    struct http_exchange_summary summary;
+    http_exchange_summary(exchange, &summary);
+    metrics_request(&front->metrics, http_exchange_user(exchange), summary.status, summary.duration_us);
+    if (log_enabled(LOG_DEBUG)) {
+        const struct http_head *head = http_exchange_head(exchange);
+        struct http_text path = http_head_path(head);
+        char text[256];
+        snprintf(text, sizeof text, "%.*s", (int)(path.bytes < 255 ? path.bytes : 255), path.data == NULL ? "" : path.data);
+        log_debug("request", LOG_TEXT("path", text), LOG_UINT("status", summary.status),
+                  LOG_UINT("duration_us", summary.duration_us),
+                  LOG_TEXT("request_id", http_exchange_request_id(exchange)));
+    }
+}
+
+/* --- Messages from other threads --- */
+
+struct table_message {
+    struct loop_task task;
+    struct front *front;
+    struct pick_table *table;
+};
+
+static void take_table(struct loop_task *task)
+{
+    struct table_message *message = (struct table_message *)task;
+    struct front *front = message->front;
+    pick_table_release(front->table);
+    front->table = message->table;
+    pick_state_sweep(&front->pick, loop_now_ms(front->loop));
+    free(message);
+}
+
+void front_set_table(struct front *front, struct pick_table *table)
+{
+    struct table_message *message = malloc(sizeof *message);
+    if (message == NULL) {
+        /* The front goes on with the table that it has; the next change brings another. */
+        log_error("out of memory for a route table");
+        pick_table_release(table);
+        return;
+    }
+    *message = (struct table_message){.task = {.run = take_table}, .front = front, .table = table};
+    loop_post(front->loop, &message->task);
+}
+
+static void server_drained(void *context)
+{
+    struct front *front = context;
+    front_flush_outcomes(front);
+    rpc_loop_post(front->gateway->rpc_loop, backend_front_drained, front->gateway->backend);
+}
+
+static void begin_drain(struct loop_task *task)
+{
+    struct front *front = (struct front *)((char *)task - offsetof(struct front, drain_task));
+    http_server_drain(front->server, (uint32_t)(front->gateway->settings.drain_timeout_seconds * 1000), server_drained,
+                      front);
+}
+
+void front_drain(struct front *front)
+{
+    front->drain_task = (struct loop_task){.run = begin_drain};
+    loop_post(front->loop, &front->drain_task);
+}
+
+/* --- Life --- */
+
+static void *run(void *argument)
+{
+    struct front *front = argument;
+    loop_run(front->loop);
+    return NULL;
+}
+
+static void free_front(struct front *front)
+{
+    if (front->server != NULL)
+        http_server_destroy(front->server);
+    if (front->upstreams != NULL)
+        http_upstreams_destroy(front->upstreams);
+    if (front->loop != NULL) {
+        loop_timer_stop(front->loop, &front->outcomes_timer);
+        loop_destroy(front->loop);
+    }
+    outcomes_free(&front->outcomes);
+    front_views_free(front);
+    pick_state_free(&front->pick);
+    pick_table_release(front->table);
+    free(front);
+}
+
+static bool build(struct front *front, int listener, struct http_resolver *resolver, char *error, size_t error_bytes)
+{
+    uint64_t seed;
+    random_bytes(&seed, sizeof seed);
+    pick_state_init(&front->pick, seed);
+    front->table = pick_table_create();
+    front->loop = loop_create();
+    if (front->table == NULL || front->loop == NULL) {
+        snprintf(error, error_bytes, "cannot create an event loop; check the limits of memory and open files");
+        return false;
+    }
+    front->upstreams =
+        http_upstreams_create(front->loop, &(struct http_upstreams_config){.resolver = resolver}, error, error_bytes);
+    if (front->upstreams == NULL)
+        return false;
+    front->server = http_server_create(front->loop, &(struct http_server_config){
+                                                        .context = front,
+                                                        .handle = handle,
+                                                        .render_error = render_error,
+                                                        .exchange_finished = exchange_finished,
+                                                    });
+    if (front->server == NULL || !http_server_listen(front->server, listener)) {
+        snprintf(error, error_bytes, "cannot watch the listening socket; check the limit of open files");
+        return false;
+    }
+    return true;
+}
+
+struct front *front_start(struct gateway *gateway, int listener, struct http_resolver *resolver, char *error,
+                          size_t error_bytes)
+{
+    struct front *front = calloc(1, sizeof *front);
+    if (front == NULL) {
+        snprintf(error, error_bytes, "out of memory");
+        return NULL;
+    }
+    front->gateway = gateway;
+    front->outgoing_end = &front->outgoing;
+    front->outgoing_hook.run = send_outgoing;
+    if (!build(front, listener, resolver, error, error_bytes)) {
+        free_front(front);
+        return NULL;
+    }
+    if (pthread_create(&front->thread, NULL, run, front) != 0) {
+        snprintf(error, error_bytes, "cannot start a thread; check the limit of processes");
+        free_front(front);
+        return NULL;
+    }
+    front->running = true;
+    return front;
+}
+
+void front_stop(struct front *front)
+{
+    if (front->running) {
+        loop_stop(front->loop);
+        pthread_join(front->thread, NULL);
+    }
+    free_front(front);
+}

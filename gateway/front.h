@@ -1,0 +1,112 @@
+/* A front: one thread with its HTTP server, its copy of the route table and the lists that it
+ * was given last. gateway.h says how the threads fit together.
+ *
+ * Threading: everything here is called on the front's own thread, but for front_start and
+ * front_stop, which the main thread calls, and the functions that say otherwise. */
+
+#pragma once
+
+#include <pthread.h>
+
+#include "common/http/relay.h"
+#include "common/http/server.h"
+#include "common/loop/loop.h"
+#include "gateway/gateway.h"
+#include "gateway/job.h"
+#include "gateway/metrics.h"
+#include "gateway/outcomes.h"
+#include "gateway/pick.h"
+
+/* A list as it came last, and packed, if somebody wanted it so. */
+struct front_view {
+    struct rendered *rendered; /* NULL: none yet */
+    struct http_shared *packed;
+};
+
+struct front {
+    struct gateway *gateway;
+    struct loop *loop;
+    struct http_server *server;
+    struct http_upstreams *upstreams;
+    pthread_t thread;
+    bool running;
+
+    struct pick_table *table;
+    struct pick_state pick;
+
+    struct front_view views[VIEW_COUNT];
+
+    struct job *outgoing, **outgoing_end; /* submitted in this turn */
+    struct loop_hook outgoing_hook;
+
+    struct outcomes outcomes;
+    struct timer outcomes_timer;
+    struct loop_task drain_task;
+
+    struct front_metrics metrics;
+};
+
+/* Makes a front that accepts from `listener` and starts its thread. NULL, with a line for
+ * people, when the system refuses. */
+struct front *front_start(struct gateway *gateway, int listener, struct http_resolver *resolver, char *error,
+                          size_t error_bytes);
+
+/* Stops accepting, finishes what is in flight; then the backend hears of it
+ * (backend_front_drained). Any thread. */
+void front_drain(struct front *front);
+
+/* Ends the thread and frees the front. */
+void front_stop(struct front *front);
+
+/* Gives the front the next version of the route table; takes over the reference. Any thread. */
+void front_set_table(struct front *front, struct pick_table *table);
+
+/* --- For the handlers of requests --- */
+
+/* An answer; zeroes and NULLs leave things out. */
+struct answer {
+    unsigned status;
+    const char *content_type; /* NULL: JSON, if there is a body */
+    const char *body;
+    size_t body_bytes;
+    struct http_shared *shared; /* instead of body */
+    unsigned retry_after_seconds;
+    const char *allow;
+    const char *etag; /* brings Cache-Control and Vary along */
+    bool packed;      /* Content-Encoding: gzip */
+};
+
+/* Answers, with what every answer carries. */
+void front_answer(struct front *front, struct http_exchange *exchange, const struct answer *answer);
+
+__attribute__((format(printf, 4, 5))) void front_fail(struct front *front, struct http_exchange *exchange,
+                                                      enum error_id error, const char *format, ...);
+
+/* A job for this exchange, which frees it when it is over. NULL, with the exchange answered,
+ * when memory ran out. */
+struct job *front_job(struct front *front, struct http_exchange *exchange, const struct api_route *route);
+
+/* For a handler that takes over http_exchange_on_finished from the job. */
+void front_free_job(struct job *job);
+
+/* Sends it to the backend at the end of this turn. */
+void front_submit(struct job *job);
+
+/* Whether the client is on this machine. */
+bool front_client_is_local(const struct http_exchange *exchange);
+
+/* --- Handlers, by file --- */
+
+/* front_requests.c: requests that the backend answers. */
+void front_handle_request(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+/* front_views.c: lists. */
+void front_handle_view(struct front *front, struct http_exchange *exchange, const struct api_route *route,
+                       enum view view);
+void front_views_free(struct front *front);
+
+/* front_relay.c: service requests. */
+void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+/* Sends what became of requests to the backend, if there is anything to say. */
+void front_flush_outcomes(struct front *front);

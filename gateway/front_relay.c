@@ -1,0 +1,311 @@
+/* Service requests: the worker is chosen from this thread's copy of the route table, and the
+ * HTTP module relays. What becomes of each attempt is remembered for the next choice and
+ * reported to the router.
+ *
+ * A service that the table does not have, or has without endpoints, is looked up in the
+ * replica once: a worker that has just registered through this gateway is there before the
+ * router has heard of it. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "gateway/backend.h"
+#include "gateway/front.h"
+
+#define ATTEMPTS_MAX 4
+#define OUTCOMES_INTERVAL_MS 100
+#define SERVICE_NAME_BYTES_MAX 256
+/* An id of 256 bytes, each of them as "%XX". */
+#define SERVED_BY_BYTES (3 * 256 + 1)
+
+struct relay {
+    struct front *front;
+    struct http_exchange *exchange;
+    struct pick_service *service; /* a reference; NULL before one is known */
+    struct job *job;              /* asked the backend; NULL: no need */
+    bool raw;                     /* /service/…: the rest is the whole path there */
+    struct http_text type, rest;  /* of the request's path */
+
+    struct buffer path; /* what is asked of the worker, with the query */
+    struct http_origin origin;
+    const struct pick_endpoint *endpoint; /* of the attempt that is under way */
+    const char *tried[ATTEMPTS_MAX];
+    size_t tried_count;
+    enum http_relay_result last_result;
+
+    struct cors_headers cors;
+    struct http_header headers[CORS_HEADERS_MAX + 1];
+    size_t header_count;
+    char served_by[SERVED_BY_BYTES];
+};
+
+static void free_relay(void *context, struct http_exchange *exchange)
+{
+    struct relay *relay = context;
+    (void)exchange;
+    if (relay->job != NULL)
+        front_free_job(relay->job);
+    pick_service_release(relay->service);
+    buffer_free(&relay->path);
+    free(relay);
+}
+
+/* --- Outcomes --- */
+
+void front_flush_outcomes(struct front *front)
+{
+    loop_timer_stop(front->loop, &front->outcomes_timer);
+    if (outcomes_empty(&front->outcomes))
+        return;
+    struct backend_outcomes *message = malloc(sizeof *message);
+    if (message == NULL)
+        return; /* they stay, and go with the next ones */
+    message->backend = front->gateway->backend;
+    message->outcomes = front->outcomes;
+    front->outcomes = (struct outcomes){.sums = MAP_INIT};
+    rpc_loop_post(front->gateway->rpc_loop, backend_take_outcomes, message);
+}
+
+static void outcomes_due(struct timer *timer, void *argument)
+{
+    (void)timer;
+    front_flush_outcomes(argument);
+}
+
+static bool is_unreachable(enum http_relay_result result)
+{
+    return result == HTTP_RELAY_CONNECT_FAILED || result == HTTP_RELAY_CONNECT_TIMEOUT;
+}
+
+static void note_outcome(struct relay *relay, const struct http_relay_attempt *attempt)
+{
+    struct front *front = relay->front;
+    Muster__V1__Outcome outcome = MUSTER__V1__OUTCOME__INIT;
+    outcome.worker_id = relay->endpoint->worker_id;
+    outcome.service = (char *)pick_service_name(relay->service);
+    switch (attempt->result) {
+    case HTTP_RELAY_ANSWERED:
+        outcome.succeeded = attempt->status < 500 ? 1 : 0;
+        outcome.server_errors = 1 - outcome.succeeded;
+        outcome.latency_sum_us = attempt->first_byte_us;
+        break;
+    case HTTP_RELAY_CONNECT_FAILED:
+    case HTTP_RELAY_CONNECT_TIMEOUT:
+    case HTTP_RELAY_CLOSED_EARLY:
+        outcome.connection_failures = 1;
+        break;
+    case HTTP_RELAY_TIMEOUT:
+        outcome.timeouts = 1;
+        break;
+    case HTTP_RELAY_MALFORMED:
+    case HTTP_RELAY_TRUNCATED:
+        outcome.server_errors = 1;
+        break;
+    case HTTP_RELAY_NO_TARGET:
+    case HTTP_RELAY_CLIENT_GONE:
+        return; /* says nothing about the worker */
+    }
+    outcomes_add(&front->outcomes, &outcome);
+    if (outcome.connection_failures > 0)
+        front_flush_outcomes(front);
+    else if (!timer_active(&front->outcomes_timer))
+        loop_timer_start(front->loop, &front->outcomes_timer, OUTCOMES_INTERVAL_MS, outcomes_due, front);
+}
+
+/* --- The relay's callbacks --- */
+
+/* Ids may hold what a header must not: everything but visible ASCII is percent-encoded. */
+static void set_served_by(struct relay *relay, const char *worker_id)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t used = 0;
+    for (const unsigned char *at = (const unsigned char *)worker_id; *at != '\0' && used + 4 < SERVED_BY_BYTES; at++) {
+        if (*at > 0x20 && *at < 0x7F && *at != '%') {
+            relay->served_by[used++] = (char)*at;
+        } else {
+            relay->served_by[used++] = '%';
+            relay->served_by[used++] = hex[*at >> 4];
+            relay->served_by[used++] = hex[*at & 15];
+        }
+    }
+    relay->served_by[used] = '\0';
+}
+
+static const struct pick_endpoint *choose(struct relay *relay)
+{
+    struct front *front = relay->front;
+    while (relay->tried_count < ATTEMPTS_MAX) {
+        const struct pick_endpoint *endpoint = pick_choose(&front->pick, relay->service, relay->tried,
+                                                           relay->tried_count, loop_now_ms(front->loop));
+        if (endpoint == NULL)
+            return NULL;
+        relay->tried[relay->tried_count++] = endpoint->worker_id;
+        if (http_origin_parse(http_text_of(endpoint->url), &relay->origin))
+            return endpoint;
+        log_warning("a worker's url cannot be used", LOG_TEXT("worker_id", endpoint->worker_id),
+                    LOG_TEXT("url", endpoint->url));
+    }
+    return NULL;
+}
+
+static bool next(void *context, struct http_exchange *exchange, unsigned number, struct http_relay_target *target)
+{
+    struct relay *relay = context;
+    (void)exchange;
+    (void)number;
+    relay->endpoint = choose(relay);
+    if (relay->endpoint == NULL)
+        return false;
+    pick_begin(&relay->front->pick, relay->endpoint->worker_id);
+    set_served_by(relay, relay->endpoint->worker_id);
+    *target = (struct http_relay_target){
+        .origin = &relay->origin,
+        .path = {relay->path.data, relay->path.bytes},
+        .response_headers = relay->headers,
+        .response_header_count = relay->header_count,
+    };
+    return true;
+}
+
+static void attempted(void *context, struct http_exchange *exchange, const struct http_relay_attempt *attempt)
+{
+    struct relay *relay = context;
+    struct front_metrics *metrics = &relay->front->metrics;
+    (void)exchange;
+    relay->last_result = attempt->result;
+    metrics_add(&metrics->relay_attempts[attempt->result], 1);
+    if (attempt->will_retry)
+        metrics_add(&metrics->relay_retries, 1);
+    pick_end(&relay->front->pick, relay->endpoint->worker_id, is_unreachable(attempt->result),
+             loop_now_ms(relay->front->loop));
+    note_outcome(relay, attempt);
+}
+
+static void answer_no_worker(struct relay *relay)
+{
+    front_fail(relay->front, relay->exchange, ERROR_NO_WORKER, "no healthy worker offers %.*s; try again in a moment",
+               (int)(relay->type.bytes < 100 ? relay->type.bytes : 100), relay->type.data);
+}
+
+static void failed(void *context, struct http_exchange *exchange, enum http_relay_result result)
+{
+    struct relay *relay = context;
+    const char *worker = relay->served_by;
+    if (result == HTTP_RELAY_NO_TARGET && relay->tried_count > 0)
+        result = relay->last_result;
+    switch (result) {
+    case HTTP_RELAY_NO_TARGET:
+        answer_no_worker(relay);
+        break;
+    case HTTP_RELAY_CONNECT_FAILED:
+    case HTTP_RELAY_CONNECT_TIMEOUT:
+        /* Nothing was done: the client may try again, which 503 tells it. */
+        front_fail(relay->front, exchange, ERROR_NO_WORKER, "no worker that offers %.*s could be reached",
+                   (int)(relay->type.bytes < 100 ? relay->type.bytes : 100), relay->type.data);
+        break;
+    case HTTP_RELAY_TIMEOUT:
+        front_fail(relay->front, exchange, ERROR_WORKER_TIMEOUT, "worker %s did not answer in time", worker);
+        break;
+    default:
+        front_fail(relay->front, exchange, ERROR_WORKER_FAILED, "worker %s failed: %s", worker,
+                   http_relay_result_text(result));
+        break;
+    }
+}
+
+/* --- Beginning --- */
+
+static void start_relay(struct relay *relay)
+{
+    static const struct http_relay_calls calls = {.next = next, .attempted = attempted, .failed = failed};
+    const struct http_head *head = http_exchange_head(relay->exchange);
+    if (relay->raw)
+        buffer_append(&relay->path, relay->rest.data, relay->rest.bytes);
+    else
+        pick_service_path(relay->service, relay->type.data, relay->type.bytes, relay->rest.data, relay->rest.bytes,
+                          &relay->path);
+    if (head->has_query) {
+        struct http_text query = http_head_query(head);
+        buffer_append_char(&relay->path, '?');
+        buffer_append(&relay->path, query.data, query.bytes);
+    }
+    if (buffer_failed(&relay->path)) {
+        front_fail(relay->front, relay->exchange, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    cors_headers(&relay->front->gateway->cors, http_head_get(head, "origin"), false, &relay->cors);
+    for (size_t i = 0; i < relay->cors.count; i++)
+        relay->headers[relay->header_count++] = relay->cors.headers[i];
+    relay->headers[relay->header_count++] = (struct http_header){"X-Served-By", relay->served_by};
+    http_relay(relay->front->upstreams, relay->exchange,
+               &(struct http_relay_options){
+                   .calls = &calls,
+                   .context = relay,
+                   .safe_to_repeat = pick_service_repeatable(relay->service),
+                   .attempts_max = ATTEMPTS_MAX,
+               });
+}
+
+/* The backend has looked the service up. */
+static void located(struct job *job)
+{
+    struct relay *relay = job->context;
+    const struct job_location *location = job->location;
+    if (location != NULL)
+        relay->service =
+            pick_service_single(location->service, location->path, location->worker_id, location->url);
+    if (relay->service != NULL)
+        start_relay(relay);
+    else
+        answer_no_worker(relay);
+}
+
+static void locate(struct relay *relay, const struct api_route *route, const char *name, size_t name_bytes)
+{
+    struct job *job = front_job(relay->front, relay->exchange, route);
+    if (job == NULL)
+        return;
+    /* The exchange has one owner to tell of its end, which frees the job as well. */
+    relay->job = job;
+    http_exchange_on_finished(relay->exchange, free_relay, relay);
+    job->name = arena_copy(&job->arena, name, name_bytes);
+    if (job->name == NULL) {
+        front_fail(relay->front, relay->exchange, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    job->run = backend_run_locate;
+    job->arrived = located;
+    job->context = relay;
+    front_submit(job);
+}
+
+void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match)
+{
+    char name[SERVICE_NAME_BYTES_MAX + 1];
+    int64_t name_bytes = http_percent_decode(match->parameters[0], false, name, sizeof name);
+    if (name_bytes < 0) {
+        front_fail(front, exchange, ERROR_INVALID_PATH, "the service's name must be 1 to %d bytes long and well encoded",
+                   SERVICE_NAME_BYTES_MAX);
+        return;
+    }
+    struct relay *relay = calloc(1, sizeof *relay);
+    if (relay == NULL) {
+        front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    relay->front = front;
+    relay->exchange = exchange;
+    relay->raw = match->route->operation == API_RELAY_RAW;
+    relay->type = match->parameters[0];
+    relay->rest = match->rest;
+    http_exchange_on_finished(exchange, free_relay, relay);
+    const struct pick_service *service = pick_table_find(front->table, name, (size_t)name_bytes);
+    if (service == NULL || pick_service_endpoints(service) == 0) {
+        locate(relay, match->route, name, (size_t)name_bytes);
+        return;
+    }
+    relay->service = pick_service_reference(service);
+    start_relay(relay);
+}

@@ -1,0 +1,105 @@
+/* Requests that the backend answers: checked here, on the front's thread, as far as that goes
+ * without knowing anything. */
+
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "gateway/backend.h"
+#include "gateway/front.h"
+#include "gateway/request_json.h"
+
+static void refuse_body(struct job *job, enum request_json_result result, const struct json_error *error)
+{
+    enum error_id id = result == REQUEST_JSON_MALFORMED ? ERROR_MALFORMED_JSON
+                       : result == REQUEST_JSON_INVALID ? ERROR_INVALID_FIELD
+                                                        : ERROR_INTERNAL;
+    front_fail(job->front, job->exchange, id, "%s", error->message);
+}
+
+static void registration_collected(void *context, struct http_exchange *exchange, struct http_text body)
+{
+    struct job *job = context;
+    struct json_error error = {.message = ""};
+    enum request_json_result result =
+        register_request_from_json(body.data, body.bytes, &job->arena, &job->registration, &error);
+    if (result != REQUEST_JSON_OK) {
+        refuse_body(job, result, &error);
+        return;
+    }
+    job->client_is_local = front_client_is_local(exchange);
+    front_submit(job);
+}
+
+static void heartbeat_collected(void *context, struct http_exchange *exchange, struct http_text body)
+{
+    struct job *job = context;
+    struct json_error error = {.message = ""};
+    enum request_json_result result = heartbeat_from_json(body.data, body.bytes, &job->arena, &job->heartbeat, &error);
+    (void)exchange;
+    if (result != REQUEST_JSON_OK) {
+        refuse_body(job, result, &error);
+        return;
+    }
+    job->received_at_ms = clock_unix_ms();
+    front_submit(job);
+}
+
+/* The path's parameter, decoded. False: the exchange was answered. */
+static bool take_name(struct job *job, struct http_text parameter)
+{
+    char name[REQUEST_WORKER_ID_BYTES_MAX + 1];
+    int64_t bytes = http_percent_decode(parameter, false, name, sizeof name);
+    if (bytes < 0) {
+        front_fail(job->front, job->exchange, ERROR_INVALID_PATH,
+                   "the name in the path must be 1 to %d bytes long and well encoded", REQUEST_WORKER_ID_BYTES_MAX);
+        return false;
+    }
+    job->name = arena_copy(&job->arena, name, (size_t)bytes);
+    if (job->name == NULL) {
+        front_fail(job->front, job->exchange, ERROR_INTERNAL, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+/* How each operation runs on the backend. */
+static void (*runner(enum api_operation operation))(struct backend *, struct job *)
+{
+    switch (operation) {
+    case API_REGISTER:
+        return backend_run_register;
+    case API_HEARTBEAT:
+        return backend_run_heartbeat;
+    case API_UNREGISTER:
+        return backend_run_unregister;
+    case API_DRAIN:
+        return backend_run_drain;
+    case API_UNDRAIN:
+        return backend_run_undrain;
+    case API_FIND:
+        return backend_run_find;
+    case API_DISCOVER:
+        return backend_run_discover;
+    case API_HEALTH:
+        return backend_run_health;
+    case API_METRICS:
+        return backend_run_metrics;
+    default:
+        abort(); /* an operation of the table that nobody handles: a mistake of the program */
+    }
+}
+
+void front_handle_request(struct front *front, struct http_exchange *exchange, const struct api_match *match)
+{
+    struct job *job = front_job(front, exchange, match->route);
+    if (job == NULL)
+        return;
+    job->run = runner(match->route->operation);
+    size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;
+    if (match->route->operation == API_REGISTER)
+        http_exchange_collect_body(exchange, limit_bytes, registration_collected, job);
+    else if (match->route->operation == API_HEARTBEAT)
+        http_exchange_collect_body(exchange, limit_bytes, heartbeat_collected, job);
+    else if (match->parameter_count == 0 || take_name(job, match->parameters[0]))
+        front_submit(job);
+}

@@ -1,0 +1,62 @@
+/* The gateway process: which threads there are and what they share.
+ *
+ *   - fronts (front.h): one HTTP loop a thread. They parse requests, check them, answer what
+ *     they can from what they hold (lists that were rendered, the route table), and relay
+ *     service requests. Nothing there waits for another thread.
+ *   - the backend (backend.h): one rpc_loop thread. It owns the replica and the connections to
+ *     registry, assigner, health and router.
+ *
+ * A request that the backend has to see travels as a struct job (job.h): fronts post theirs
+ * together at the end of a turn, the backend posts each back to its front. The only things
+ * that both sides look at without a message are the atomics below, bodies and tables with
+ * reference counts, and the fronts' counters (metrics.h).
+ *
+ * Read your own writes: the backend changes the replica and publishes its version before the
+ * request that caused the change is answered, and a front hands out a list that it keeps only
+ * while it has that version. */
+
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/rpc/loop.h"
+#include "gateway/cors.h"
+
+/* How often a worker is asked to send heartbeats. */
+#define GATEWAY_HEARTBEAT_INTERVAL_SECONDS 30
+
+struct backend;
+struct front;
+
+struct gateway_settings {
+    const char *host;
+    uint64_t port;
+    uint64_t http_threads; /* 0: one per core */
+    uint64_t max_body_bytes;
+    double drain_timeout_seconds;
+    const char *allowed_origins;
+    const char *coordinator_id; /* "": the host's name */
+    const char *heartbeat_stream; /* "": health_address */
+    const char *registry_address, *assigner_address, *health_address, *router_address;
+    const char *ready_descriptor;
+};
+
+struct gateway {
+    struct gateway_settings settings;
+    char coordinator_id[128];
+    bool heartbeat_stream_is_local; /* only clients on this machine can reach it */
+    struct cors cors;
+
+    atomic_uint_fast64_t replica_version;
+    atomic_uint_fast64_t jobs; /* at the backend, or on their way back */
+    atomic_bool ready;         /* everything was heard of once */
+    atomic_bool draining;
+
+    struct rpc_loop *rpc_loop;
+    struct backend *backend;
+    struct front **fronts;
+    unsigned front_count;
+};

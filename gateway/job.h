@@ -1,0 +1,77 @@
+/* A request on its way from a front to the backend and back.
+ *
+ * A front makes a job when it has to ask the backend, fills in what was asked, and submits
+ * it (front_submit). The backend runs it (job->run) on its thread: it fills in the answer, at
+ * once or when others have answered, and hands it back with job_done, exactly once. The front
+ * then sends the answer, or calls job->arrived, if that is set, to go on by itself.
+ *
+ * Ownership: the front's, which frees a job when its exchange is over; while it is submitted
+ * nobody but the backend touches it. Threading: whoever has it. */
+
+#pragma once
+
+#include "common/arena.h"
+#include "common/buffer.h"
+#include "common/http/server.h"
+#include "gateway/api.h"
+#include "gateway/error.h"
+#include "gateway/rendered.h"
+#include "muster/v1/health.pb-c.h"
+#include "muster/v1/registry.pb-c.h"
+
+struct backend;
+struct front;
+
+/* Where a service can be had: what the backend found in the replica. */
+struct job_location {
+    char *service, *path; /* its name and its path on the worker, "" if it has none of its own */
+    char *worker_id, *url;
+};
+
+struct job {
+    struct loop_task back; /* first: how it comes back */
+    struct job *next;      /* in a batch on the way out, or in a queue of the backend's */
+    struct front *front;
+    struct http_exchange *exchange; /* the front's: the backend does not touch it */
+    const struct api_route *route;
+    void (*run)(struct backend *backend, struct job *job);
+    void (*arrived)(struct job *job); /* NULL: send the answer */
+    void *context;                    /* for arrived */
+
+    /* What was asked. All that is pointed to lies in the arena. */
+    Muster__V1__RegisterWorkerRequest *registration;
+    Muster__V1__Heartbeat *heartbeat;
+    char *name; /* a worker's id or a service's name, decoded */
+    enum view view;
+    bool client_is_local;
+    int64_t received_at_ms;
+
+    /* What health said to a heartbeat. */
+    Muster__V1__WorkerCommandType refusal; /* UNSPECIFIED: it was taken */
+    bool has_assignment;
+    char **assigned_services;
+    size_t assigned_service_count;
+
+    /* The answer. */
+    unsigned status;
+    unsigned retry_after_seconds;
+    const char *content_type; /* NULL: JSON */
+    const char *constant_body; /* instead of body */
+    struct buffer body;
+    struct rendered *rendered; /* a list, instead of a body; a reference */
+    struct job_location *location;
+
+    struct arena arena;
+    max_align_t first_block[96]; /* enough for a heartbeat */
+};
+
+/* --- For the backend --- */
+
+/* Hands the job back. */
+void job_done(struct job *job);
+
+/* The same with an error for an answer. */
+__attribute__((format(printf, 3, 4))) void job_fail(struct job *job, enum error_id error, const char *format, ...);
+
+/* The same with 200 and the job's body, if it could be built. */
+void job_done_with_body(struct job *job);

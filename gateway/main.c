@@ -1,0 +1,279 @@
+/* muster-gateway: reads the settings, starts the threads, says when it serves, and ends on
+ * SIGTERM with everything in flight finished. gateway.h says what the threads do. */
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/log.h"
+#include "gateway/backend.h"
+#include "gateway/front.h"
+
+#define PROGRAM "muster-gateway"
+#define LISTEN_BACKLOG 4096
+#define HTTP_THREADS_MAX 256
+/* How long to wait for the processes behind before saying that we serve: without them we
+ * serve too, only worse. */
+#define READY_LIMIT_MS 5000
+
+struct program {
+    struct gateway gateway;
+    int listener;
+    struct http_resolver *resolver;
+    int ready_descriptor; /* -1: none, or written already */
+    char address[300];
+    sigset_t signals;
+    pthread_t signal_thread;
+    struct timer ready_timer;
+    char error[512];
+};
+
+/* --- Signals --- */
+
+static void stop(void *argument)
+{
+    struct program *program = argument;
+    if (atomic_exchange(&program->gateway.draining, true))
+        _exit(1); /* told twice: somebody does not want to wait */
+    backend_stop(program->gateway.backend);
+}
+
+/* All other threads have these signals blocked. */
+static void *wait_for_signals(void *argument)
+{
+    struct program *program = argument;
+    for (;;) {
+        int number = 0;
+        if (sigwait(&program->signals, &number) != 0)
+            continue;
+        if (number == SIGUSR2)
+            return NULL;
+        rpc_loop_post(program->gateway.rpc_loop, stop, program);
+    }
+}
+
+static void block_signals(struct program *program)
+{
+    sigemptyset(&program->signals);
+    sigaddset(&program->signals, SIGTERM);
+    sigaddset(&program->signals, SIGINT);
+    sigaddset(&program->signals, SIGUSR2);
+    /* Before the first thread, so that all inherit it. */
+    pthread_sigmask(SIG_BLOCK, &program->signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool start_signal_thread(struct program *program)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 64 << 10);
+    int result = pthread_create(&program->signal_thread, &attributes, wait_for_signals, program);
+    pthread_attr_destroy(&attributes);
+    if (result != 0)
+        snprintf(program->error, sizeof program->error, "cannot start a thread: %s; check the limit of processes",
+                 strerror(result));
+    return result == 0;
+}
+
+/* --- Being ready --- */
+
+static void say_ready(struct program *program)
+{
+    char line[sizeof program->address + 1];
+    if (program->ready_descriptor < 0)
+        return;
+    int length = snprintf(line, sizeof line, "%s\n", program->address);
+    if (write(program->ready_descriptor, line, (size_t)length) != length)
+        log_error("cannot write to --ready-fd", LOG_TEXT("reason", strerror(errno)));
+    (void)close(program->ready_descriptor); /* whoever waits has the line */
+    program->ready_descriptor = -1;
+}
+
+static void all_heard(struct gateway *gateway)
+{
+    struct program *program = (struct program *)gateway; /* its first member */
+    atomic_store(&gateway->ready, true);
+    log_info("all parts heard");
+    say_ready(program);
+}
+
+static void ready_limit_passed(struct timer *timer, void *argument)
+{
+    struct program *program = argument;
+    (void)timer;
+    if (program->ready_descriptor >= 0)
+        log_warning("serving, though not all processes behind the gateway were heard");
+    say_ready(program);
+}
+
+/* --- Settings --- */
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "localhost:", 10) == 0 ||
+           strncmp(address, "[::1]", 5) == 0;
+}
+
+static bool take_settings(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    struct gateway_settings *settings = &gateway->settings;
+    if (settings->heartbeat_stream[0] == '\0')
+        settings->heartbeat_stream = settings->health_address;
+    gateway->heartbeat_stream_is_local = is_loopback(settings->heartbeat_stream);
+    char host[64] = "coordinator";
+    (void)gethostname(host, sizeof host - 1); /* else the default stays */
+    snprintf(gateway->coordinator_id, sizeof gateway->coordinator_id, "%s",
+             settings->coordinator_id[0] != '\0' ? settings->coordinator_id : host);
+    program->ready_descriptor = -1;
+    if (settings->ready_descriptor[0] != '\0') {
+        char *end = NULL;
+        errno = 0;
+        long number = strtol(settings->ready_descriptor, &end, 10);
+        if (errno != 0 || *end != '\0' || number < 0 || number > 1 << 20) {
+            snprintf(program->error, sizeof program->error,
+                     "--ready-fd takes the number of an open file descriptor, not '%s'", settings->ready_descriptor);
+            return false;
+        }
+        program->ready_descriptor = (int)number;
+    }
+    if (settings->http_threads == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        settings->http_threads = cores > 0 ? (uint64_t)cores : 1;
+        if (settings->http_threads > HTTP_THREADS_MAX)
+            settings->http_threads = HTTP_THREADS_MAX;
+    }
+    if (!cors_parse(&gateway->cors, settings->allowed_origins)) {
+        snprintf(program->error, sizeof program->error, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+/* --- Life --- */
+
+static bool start_fronts(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    gateway->fronts = calloc(gateway->settings.http_threads, sizeof(struct front *));
+    if (gateway->fronts == NULL) {
+        snprintf(program->error, sizeof program->error, "out of memory");
+        return false;
+    }
+    for (unsigned i = 0; i < gateway->settings.http_threads; i++) {
+        gateway->fronts[i] =
+            front_start(gateway, program->listener, program->resolver, program->error, sizeof program->error);
+        if (gateway->fronts[i] == NULL)
+            return false;
+        gateway->front_count = i + 1;
+    }
+    return true;
+}
+
+static bool start(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    const struct gateway_settings *settings = &gateway->settings;
+    program->listener = http_listen(settings->host, (uint16_t)settings->port, LISTEN_BACKLOG, program->error,
+                                    sizeof program->error);
+    if (program->listener < 0)
+        return false;
+    snprintf(program->address, sizeof program->address, strchr(settings->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
+             settings->host, (unsigned)http_listener_port(program->listener));
+    program->resolver = http_resolver_create(0);
+    gateway->rpc_loop = rpc_loop_create();
+    gateway->backend = backend_create(gateway, all_heard);
+    if (program->resolver == NULL || gateway->backend == NULL) {
+        snprintf(program->error, sizeof program->error, "out of memory, or too many threads");
+        return false;
+    }
+    return start_fronts(program) && start_signal_thread(program);
+}
+
+static void run(struct program *program)
+{
+    log_info("serving", LOG_TEXT("address", program->address),
+             LOG_UINT("http_threads", program->gateway.front_count));
+    rpc_loop_timer_start(program->gateway.rpc_loop, &program->ready_timer, READY_LIMIT_MS, ready_limit_passed, program);
+    rpc_loop_run(program->gateway.rpc_loop);
+    rpc_loop_timer_stop(program->gateway.rpc_loop, &program->ready_timer);
+    pthread_kill(program->signal_thread, SIGUSR2);
+    pthread_join(program->signal_thread, NULL);
+}
+
+static void clean_up(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    for (unsigned i = 0; i < gateway->front_count; i++)
+        front_stop(gateway->fronts[i]);
+    free(gateway->fronts);
+    if (gateway->backend != NULL)
+        backend_destroy(gateway->backend);
+    if (gateway->rpc_loop != NULL)
+        rpc_loop_destroy(gateway->rpc_loop);
+    if (program->resolver != NULL)
+        http_resolver_destroy(program->resolver);
+    if (program->listener >= 0)
+        (void)close(program->listener); /* nothing is written to it */
+    cors_free(&gateway->cors);
+}
+
+int main(int argc, char **argv)
+{
+    struct program program = {.listener = -1};
+    struct gateway_settings *settings = &program.gateway.settings;
+    const struct setting table[] = {
+        {"host", SETTING_TEXT, &settings->host, "0.0.0.0", "ADDRESS", "Address to listen on.", 0, 0},
+        {"port", SETTING_UINT, &settings->port, "8080", "PORT", "TCP port to listen on; 0: any free one.", 0, 65535},
+        {"http-threads", SETTING_UINT, &settings->http_threads, "0", "N", "Threads that serve HTTP; 0: one per core.",
+         0, HTTP_THREADS_MAX},
+        {"max-body-bytes", SETTING_UINT, &settings->max_body_bytes, "4194304", "BYTES",
+         "Longest body of a request that is not relayed.", 1024, 1073741824},
+        {"allowed-origins", SETTING_TEXT, &settings->allowed_origins, "*", "ORIGINS",
+         "Pages whose scripts may call, separated by commas; *: any.", 0, 0},
+        {"coordinator-id", SETTING_TEXT, &settings->coordinator_id, "", "ID",
+         "What this coordinator is called; empty: the host's name.", 0, 0},
+        {"heartbeat-stream", SETTING_TEXT, &settings->heartbeat_stream, "", "HOST:PORT",
+         "Where workers are told to stream heartbeats; empty: the health address.", 0, 0},
+        {"registry-address", SETTING_TEXT, &settings->registry_address, "127.0.0.1:7101", "HOST:PORT",
+         "Where muster-registry is.", 0, 0},
+        {"assigner-address", SETTING_TEXT, &settings->assigner_address, "127.0.0.1:7102", "HOST:PORT",
+         "Where muster-assigner is.", 0, 0},
+        {"health-address", SETTING_TEXT, &settings->health_address, "127.0.0.1:7103", "HOST:PORT",
+         "Where muster-health is.", 0, 0},
+        {"router-address", SETTING_TEXT, &settings->router_address, "127.0.0.1:7104", "HOST:PORT",
+         "Where muster-router is.", 0, 0},
+        {"drain-timeout-seconds", SETTING_DOUBLE, &settings->drain_timeout_seconds, "10", "SECONDS",
+         "How long requests may take to finish when the process is told to stop.", 0, 3600},
+        {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
+         "Write HOST:PORT to this file descriptor when serving.", 0, 0},
+    };
+    struct config config = {.program = PROGRAM,
+                            .summary = "Serves Muster's REST contract, and relays service requests to the workers.",
+                            .settings = table,
+                            .setting_count = sizeof table / sizeof table[0]};
+    /* As many heaps as there are busy threads would each keep what it once used. */
+    mallopt(M_ARENA_MAX, 2);
+    config_parse_or_exit(&config, argc, argv);
+    int exit_code = 2;
+    if (take_settings(&program)) {
+        block_signals(&program);
+        exit_code = start(&program) ? 0 : 1;
+        if (exit_code == 0)
+            run(&program);
+    }
+    if (exit_code != 0)
+        fprintf(stderr, "%s: %s\n", PROGRAM, program.error);
+    clean_up(&program);
+    if (exit_code == 0)
+        log_info("stopped");
+    config_free(&config);
+    return exit_code;
+}

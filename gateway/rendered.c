@@ -1,0 +1,75 @@
+/* See rendered.h. */
+
+#include "gateway/rendered.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+struct rendered *rendered_create(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms,
+                                 struct buffer *body)
+{
+    struct rendered *rendered = calloc(1, sizeof *rendered);
+    size_t bytes = body->bytes;
+    char *data = buffer_take(body);
+    if (rendered == NULL || data == NULL) {
+        free(rendered);
+        free(data);
+        return NULL;
+    }
+    rendered->body = http_shared_take(data, bytes);
+    if (rendered->body == NULL) {
+        free(rendered);
+        return NULL;
+    }
+    atomic_init(&rendered->references, 1);
+    rendered->view = view;
+    rendered->version = version;
+    rendered->rendered_at_ms = now_ms;
+    snprintf(rendered->etag, sizeof rendered->etag, "W/\"%llx-%d-%llx-%llx\"", (unsigned long long)epoch, (int)view,
+             (unsigned long long)version, (unsigned long long)(view_lifetime_ms(view) == 0 ? 0 : now_ms));
+    return rendered;
+}
+
+struct rendered *rendered_reference(struct rendered *rendered)
+{
+    atomic_fetch_add_explicit(&rendered->references, 1, memory_order_relaxed);
+    return rendered;
+}
+
+void rendered_release(struct rendered *rendered)
+{
+    if (rendered == NULL || atomic_fetch_sub_explicit(&rendered->references, 1, memory_order_acq_rel) != 1)
+        return;
+    http_shared_release(rendered->body);
+    free(rendered);
+}
+
+/* The header and trailer of gzip instead of zlib's own; see deflateInit2 in zlib.h. */
+#define GZIP_WINDOW_BITS (15 + 16)
+/* The fastest level: lists change often. */
+#define GZIP_LEVEL 1
+
+struct http_shared *rendered_pack(struct http_text text)
+{
+    z_stream stream = {.zalloc = Z_NULL};
+    if (text.bytes > UINT32_MAX / 2 ||
+        deflateInit2(&stream, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW_BITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return NULL;
+    size_t capacity = deflateBound(&stream, text.bytes);
+    unsigned char *packed = malloc(capacity);
+    struct http_shared *result = NULL;
+    if (packed != NULL) {
+        stream.next_in = (unsigned char *)text.data; /* zlib does not write to it */
+        stream.avail_in = (unsigned)text.bytes;
+        stream.next_out = packed;
+        stream.avail_out = (unsigned)capacity;
+        if (deflate(&stream, Z_FINISH) == Z_STREAM_END)
+            result = http_shared_take((char *)packed, stream.total_out);
+        else
+            free(packed);
+    }
+    (void)deflateEnd(&stream); /* only frees */
+    return result;
+}
