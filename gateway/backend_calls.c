@@ -3,6 +3,7 @@
 
 #include "common/json/write.h"
 #include "gateway/backend.h"
+#include "gateway/front.h"
 #include "gateway/worker_json.h"
 
 /* The registry waits 5 s for the assigner; a little more, so that its reason comes through. */

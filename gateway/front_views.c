@@ -1,6 +1,7 @@
 /* Lists: handed out as they are kept while the replica has not changed, asked of the backend
  * otherwise. */
 
+#define _GNU_SOURCE /* memmem */
 #include <string.h>
 
 #include "common/clock.h"
