@@ -67,6 +67,8 @@ static void got_workers(struct rpc_call *call, enum rpc_status status, const cha
 {
     struct health_shell *shell = argument;
     (void)call;
+    if (shell->core == NULL)
+        return; /* the process stops: a call that is under way ends after the core has gone */
     if (status != RPC_OK)
         log_debug("cannot ask the registry about unknown workers", LOG_TEXT("status", rpc_status_name(status)),
                   LOG_TEXT("reason", text));
@@ -88,6 +90,8 @@ static void reported(struct rpc_call *call, enum rpc_status status, const char *
     struct health_shell *shell = argument;
     (void)call;
     (void)response;
+    if (shell->core == NULL)
+        return; /* as above */
     health_liveness_answered(shell->core, status == RPC_OK);
     if (status == RPC_OK) {
         shell->report_delay_ms = 0;
