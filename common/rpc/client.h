@@ -72,7 +72,7 @@ typedef void (*rpc_done)(struct rpc_call *call, enum rpc_status status, const ch
                          void *argument);
 
 /* Sends one request for one answer; `done` is called exactly once, from the loop. The call
- * may be used to cancel it until then. Asking for a method that the service does not have
+ * may be used to cancel it until then. Descriptors must outlive the channel. Asking for a method that the service does not have
  * is an error of the program and aborts it. */
 struct rpc_call *rpc_channel_call(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
                                   const char *method, const ProtobufCMessage *request,

@@ -140,8 +140,6 @@ size_t rpc_server_open_calls(const struct rpc_server *server)
 static int bind_error(const char *address)
 {
     const char *colon = strrchr(address, ':');
-    if (colon == NULL || colon[1] == '\0')
-        return EINVAL;
     size_t host_bytes = (size_t)(colon - address);
     const char *host = address;
     if (host_bytes >= 2 && host[0] == '[' && host[host_bytes - 1] == ']') {
@@ -238,6 +236,12 @@ static void wait_for_unknown(struct rpc_server *server)
 
 uint16_t rpc_server_start(struct rpc_server *server, char *error, size_t error_bytes)
 {
+    const char *colon = strrchr(server->address, ':');
+    if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1)) {
+        /* Core would take port 443. */
+        snprintf(error, error_bytes, "cannot listen on %s: the port is missing; write HOST:PORT", server->address);
+        return 0;
+    }
     grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(server->core, server->address, credentials);
     grpc_server_credentials_release(credentials);
