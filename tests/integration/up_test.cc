@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -156,6 +157,77 @@ TEST(Up, ProgramsThatAreNotThere)
     EXPECT_EQ(process.wait(), 1);
     EXPECT_EQ(process.errors(),
               "musterctl: there is no program muster-registry in " + nowhere + ": choose another --bin-dir\n");
+}
+
+// Stand-ins for the programs, since the real ones do not misbehave on demand: all are this
+// script.
+struct StandIns {
+    std::string folder = temporary_folder();
+    std::string data_dir = temporary_folder();
+    explicit StandIns(const std::string &script)
+    {
+        for (const char *name : {"registry", "assigner", "health", "router", "gateway", "worker"}) {
+            std::string path = folder + "/muster-" + name;
+            write_file(path, "#!/bin/sh\n" + script + "\n");
+            EXPECT_EQ(chmod(path.c_str(), 0755), 0);
+        }
+    }
+    std::vector<std::string> up(const std::vector<std::string> &flags = {}) const
+    {
+        std::vector<std::string> all = {"up",         "--port", "0",         "--grpc-port", "0",
+                                        "--data-dir", data_dir, "--bin-dir", folder};
+        all.insert(all.end(), flags.begin(), flags.end());
+        return all;
+    }
+    // What processes.json says of the registry.
+    Json registry() const
+    {
+        return Json::parse(read_file(data_dir + "/processes.json"))["processes"].find("name", "muster-registry");
+    }
+};
+
+TEST(Up, AProgramThatCrashesAgainAndAgainEndsItAll)
+{
+    StandIns programs("kill -SEGV $$");
+    Process process(musterctl, programs.up());
+    EXPECT_EQ(process.wait(), 1);
+    EXPECT_NE(process.errors().find("musterctl: muster-registry died 3 times while it started, the last time of signal "
+                                    "11\n"),
+              std::string::npos)
+        << process.errors();
+}
+
+TEST(Up, AProgramThatIsNeverReadyEndsItAll)
+{
+    StandIns programs("sleep 1000 & wait");
+    Process process(musterctl, programs.up({"--start-timeout-seconds", "0.5"}));
+    EXPECT_EQ(process.wait(), 1);
+    EXPECT_EQ(process.errors(), "musterctl: muster-registry was not ready within 0.5 s\n");
+}
+
+TEST(Up, AProgramThatDoesNotEndIsKilled)
+{
+    StandIns programs("trap '' TERM; echo up >&3; while :; do sleep 0.05; done");
+    Process process(musterctl, programs.up({"--stop-timeout-seconds", "0.3"}));
+    ASSERT_TRUE(eventually([&] { return programs.registry()["state"].text() == "ready"; })) << process.errors();
+    pid_t registry = static_cast<pid_t>(programs.registry()["pid"].integer());
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 1);
+    EXPECT_NE(process.errors().find("musterctl: some processes did not end in time and were killed\n"),
+              std::string::npos)
+        << process.errors();
+    EXPECT_EQ(kill(registry, 0), -1);
+}
+
+TEST(Up, ASecondSignalDoesNotWait)
+{
+    StandIns programs("trap '' TERM; echo up >&3; while :; do sleep 0.05; done");
+    Process process(musterctl, programs.up({"--stop-timeout-seconds", "3600"}));
+    ASSERT_TRUE(eventually([&] { return programs.registry()["state"].text() == "ready"; })) << process.errors();
+    process.signal(SIGTERM);
+    ASSERT_TRUE(eventually([&] { return process.errors().find("stopping") != std::string::npos; }));
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 1) << process.errors();
 }
 
 TEST(Commands, ShowACoordinator)
