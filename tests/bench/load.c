@@ -12,6 +12,7 @@
 enum {
     START_TIMEOUT_MS = 30000,
     LIMIT_TIMEOUT_MS = 120000,
+    SIGNALS_EVERY_MS = 20,
 };
 
 void load_fail(struct load *load, const char *format, ...)
@@ -45,12 +46,17 @@ int load_connect(uint16_t port)
     return -1;
 }
 
-/* Never sleeps: the load has a core to itself, and a server should not pay for waking it up. */
-static bool turn(struct load *load)
+/* Never sleeps: the load has a core to itself, and a server should not pay for waking it up.
+ * Returns whether to go on, and the time. */
+static bool turn(struct load *load, uint64_t *now_us)
 {
     loop_turn(load->loop, 0);
-    if (loop_interrupted(load->loop))
-        load_fail(load, "interrupted");
+    *now_us = clock_monotonic_us();
+    if (*now_us >= load->look_at_signals_us) {
+        load->look_at_signals_us = *now_us + (uint64_t)SIGNALS_EVERY_MS * 1000;
+        if (loop_interrupted(load->loop))
+            load_fail(load, "interrupted");
+    }
     return !load->failed;
 }
 
@@ -62,38 +68,48 @@ static double server_cpu_seconds(const struct load_plan *plan)
     return seconds;
 }
 
-bool load_drive(struct load *load, struct load_result *result)
+/* Fills a server: until all of the limit is answered. */
+static void run_to_limit(struct load *load, struct load_result *result)
+{
+    uint64_t limit = load->plan->limit, start_us = clock_monotonic_us(), now_us = start_us;
+    while (load->answered < limit && turn(load, &now_us))
+        if (now_us - start_us > (uint64_t)LIMIT_TIMEOUT_MS * 1000)
+            load_fail(load, "%llu of %llu requests answered after %d s", (unsigned long long)load->answered,
+                      (unsigned long long)limit, LIMIT_TIMEOUT_MS / 1000);
+    if (now_us > start_us)
+        result->per_second = (double)load->units * 1e6 / (double)(now_us - start_us);
+}
+
+static void run_window(struct load *load, struct load_result *result)
 {
     const struct load_plan *plan = load->plan;
-    *result = (struct load_result){0};
-    uint64_t start_us = clock_monotonic_us();
-    if (plan->limit > 0) {
-        while (load->answered < plan->limit && turn(load))
-            if (clock_monotonic_us() - start_us > (uint64_t)LIMIT_TIMEOUT_MS * 1000)
-                load_fail(load, "%llu of %llu requests answered after %d s", (unsigned long long)load->answered,
-                          (unsigned long long)plan->limit, LIMIT_TIMEOUT_MS / 1000);
-        double seconds = (double)(clock_monotonic_us() - start_us) / 1e6;
-        result->per_second = seconds > 0 ? (double)load->units / seconds : 0;
-        return !load->failed;
-    }
-
-    while (load->first_answers < plan->connections && turn(load))
-        if (clock_monotonic_us() - start_us > (uint64_t)START_TIMEOUT_MS * 1000)
+    uint64_t start_us = clock_monotonic_us(), now_us = start_us;
+    while (load->first_answers < plan->connections && turn(load, &now_us))
+        if (now_us - start_us > (uint64_t)START_TIMEOUT_MS * 1000)
             load_fail(load, "%u of %u connections had an answer after %d s", load->first_answers, plan->connections,
                       START_TIMEOUT_MS / 1000);
-    uint64_t warm_us = clock_monotonic_us() + (uint64_t)plan->warm_up_ms * 1000;
-    while (clock_monotonic_us() < warm_us && turn(load))
+    uint64_t warm_us = now_us + (uint64_t)plan->warm_up_ms * 1000;
+    while (now_us < warm_us && turn(load, &now_us))
         continue;
 
     load->units = 0;
     double cpu_before = server_cpu_seconds(plan);
-    uint64_t window_start_us = clock_monotonic_us(), now_us = window_start_us;
-    while (now_us < window_start_us + (uint64_t)plan->window_ms * 1000 && turn(load))
-        now_us = clock_monotonic_us();
+    uint64_t window_start_us = clock_monotonic_us(), window_end_us = window_start_us + (uint64_t)plan->window_ms * 1000;
+    for (now_us = window_start_us; now_us < window_end_us && turn(load, &now_us);)
+        continue;
     double seconds = (double)(now_us - window_start_us) / 1e6;
     if (seconds > 0) {
         result->per_second = (double)load->units / seconds;
         result->server_busy = (server_cpu_seconds(plan) - cpu_before) / seconds;
     }
+}
+
+bool load_drive(struct load *load, struct load_result *result)
+{
+    *result = (struct load_result){0};
+    if (load->plan->limit > 0)
+        run_to_limit(load, result);
+    else
+        run_window(load, result);
     return !load->failed;
 }

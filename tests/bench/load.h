@@ -42,6 +42,7 @@ struct load {
     uint64_t answered;      /* messages */
     uint64_t units;         /* what they count for */
     unsigned first_answers; /* connections that have had their first */
+    uint64_t look_at_signals_us;
     bool failed;
     struct failure *failure; /* of the first failure */
 };
