@@ -1,0 +1,271 @@
+#define _GNU_SOURCE
+#include "services/worker/child.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/buffer.h"
+#include "common/log.h"
+#include "services/worker/backoff.h"
+
+#define PROBE_MS 100u
+#define PROBE_TIMEOUT_MS 1000u
+#define STEADY_MS 10000u /* after that long a restart is not one of a series */
+
+struct child {
+    struct child_config config;
+    pid_t pid; /* 0: nothing runs */
+    int pidfd;
+    struct loop_watch ended; /* of pidfd */
+    uint16_t port;
+    uint64_t started_at_ms;
+    enum service_state state;
+    bool stopping;
+    struct backoff backoff;
+    struct timer timer; /* next start, next probe, or the end of the grace period */
+    struct control_call *probing;
+};
+
+static void start(struct timer *timer, void *argument);
+static void probe(struct timer *timer, void *argument);
+
+static void set_state(struct child *child, enum service_state state)
+{
+    if (child->state == state)
+        return;
+    child->state = state;
+    child->config.changed(child->config.context, state, child->port);
+}
+
+static void stop_probing(struct child *child)
+{
+    if (child->probing != NULL)
+        control_cancel(child->probing);
+    child->probing = NULL;
+    loop_timer_stop(child->config.loop, &child->timer);
+}
+
+/* ---- its end ---- */
+
+static void reap(struct child *child)
+{
+    int status = 0;
+    /* Until it is reaped its id, and so that of its group, is nobody else's. */
+    (void)kill(-child->pid, SIGKILL);
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    loop_watch_remove(child->config.loop, &child->ended);
+    close(child->pidfd);
+    child->pid = 0;
+    if (!child->stopping)
+        log_warning("service ended", LOG_TEXT("service", child->config.name),
+                    LOG_TEXT("how", WIFSIGNALED(status) ? "signal" : "exit"),
+                    LOG_INT("code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)));
+}
+
+static void start_again(struct child *child)
+{
+    struct loop *loop = child->config.loop;
+    if (loop_now_ms(loop) - child->started_at_ms >= STEADY_MS)
+        backoff_reset(&child->backoff);
+    uint64_t wait_ms = backoff_next_ms(&child->backoff, child->config.random);
+    log_info("service starts again", LOG_TEXT("service", child->config.name), LOG_UINT("in_ms", wait_ms));
+    loop_timer_start(loop, &child->timer, wait_ms, start, child);
+    set_state(child, SERVICE_FAILED);
+}
+
+static void process_ended(struct loop_watch *watch, uint32_t events)
+{
+    (void)events;
+    struct child *child = (struct child *)((char *)watch - offsetof(struct child, ended));
+    stop_probing(child);
+    reap(child);
+    if (child->stopping)
+        set_state(child, SERVICE_STOPPED);
+    else
+        start_again(child);
+}
+
+/* ---- whether it answers ---- */
+
+static void probed(void *context, int descriptor, const char *error)
+{
+    (void)error;
+    struct child *child = context;
+    child->probing = NULL;
+    if (descriptor < 0) {
+        loop_timer_start(child->config.loop, &child->timer, PROBE_MS, probe, child);
+        return;
+    }
+    close(descriptor);
+    log_info("service runs", LOG_TEXT("service", child->config.name), LOG_UINT("port", child->port));
+    set_state(child, SERVICE_RUNNING);
+}
+
+static void probe(struct timer *timer, void *argument)
+{
+    (void)timer;
+    struct child *child = argument;
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", child->port);
+    child->probing = control_connect(child->config.control, address, PROBE_TIMEOUT_MS, probed, child);
+    if (child->probing == NULL)
+        loop_timer_start(child->config.loop, &child->timer, PROBE_MS, probe, child);
+}
+
+/* ---- its start ---- */
+
+void child_fill_in_port(const char *command, uint16_t port, struct buffer *out)
+{
+    static const char slot[] = "{port}";
+    const char *at;
+    while ((at = strstr(command, slot)) != NULL) {
+        buffer_append(out, command, (size_t)(at - command));
+        buffer_append_uint(out, port);
+        command = at + sizeof slot - 1;
+    }
+    buffer_append_text(out, command);
+}
+
+/* A port that nobody listens on now; 0: none can be had. Somebody may take it before the
+ * program does; then that fails to start, and is started again on another one. */
+static uint16_t free_port(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    uint16_t port = 0;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        getsockname(fd, (struct sockaddr *)&address, &bytes) == 0)
+        port = ntohs(address.sin_port);
+    close(fd);
+    return port;
+}
+
+/* In the new process: only what is safe after fork. Does not return. */
+static void become(const char *command, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(127); /* the worker died before the line above */
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    int nothing = open("/dev/null", O_RDONLY);
+    if (nothing >= 0)
+        (void)dup2(nothing, 0);
+    (void)dup2(2, 1);
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+static bool spawn(struct child *child)
+{
+    struct buffer command = BUFFER_INIT;
+    buffer_append_format(&command, "PORT=%u; export PORT; ", child->port);
+    child_fill_in_port(child->config.command, child->port, &command);
+    pid_t parent = getpid();
+    pid_t pid = buffer_failed(&command) ? -1 : fork();
+    if (pid == 0)
+        become(command.data, parent);
+    buffer_free(&command);
+    if (pid < 0)
+        return false;
+    (void)setpgid(pid, pid); /* both do it, so that it is done when either goes on */
+    child->pid = pid;
+    child->pidfd = pidfd_open(pid, PIDFD_NONBLOCK);
+    if (child->pidfd >= 0 && loop_watch_add(child->config.loop, &child->ended, child->pidfd, process_ended))
+        return true;
+    /* What cannot be watched must not run. */
+    (void)kill(-pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    if (child->pidfd >= 0)
+        close(child->pidfd);
+    child->pid = 0;
+    return false;
+}
+
+static void start(struct timer *timer, void *argument)
+{
+    (void)timer;
+    struct child *child = argument;
+    child->started_at_ms = loop_now_ms(child->config.loop);
+    child->port = free_port();
+    if (child->port == 0 || !spawn(child)) {
+        log_error("service cannot be started", LOG_TEXT("service", child->config.name),
+                  LOG_TEXT("error", strerror(errno)));
+        start_again(child);
+        return;
+    }
+    log_info("service starts", LOG_TEXT("service", child->config.name), LOG_INT("pid", child->pid),
+             LOG_UINT("port", child->port));
+    set_state(child, SERVICE_STARTING);
+    probe(NULL, child);
+}
+
+/* ---- from outside ---- */
+
+struct child *child_create(const struct child_config *config)
+{
+    struct child *child = calloc(1, sizeof *child);
+    if (child == NULL)
+        return NULL;
+    child->config = *config;
+    child->ended = (struct loop_watch)LOOP_WATCH_INIT;
+    child->state = SERVICE_STARTING;
+    child->backoff = (struct backoff){500, 30000, 0};
+    loop_timer_start(config->loop, &child->timer, 0, start, child);
+    return child;
+}
+
+static void grace_over(struct timer *timer, void *argument)
+{
+    (void)timer;
+    struct child *child = argument;
+    if (child->pid == 0) {
+        set_state(child, SERVICE_STOPPED);
+        return;
+    }
+    log_warning("service does not stop, killing it", LOG_TEXT("service", child->config.name));
+    (void)kill(-child->pid, SIGKILL);
+}
+
+void child_stop(struct child *child, uint64_t grace_ms)
+{
+    if (child->stopping)
+        return;
+    child->stopping = true;
+    stop_probing(child);
+    if (child->pid != 0)
+        (void)kill(-child->pid, SIGTERM);
+    loop_timer_start(child->config.loop, &child->timer, child->pid != 0 ? grace_ms : 0, grace_over, child);
+}
+
+void child_destroy(struct child *child)
+{
+    if (child == NULL)
+        return;
+    child->stopping = true;
+    stop_probing(child);
+    if (child->pid != 0) {
+        (void)kill(-child->pid, SIGKILL);
+        reap(child);
+    }
+    free(child);
+}

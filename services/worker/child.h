@@ -1,0 +1,53 @@
+/* A server that the worker runs: started by the shell on a port that is free, in a process
+ * group of its own, watched, started again when it ends, stopped with the worker.
+ *
+ *     STARTING  it runs, and its port does not answer yet
+ *     RUNNING   its port accepted a connection
+ *     FAILED    it ended, or could not be started; it is tried again with back-off, which
+ *               begins anew once it has run for 10 s
+ *     STOPPED   child_stop
+ *
+ * "{port}" in the command stands for the port, at 127.0.0.1; the environment has it as
+ * PORT. A new port is picked at each start. What the program writes goes to our standard
+ * error. Should the worker be killed, the kernel sends the shell SIGTERM.
+ *
+ * Threading: the loop's thread. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/loop/loop.h"
+#include "common/random.h"
+#include "services/worker/control.h"
+#include "services/worker/service_table.h"
+
+struct child;
+
+struct child_config {
+    struct loop *loop;
+    struct control *control;
+    struct random *random;
+    const char *name;    /* for logs; outlives the child */
+    const char *command; /* the same */
+
+    /* The state is not what it was; port is where the program is, or will be. Not called
+     * from inside child_create or child_stop. */
+    void (*changed)(void *context, enum service_state state, uint16_t port);
+    void *context;
+};
+
+/* Begins with the loop's next turn. NULL when memory runs out. */
+struct child *child_create(const struct child_config *config);
+
+/* SIGTERM to its group, SIGKILL to what is left after grace_ms. When it is gone `changed`
+ * is called with STOPPED. */
+void child_stop(struct child *child, uint64_t grace_ms);
+
+/* Kills what runs. Not from `changed`. */
+void child_destroy(struct child *child);
+
+/* Appends the command with the port filled in; in child.c for its unit test. */
+struct buffer;
+void child_fill_in_port(const char *command, uint16_t port, struct buffer *out);

@@ -1,0 +1,70 @@
+/* muster-worker: lends this machine to a coordinator. */
+
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/config.h"
+#include "services/worker/worker.h"
+
+int main(int argc, char **argv)
+{
+    struct worker_options options = {0};
+    uint64_t port, most_requests, ready_descriptor;
+    double heartbeat_interval_seconds, drain_timeout_seconds;
+    const struct setting settings[] = {
+        {"coordinator-url", SETTING_TEXT, &options.coordinator_url, "http://127.0.0.1:8080", "URL",
+         "The coordinator to register with.", 0, 0},
+        {"worker-id", SETTING_TEXT, &options.worker_id, NULL, "ID",
+         "Name of this worker, unique at its coordinator; made up from the host's name when not given.", 0, 0},
+        {"worker-type", SETTING_TEXT, &options.worker_type, "auto", "TYPE",
+         "auto, gpu, cpu, storage or edge; auto: decided from what the machine has.", 0, 0},
+        {"tunnel-url", SETTING_TEXT, &options.tunnel_url, NULL, "URL",
+         "Where the coordinator reaches this worker, if not at the address that it listens on.", 0, 0},
+        {"host", SETTING_TEXT, &options.host, "127.0.0.1", "ADDRESS", "Address to listen on; 0.0.0.0: all.", 0, 0},
+        {"port", SETTING_UINT, &port, "8070", "PORT", "Port to listen on; 0: any that is free.", 0, 65535},
+        {"location", SETTING_TEXT, &options.location, NULL, "TEXT", "Where this machine is, as shown in lists.", 0, 0},
+        {"service", SETTING_LIST, &options.services, NULL, "NAME=URL",
+         "A service that already runs here; may be given many times.", 0, 0},
+        {"run", SETTING_LIST, &options.commands, NULL, "NAME=COMMAND",
+         "A service to run: the command of the shell says {port} where the port belongs; may be given many times.", 0,
+         0},
+        {"demo", SETTING_BOOL, &options.demonstration, "true", NULL,
+         "Offer document-processing, which is built in, unless it is given by --service or --run.", 0, 0},
+        {"heartbeat-interval-seconds", SETTING_DOUBLE, &heartbeat_interval_seconds, "0", "SECONDS",
+         "Time between heartbeats; 0: what the coordinator says.", 0, 86400},
+        {"drain-timeout-seconds", SETTING_DOUBLE, &drain_timeout_seconds, "10", "SECONDS",
+         "How long requests may take to finish when the worker stops.", 0, 86400},
+        {"max-requests", SETTING_UINT, &most_requests, "256", "N",
+         "Requests that are worked on at once; more are refused.", 1, 100000},
+        {"storage-dir", SETTING_TEXT, &options.storage_folder, ".", "FOLDER",
+         "A folder on the disk that is lent; with more than 100 GB free the worker has storage.", 0, 0},
+        {"ca-file", SETTING_TEXT, &options.ca_file, NULL, "FILE",
+         "Certificates (PEM) that an https coordinator is checked against, instead of the system's.", 0, 0},
+        {"ready-fd", SETTING_UINT, &ready_descriptor, "0", "N",
+         "Descriptor to write HOST:PORT to when the worker serves; 0: none.", 0, 65535},
+    };
+    struct config config = {
+        .program = "muster-worker",
+        .summary = "Lends this machine to a coordinator: registers, sends heartbeats, serves what it is assigned.",
+        .settings = settings,
+        .setting_count = sizeof settings / sizeof settings[0],
+    };
+    config_parse_or_exit(&config, argc, argv);
+    options.port = (uint16_t)port;
+    options.most_requests = (uint32_t)most_requests;
+    options.ready_descriptor = ready_descriptor > 0 ? (int)ready_descriptor : -1;
+    options.heartbeat_interval_ms = (uint64_t)(heartbeat_interval_seconds * 1000);
+    options.drain_timeout_ms = (uint64_t)(drain_timeout_seconds * 1000);
+
+    /* One thread does the work: one arena is enough for it and libcurl's resolver. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    static const int exit_codes[] = {
+        [WORKER_OK] = 0, [WORKER_CANNOT_START] = 1, [WORKER_BAD_OPTIONS] = 2, [WORKER_REPLACED] = 3};
+    char error[1024] = "";
+    enum worker_result result = worker_run(&options, error, sizeof error);
+    if (result != WORKER_OK)
+        fprintf(stderr, "muster-worker: %s\n", error);
+    config_free(&config);
+    return exit_codes[result];
+}

@@ -1,0 +1,488 @@
+#include "services/worker/membership.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "services/worker/heartbeat_link.h"
+#include "services/worker/registration.h"
+
+#define REGISTER_TIMEOUT_MS 15000u /* the registry waits for the disk and the assigner */
+#define CALL_TIMEOUT_MS 5000u
+#define TEXT_BYTES 512
+
+struct membership {
+    struct membership_config config;
+    struct agent agent;
+    struct heartbeat_link *link;
+    struct timer timer;      /* agent_next_ms */
+    struct loop_hook settle; /* carries out what the agent wants */
+
+    struct detect_coordinator coordinator;
+    bool coordinator_measured;
+    char stream[256]; /* HOST:PORT; "": none */
+    char worker_type[32];
+    uint64_t incarnation_on_http; /* of the heartbeat that is under way */
+
+    /* Calls under way; NULL: none. */
+    struct control_call *measuring, *registering, *beating, *unregistering;
+};
+
+static void wake(struct membership *membership)
+{
+    loop_at_end_of_turn(membership->config.loop, &membership->settle);
+}
+
+static uint64_t now_ms(const struct membership *membership)
+{
+    return loop_now_ms(membership->config.loop);
+}
+
+static struct control_call *call(struct membership *membership, const char *method, const char *path,
+                                 const struct buffer *body, unsigned timeout_ms,
+                                 void (*answered)(void *context, const struct control_answer *answer))
+{
+    struct buffer url = BUFFER_INIT;
+    buffer_append_text(&url, membership->config.coordinator_url);
+    buffer_append_text(&url, path);
+    struct control_call *started = NULL;
+    if (!buffer_failed(&url) && (body == NULL || !buffer_failed(body))) {
+        struct control_request request = {
+            .method = method,
+            .url = url.data,
+            .body = body != NULL ? body->data : NULL,
+            .body_bytes = body != NULL ? body->bytes : 0,
+            .timeout_ms = timeout_ms,
+        };
+        started = control_send(membership->config.control, &request, answered, membership);
+    }
+    buffer_free(&url);
+    return started;
+}
+
+/* What went wrong with a call, for a log. */
+static void answer_text(const struct control_answer *answer, char text[TEXT_BYTES])
+{
+    if (answer->status == 0) {
+        snprintf(text, TEXT_BYTES, "%s", answer->error);
+        return;
+    }
+    char message[TEXT_BYTES - 32];
+    registration_error_text(answer->body, answer->body_bytes, message, sizeof message);
+    snprintf(text, TEXT_BYTES, "HTTP %u: %s", answer->status, message);
+}
+
+/* ---- registration ---- */
+
+static void take_assignment(struct membership *membership, const struct heartbeat_names *assigned)
+{
+    membership->config.table->assigned = *assigned;
+    char list[TEXT_BYTES] = "";
+    for (size_t i = 0, bytes = 0; i < assigned->count && bytes < sizeof list; i++)
+        bytes += (size_t)snprintf(list + bytes, sizeof list - bytes, "%s%s", i > 0 ? "," : "", assigned->names[i]);
+    log_info("assigned", LOG_TEXT("services", list));
+}
+
+static void registration_failed(struct membership *membership, const struct control_answer *answer, const char *error)
+{
+    bool refused = answer->status >= 400 && answer->status < 500 && answer->status != 408 && answer->status != 429;
+    agent_registration_failed(&membership->agent, now_ms(membership),
+                              refused ? AGENT_REGISTRATION_REFUSED : AGENT_REGISTRATION_UNREACHABLE);
+    if (refused)
+        log_error("the coordinator refuses this worker: correct its settings",
+                  LOG_TEXT("coordinator", membership->config.coordinator_url), LOG_TEXT("error", error));
+    else
+        log_warning("registration failed, trying again", LOG_TEXT("coordinator", membership->config.coordinator_url),
+                    LOG_TEXT("error", error));
+}
+
+static void take_reply(struct membership *membership, const struct registration_reply *reply)
+{
+    const char *stream =
+        reply->stream != NULL && strlen(reply->stream) < sizeof membership->stream ? reply->stream : "";
+    bool moved = strcmp(stream, membership->stream) != 0;
+    strcpy(membership->stream, stream);
+    if (strcmp(reply->worker_id, membership->config.worker_id) != 0)
+        strcpy(membership->config.worker_id, reply->worker_id); /* registration_decode checked its length */
+    snprintf(membership->worker_type, sizeof membership->worker_type, "%s", reply->worker_type);
+    for (size_t i = 0; i < reply->service_count; i++) {
+        const struct registration_service *service = &reply->services[i];
+        if (!service_table_configure(membership->config.table, service->name, service->path, service->aliases,
+                                     service->alias_count))
+            log_warning("out of memory, aliases are not known", LOG_TEXT("service", service->name));
+    }
+    log_info("registered", LOG_TEXT("worker_id", membership->config.worker_id),
+             LOG_TEXT("worker_type", membership->worker_type), LOG_UINT("incarnation", reply->incarnation),
+             LOG_TEXT("heartbeat_stream", stream));
+    take_assignment(membership, &reply->assigned);
+    agent_registered(&membership->agent, now_ms(membership), reply->incarnation, reply->interval_ms, stream[0] != '\0',
+                     moved);
+}
+
+static void register_answered(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    membership->registering = NULL;
+    char error[TEXT_BYTES];
+    struct registration_reply reply;
+    wake(membership);
+    if (answer->status != 200) {
+        answer_text(answer, error);
+        registration_failed(membership, answer, error);
+    } else if (!registration_decode(answer->body, answer->body_bytes, &reply, error, sizeof error)) {
+        registration_failed(membership, answer, error);
+    } else {
+        take_reply(membership, &reply);
+        registration_reply_free(&reply);
+    }
+}
+
+static void send_registration(struct membership *membership)
+{
+    const struct membership_config *config = &membership->config;
+    const char *names[SERVICE_TABLE_MAX];
+    for (size_t i = 0; i < config->table->count; i++)
+        names[i] = config->table->services[i]->name;
+    struct registration registration = {
+        .worker_id = config->worker_id,
+        .tunnel_url = config->tunnel_url,
+        .worker_type = config->worker_type,
+        .location = config->location,
+        .machine = config->machine,
+        .coordinator = &membership->coordinator,
+        .services = names,
+        .service_count = config->table->count,
+    };
+    struct buffer body = BUFFER_INIT;
+    if (registration_encode(&registration, &body))
+        membership->registering =
+            call(membership, "POST", "/api/worker/register", &body, REGISTER_TIMEOUT_MS, register_answered);
+    buffer_free(&body);
+    if (membership->registering == NULL) {
+        struct control_answer nothing = {.status = 0};
+        registration_failed(membership, &nothing, "out of memory, or a setting is not UTF-8");
+        wake(membership);
+    }
+}
+
+/* How far away the coordinator is: the time that a TCP connection to it takes. */
+static void measured(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    membership->measuring = NULL;
+    if (answer->status == 0) {
+        registration_failed(membership, answer, answer->error);
+        wake(membership);
+        return;
+    }
+    membership->coordinator_measured = true;
+    membership->coordinator.latency_ms = answer->connect_ms;
+    /* Both ends at one address: it runs on this machine. */
+    membership->coordinator.address_public =
+        detect_address_text_public(answer->peer_address) && strcmp(answer->peer_address, answer->local_address) != 0;
+    send_registration(membership);
+}
+
+static void begin_registration(struct membership *membership)
+{
+    if (!membership->coordinator_measured)
+        membership->measuring = call(membership, "GET", "/health", NULL, CALL_TIMEOUT_MS, measured);
+    if (membership->measuring == NULL)
+        send_registration(membership);
+}
+
+/* ---- unregistration ---- */
+
+static void unregister_answered(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    membership->unregistering = NULL;
+    char error[TEXT_BYTES];
+    if (answer->status == 200) {
+        log_info("unregistered", LOG_TEXT("worker_id", membership->config.worker_id));
+    } else {
+        answer_text(answer, error);
+        log_warning("unregistration failed: the coordinator will notice that the worker is gone",
+                    LOG_TEXT("error", error));
+    }
+    agent_unregistered(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
+static void unregister(struct membership *membership)
+{
+    static const char hexadecimal[] = "0123456789ABCDEF";
+    struct buffer path = BUFFER_INIT;
+    buffer_append_text(&path, "/api/worker/unregister/");
+    for (const char *p = membership->config.worker_id; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+                     c == '.' || c == '_' || c == '~';
+        if (!plain) {
+            buffer_append_char(&path, '%');
+            buffer_append_char(&path, hexadecimal[c >> 4]);
+            buffer_append_char(&path, hexadecimal[c & 15]);
+        } else {
+            buffer_append_char(&path, *p);
+        }
+    }
+    if (!buffer_failed(&path))
+        membership->unregistering = call(membership, "DELETE", path.data, NULL, CALL_TIMEOUT_MS, unregister_answered);
+    buffer_free(&path);
+    if (membership->unregistering == NULL)
+        agent_unregistered(&membership->agent, now_ms(membership));
+}
+
+/* ---- heartbeats ---- */
+
+static void fill_heartbeat(struct membership *membership, struct heartbeat *heartbeat,
+                           struct heartbeat_service states[SERVICE_TABLE_STATES_MAX])
+{
+    memset(heartbeat, 0, sizeof *heartbeat);
+    membership->config.measure(membership->config.context, heartbeat);
+    heartbeat->worker_id = membership->config.worker_id;
+    heartbeat->incarnation = membership->agent.incarnation;
+    heartbeat->status = agent_status(&membership->agent);
+    heartbeat->services = states;
+    heartbeat->service_count = service_table_states(membership->config.table, states);
+}
+
+static void http_answered(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    membership->beating = NULL;
+    enum agent_http_answer result = AGENT_HTTP_FAILED;
+    bool changed = false;
+    struct heartbeat_names assigned;
+    char error[TEXT_BYTES];
+    if (answer->status == 404) {
+        result = AGENT_HTTP_UNKNOWN_WORKER;
+    } else if (answer->status == 409) {
+        result = AGENT_HTTP_STALE_INCARNATION;
+    } else if (answer->status == 200 &&
+               registration_decode_heartbeat(answer->body, answer->body_bytes, &changed, &assigned)) {
+        result = AGENT_HTTP_TAKEN;
+    } else {
+        answer_text(answer, error);
+        log_warning("heartbeat failed", LOG_TEXT("error", error));
+    }
+    if (changed) {
+        take_assignment(membership, &assigned);
+        agent_services_changed(&membership->agent, now_ms(membership));
+    }
+    if (result == AGENT_HTTP_UNKNOWN_WORKER)
+        log_info("the coordinator does not know this worker, registering again");
+    agent_http_answered(&membership->agent, now_ms(membership), membership->incarnation_on_http, result);
+    wake(membership);
+}
+
+static void beat_http(struct membership *membership)
+{
+    struct heartbeat heartbeat;
+    struct heartbeat_service states[SERVICE_TABLE_STATES_MAX];
+    struct buffer body = BUFFER_INIT;
+    fill_heartbeat(membership, &heartbeat, states);
+    membership->incarnation_on_http = heartbeat.incarnation;
+    if (heartbeat_encode_json(&heartbeat, &body))
+        membership->beating = call(membership, "POST", "/api/worker/heartbeat", &body, CALL_TIMEOUT_MS, http_answered);
+    buffer_free(&body);
+    if (membership->beating == NULL)
+        agent_http_answered(&membership->agent, now_ms(membership), heartbeat.incarnation, AGENT_HTTP_FAILED);
+}
+
+static void beat_stream(struct membership *membership)
+{
+    struct heartbeat heartbeat;
+    struct heartbeat_service states[SERVICE_TABLE_STATES_MAX];
+    fill_heartbeat(membership, &heartbeat, states);
+    if (!heartbeat_link_beat(membership->link, &heartbeat, membership->agent.sequence)) {
+        heartbeat_link_close(membership->link);
+        agent_stream_closed(&membership->agent, now_ms(membership));
+    }
+}
+
+/* ---- the stream ---- */
+
+static void stream_opened(void *context)
+{
+    struct membership *membership = context;
+    agent_stream_opened(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
+static void stream_closed(void *context, const char *reason)
+{
+    struct membership *membership = context;
+    /* Once when it breaks; the attempts after that would fill the log. */
+    if (membership->agent.stream == AGENT_STREAM_PROVEN)
+        log_warning("heartbeat stream broke, going on over HTTP", LOG_TEXT("address", membership->stream),
+                    LOG_TEXT("reason", reason));
+    else
+        log_debug("heartbeat stream is not there", LOG_TEXT("address", membership->stream), LOG_TEXT("reason", reason));
+    agent_stream_closed(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
+static void stream_acknowledged(void *context, uint64_t sequence)
+{
+    struct membership *membership = context;
+    bool proven_before = membership->agent.stream == AGENT_STREAM_PROVEN;
+    agent_stream_acknowledged(&membership->agent, now_ms(membership), sequence);
+    if (!proven_before && membership->agent.stream == AGENT_STREAM_PROVEN)
+        log_info("heartbeats are streamed", LOG_TEXT("address", membership->stream));
+    wake(membership);
+}
+
+static void stream_command(void *context, const struct heartbeat_command *command)
+{
+    struct membership *membership = context;
+    if (strcmp(command->worker_id, membership->config.worker_id) != 0) {
+        log_warning("command for another worker", LOG_TEXT("worker_id", command->worker_id));
+        return;
+    }
+    static const char *const names[] = {"unknown",    "register again", "stale incarnation",
+                                        "assignment", "drain",          "undrain"};
+    log_info("told by the coordinator", LOG_TEXT("command", names[command->type]), LOG_TEXT("reason", command->reason));
+    if (command->type == HEARTBEAT_COMMAND_ASSIGNMENT) {
+        take_assignment(membership, &command->assigned);
+        agent_services_changed(&membership->agent, now_ms(membership));
+    } else {
+        agent_command(&membership->agent, now_ms(membership), command->type, command->sequence);
+    }
+    wake(membership);
+}
+
+/* ---- carrying out ---- */
+
+static void carry_out(struct membership *membership, enum agent_action action)
+{
+    switch (action) {
+    case AGENT_ACTION_REGISTER:
+        begin_registration(membership);
+        break;
+    case AGENT_ACTION_UNREGISTER:
+        unregister(membership);
+        break;
+    case AGENT_ACTION_OPEN_STREAM:
+        if (!heartbeat_link_open(membership->link, membership->stream))
+            agent_stream_closed(&membership->agent, now_ms(membership));
+        break;
+    case AGENT_ACTION_CLOSE_STREAM:
+        heartbeat_link_close(membership->link);
+        break;
+    case AGENT_ACTION_BEAT_STREAM:
+        beat_stream(membership);
+        break;
+    case AGENT_ACTION_BEAT_HTTP:
+        beat_http(membership);
+        break;
+    case AGENT_ACTION_CONFLICT:
+        log_error("another process registered this worker's id: give each its own with --worker-id, or stop one",
+                  LOG_TEXT("worker_id", membership->config.worker_id), LOG_UINT("times", membership->agent.conflicts));
+        break;
+    case AGENT_ACTION_STOPPED:
+        membership->config.stopped(membership->config.context, membership->agent.failed);
+        break;
+    case AGENT_ACTION_NONE:
+        break;
+    }
+}
+
+static void time_came(struct timer *timer, void *argument)
+{
+    (void)timer;
+    struct membership *membership = argument;
+    agent_tick(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
+static void settle(struct loop_hook *hook)
+{
+    struct membership *membership = (struct membership *)((char *)hook - offsetof(struct membership, settle));
+    enum agent_action action;
+    while ((action = agent_next_action(&membership->agent)) != AGENT_ACTION_NONE)
+        carry_out(membership, action);
+    uint64_t next_ms = agent_next_ms(&membership->agent);
+    uint64_t now = now_ms(membership);
+    if (next_ms == UINT64_MAX)
+        loop_timer_stop(membership->config.loop, &membership->timer);
+    else
+        loop_timer_start(membership->config.loop, &membership->timer, next_ms > now ? next_ms - now : 0, time_came,
+                         membership);
+}
+
+/* ---- from outside ---- */
+
+struct membership *membership_create(const struct membership_config *config)
+{
+    static const struct heartbeat_link_calls calls = {stream_opened, stream_closed, stream_acknowledged,
+                                                      stream_command};
+    struct membership *membership = calloc(1, sizeof *membership);
+    if (membership == NULL)
+        return NULL;
+    membership->config = *config;
+    membership->settle.run = settle;
+    membership->link = heartbeat_link_create(config->loop, config->control, &calls, membership);
+    if (membership->link == NULL) {
+        free(membership);
+        return NULL;
+    }
+    agent_init(&membership->agent, &config->agent, config->random, loop_now_ms(config->loop));
+    loop_timer_start(config->loop, &membership->timer, 0, time_came, membership);
+    return membership;
+}
+
+static void cancel(struct control_call *started)
+{
+    if (started != NULL)
+        control_cancel(started);
+}
+
+void membership_destroy(struct membership *membership)
+{
+    if (membership == NULL)
+        return;
+    cancel(membership->measuring);
+    cancel(membership->registering);
+    cancel(membership->beating);
+    cancel(membership->unregistering);
+    heartbeat_link_destroy(membership->link);
+    loop_timer_stop(membership->config.loop, &membership->timer);
+    free(membership);
+}
+
+void membership_stop(struct membership *membership)
+{
+    agent_stop(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
+void membership_services_changed(struct membership *membership)
+{
+    agent_services_changed(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
+void membership_set_active_requests(struct membership *membership, uint32_t active)
+{
+    agent_set_active_requests(&membership->agent, now_ms(membership), active);
+    /* Only a worker that leaves acts on it; all others are spared the work on each request. */
+    if (membership->agent.stopping)
+        wake(membership);
+}
+
+void membership_status(const struct membership *membership, struct membership_status *status)
+{
+    static const char *const states[] = {
+        [AGENT_WAITING] = "registering", [AGENT_REGISTERING] = "registering", [AGENT_REGISTERED] = "registered",
+        [AGENT_DRAINING] = "draining",   [AGENT_UNREGISTERING] = "draining",  [AGENT_STOPPED] = "stopped",
+    };
+    const struct agent *agent = &membership->agent;
+    bool beats = agent->state == AGENT_REGISTERED || agent->state == AGENT_DRAINING;
+    bool draining = agent->state == AGENT_REGISTERED && agent->drained_by_operator;
+    status->state = draining ? "draining" : states[agent->state];
+    status->heartbeats = !beats ? "none" : agent->stream == AGENT_STREAM_PROVEN ? "stream" : "http";
+    status->worker_type = membership->worker_type;
+    status->incarnation = agent->incarnation;
+}

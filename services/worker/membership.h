@@ -1,0 +1,64 @@
+/* A worker's place on the coordinator's roll: carries out over REST and gRPC what the agent
+ * (agent.h) decides, and tells it what came of that.
+ *
+ * Events are told to the agent as they come; what it wants is done at the end of the loop's
+ * turn, so that no part is ever called from inside itself.
+ *
+ * Threading: the loop's thread. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/loop/loop.h"
+#include "common/random.h"
+#include "services/worker/agent.h"
+#include "services/worker/control.h"
+#include "services/worker/detect.h"
+#include "services/worker/heartbeat.h"
+#include "services/worker/service_table.h"
+
+struct membership;
+
+struct membership_config {
+    struct loop *loop;
+    struct control *control;
+    struct random *random;
+    struct agent_config agent;
+    const char *coordinator_url; /* without a slash at its end */
+    char *worker_id;             /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
+    const char *tunnel_url;
+    const char *worker_type;
+    const char *location;
+    const struct detect_machine_figures *machine;
+    struct service_table *table; /* assignments go in here */
+
+    /* Fills in the load: everything but id, incarnation, status and services. Texts are
+     * valid until the next call. */
+    void (*measure)(void *context, struct heartbeat *heartbeat);
+    /* After membership_stop, or because another process took the id (replaced). */
+    void (*stopped)(void *context, bool replaced);
+    void *context;
+};
+
+/* Begins to register with the loop's next turn. `config` is copied, what it points to
+ * outlives the membership. NULL when memory runs out. */
+struct membership *membership_create(const struct membership_config *config);
+void membership_destroy(struct membership *membership);
+
+/* Leaves the roll in order: see agent.h. A second call hurries. */
+void membership_stop(struct membership *membership);
+
+void membership_services_changed(struct membership *membership);
+void membership_set_active_requests(struct membership *membership, uint32_t active);
+
+/* For /health. */
+struct membership_status {
+    const char *state;       /* "registered", "registering", "draining", "stopped" */
+    const char *heartbeats;  /* "stream", "http", "none": how they go now */
+    const char *worker_type; /* as the coordinator decided; "" before */
+    uint64_t incarnation;
+};
+
+void membership_status(const struct membership *membership, struct membership_status *status);

@@ -1,0 +1,65 @@
+/* The JSON of POST /api/worker/register: what a worker says, and what it is answered.
+ *
+ * Threading: none of its own. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "services/worker/detect.h"
+#include "services/worker/heartbeat.h"
+
+struct registration {
+    const char *worker_id;
+    const char *tunnel_url;
+    const char *worker_type; /* "auto", "gpu", "cpu", "storage" or "edge" */
+    const char *location;
+    const struct detect_machine_figures *machine;
+    const struct detect_coordinator *coordinator;
+    const char *const *services; /* names announced, served under tunnel_url */
+    size_t service_count;
+};
+
+/* Whether a worker may be called so: 1 to 256 printable ASCII characters without spaces,
+ * quotes and backslashes, so that the id can stand in a header, a path and a JSON text as
+ * it is. */
+bool registration_id_acceptable(const char *worker_id);
+
+/* Appends the body; false: memory runs out or a text is not UTF-8. */
+bool registration_encode(const struct registration *registration, struct buffer *out);
+
+/* How to run one assigned service. */
+struct registration_service {
+    const char *name;
+    const char *path;           /* NULL: not said */
+    const char *const *aliases; /* alias_count of them */
+    size_t alias_count;
+};
+
+struct registration_reply {
+    void *document; /* holds the texts below */
+    const char *worker_id;
+    const char *worker_type; /* as decided; "" when not said */
+    uint64_t incarnation;
+    uint64_t interval_ms; /* 0: not said */
+    const char *stream;   /* HOST:PORT; NULL: none */
+    struct heartbeat_names assigned;
+    struct registration_service *services;
+    size_t service_count;
+};
+
+/* Reads the answer; false, with a sentence in `error`, when it is not one. On success end
+ * with registration_reply_free. */
+bool registration_decode(const char *body, size_t bytes, struct registration_reply *reply, char *error,
+                         size_t error_bytes);
+void registration_reply_free(struct registration_reply *reply);
+
+/* Reads the answer to an HTTP heartbeat: fills `assigned` and sets *changed if it carries an
+ * assignment. False: malformed. */
+bool registration_decode_heartbeat(const char *body, size_t bytes, bool *changed, struct heartbeat_names *assigned);
+
+/* The "message" of an error's body, or the beginning of the body itself: for logs. */
+void registration_error_text(const char *body, size_t bytes, char *text, size_t text_bytes);

@@ -1,0 +1,234 @@
+#include "services/worker/service_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(texts[i]);
+    free(texts);
+}
+
+void service_table_free(struct service_table *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        struct service *service = table->services[i];
+        free_texts(service->aliases, service->alias_count);
+        free(service->path);
+        free(service->name);
+        free(service);
+    }
+    table->count = 0;
+    table->assigned.count = 0;
+}
+
+bool service_name_acceptable(const char *name)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t bytes = strlen(name);
+    /* "." and ".." are no segments of a path. */
+    return bytes > 0 && bytes < HEARTBEAT_NAME_BYTES && strspn(name, letters) == bytes && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
+}
+
+struct service *service_table_add(struct service_table *table, const char *name, enum service_kind kind)
+{
+    if (table->count == SERVICE_TABLE_MAX || !service_name_acceptable(name) || service_table_find(table, name) != NULL)
+        return NULL;
+    struct service *service = calloc(1, sizeof *service);
+    if (service == NULL)
+        return NULL;
+    service->name = strdup(name);
+    if (service->name == NULL) {
+        free(service);
+        return NULL;
+    }
+    service->kind = kind;
+    service->state = SERVICE_STARTING;
+    table->services[table->count++] = service;
+    return service;
+}
+
+struct service *service_table_find(const struct service_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->services[i]->name, name) == 0)
+            return table->services[i];
+    return NULL;
+}
+
+bool service_answers_to(const struct service *service, struct http_text type)
+{
+    if (http_text_equal(type, service->name))
+        return true;
+    for (size_t i = 0; i < service->alias_count; i++)
+        if (http_text_equal(type, service->aliases[i]))
+            return true;
+    return false;
+}
+
+bool service_table_configure(struct service_table *table, const char *name, const char *path,
+                             const char *const *aliases, size_t alias_count)
+{
+    struct service *service = service_table_find(table, name);
+    if (service == NULL)
+        return true;
+    char **copies = alias_count > 0 ? calloc(alias_count, sizeof *copies) : NULL;
+    char *path_copy = path != NULL && path[0] == '/' ? strdup(path) : NULL;
+    bool whole = (copies != NULL || alias_count == 0) && (path_copy != NULL || path == NULL || path[0] != '/');
+    for (size_t i = 0; whole && i < alias_count; i++) {
+        copies[i] = strdup(aliases[i]);
+        whole = copies[i] != NULL;
+    }
+    if (!whole) {
+        if (copies != NULL)
+            free_texts(copies, alias_count);
+        free(path_copy);
+        return false;
+    }
+    free_texts(service->aliases, service->alias_count);
+    free(service->path);
+    service->aliases = copies;
+    service->alias_count = alias_count;
+    service->path = path_copy;
+    return true;
+}
+
+const char *service_state_text(enum service_state state)
+{
+    switch (state) {
+    case SERVICE_STARTING:
+        return "starting";
+    case SERVICE_RUNNING:
+        return "running";
+    case SERVICE_FAILED:
+        return "failed";
+    case SERVICE_STOPPED:
+        break;
+    }
+    return "stopped";
+}
+
+size_t service_table_states(const struct service_table *table,
+                            struct heartbeat_service states[SERVICE_TABLE_STATES_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->count; i++)
+        states[count++] =
+            (struct heartbeat_service){table->services[i]->name, service_state_text(table->services[i]->state)};
+    for (size_t i = 0; i < table->assigned.count; i++)
+        if (service_table_find(table, table->assigned.names[i]) == NULL)
+            states[count++] = (struct heartbeat_service){table->assigned.names[i], "unavailable"};
+    return count;
+}
+
+/* ---- paths ---- */
+
+/* Looks up the type that a path names. */
+static enum service_match match_type(const struct service_table *table, struct http_text type,
+                                     struct service_route *route)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (service_answers_to(table->services[i], type)) {
+            route->service = table->services[i];
+            return SERVICE_MATCH_LOCAL;
+        }
+    for (size_t i = 0; i < table->assigned.count; i++)
+        if (http_text_equal(type, table->assigned.names[i]))
+            return SERVICE_MATCH_UNAVAILABLE;
+    return SERVICE_MATCH_NONE;
+}
+
+/* Takes `text` off the front of *path; false, and leaves it, when it is not there. */
+static bool skip(struct http_text *path, const char *text, size_t bytes)
+{
+    if (path->bytes < bytes || memcmp(path->data, text, bytes) != 0)
+        return false;
+    path->data += bytes;
+    path->bytes -= bytes;
+    return true;
+}
+
+static bool at_segment_end(struct http_text path)
+{
+    return path.bytes == 0 || path.data[0] == '/';
+}
+
+/* Whether the path begins with the template, `type` in the place of "{type}". */
+static bool begins_with_template(struct http_text path, const char *template, const char *type)
+{
+    static const char slot[] = "{type}";
+    const char *at = strstr(template, slot);
+    if (at == NULL)
+        return skip(&path, template, strlen(template)) && at_segment_end(path);
+    const char *behind = at + sizeof slot - 1;
+    return skip(&path, template, (size_t)(at - template)) && skip(&path, type, strlen(type)) &&
+           skip(&path, behind, strlen(behind)) && at_segment_end(path);
+}
+
+static bool matches_own_path(const struct service *service, struct http_text path)
+{
+    if (service->path == NULL)
+        return false;
+    bool found = begins_with_template(path, service->path, service->name);
+    for (size_t i = 0; !found && i < service->alias_count; i++)
+        found = begins_with_template(path, service->path, service->aliases[i]);
+    return found;
+}
+
+static struct service *only_relayed(const struct service_table *table)
+{
+    struct service *only = NULL;
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->services[i]->kind == SERVICE_BUILT_IN)
+            continue;
+        if (only != NULL)
+            return NULL;
+        only = table->services[i];
+    }
+    return only;
+}
+
+enum service_match service_table_match(const struct service_table *table, struct http_text path,
+                                       struct service_route *route)
+{
+    struct http_text rest = path, after_first, type;
+    struct http_text first = {NULL, 0};
+    enum service_match match = SERVICE_MATCH_NONE;
+    *route = (struct service_route){NULL, "", path};
+    if (!http_path_next_segment(&rest, &first))
+        first = (struct http_text){NULL, 0};
+    if (http_text_equal(first, "api")) {
+        after_first = rest;
+        if (!http_path_next_segment(&rest, &type))
+            return SERVICE_MATCH_NONE;
+        match = match_type(table, type, route);
+        if (match == SERVICE_MATCH_NONE && http_text_equal(type, "service")) {
+            route->prefix = "/api";
+            route->rest = rest;
+            after_first = rest;
+            if (!http_path_next_segment(&after_first, &type))
+                return SERVICE_MATCH_NONE;
+            match = match_type(table, type, route);
+        }
+    } else if (http_text_equal(first, "service") && http_path_next_segment(&rest, &type)) {
+        route->rest = rest.bytes > 0 ? rest : http_text_of("/");
+        match = match_type(table, type, route);
+    }
+    if (match != SERVICE_MATCH_NONE)
+        return match;
+
+    route->prefix = "";
+    route->rest = path;
+    for (size_t i = 0; i < table->count; i++)
+        if (matches_own_path(table->services[i], path)) {
+            route->service = table->services[i];
+            return SERVICE_MATCH_LOCAL;
+        }
+    /* Paths under /api name their service; one that we do not have is not another one's. */
+    if (http_text_equal(first, "api"))
+        return SERVICE_MATCH_NONE;
+    route->service = only_relayed(table);
+    return route->service != NULL ? SERVICE_MATCH_LOCAL : SERVICE_MATCH_NONE;
+}
