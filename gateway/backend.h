@@ -12,6 +12,7 @@
 #include "gateway/job.h"
 #include "gateway/outcomes.h"
 #include "gateway/pick.h"
+#include "gateway/rendered.h"
 #include "gateway/replica.h"
 
 enum backend_part { PART_REGISTRY, PART_ASSIGNER, PART_HEALTH, PART_ROUTER, PART_COUNT };

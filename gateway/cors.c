@@ -55,7 +55,7 @@ static void add(struct cors_headers *result, const char *name, const char *value
     result->headers[result->count++] = (struct http_header){name, value};
 }
 
-void cors_headers(const struct cors *cors, struct http_text origin, bool preflight, struct cors_headers *result)
+void cors_headers_for(const struct cors *cors, struct http_text origin, bool preflight, struct cors_headers *result)
 {
     result->count = 0;
     if (!cors->any && cors->count > 0)

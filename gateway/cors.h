@@ -32,4 +32,4 @@ struct cors_headers {
 /* The headers for an answer to a request with this Origin field (empty: it has none).
  * `preflight`: the answer to one, which also names methods, headers and how long that holds.
  * The headers point into *result, which must not move. */
-void cors_headers(const struct cors *cors, struct http_text origin, bool preflight, struct cors_headers *result);
+void cors_headers_for(const struct cors *cors, struct http_text origin, bool preflight, struct cors_headers *result);

@@ -21,7 +21,7 @@ void front_answer(struct front *front, struct http_exchange *exchange, const str
     struct http_header headers[ANSWER_HEADERS_MAX];
     char retry_after[16];
     size_t count = 0;
-    cors_headers(&front->gateway->cors, http_head_get(http_exchange_head(exchange), "origin"), false, &cors);
+    cors_headers_for(&front->gateway->cors, http_head_get(http_exchange_head(exchange), "origin"), false, &cors);
     for (size_t i = 0; i < cors.count; i++)
         headers[count++] = cors.headers[i];
     if (answer->retry_after_seconds > 0) {
@@ -156,7 +156,7 @@ static void answer_preflight(struct front *front, struct http_exchange *exchange
     const struct http_head *head = http_exchange_head(exchange);
     struct cors_headers cors;
     struct http_header headers[CORS_HEADERS_MAX + 1];
-    cors_headers(&front->gateway->cors, http_head_get(head, "origin"), true, &cors);
+    cors_headers_for(&front->gateway->cors, http_head_get(head, "origin"), true, &cors);
     size_t count = 0;
     for (; count < cors.count; count++)
         headers[count] = cors.headers[count];

@@ -16,6 +16,7 @@
 #include "gateway/metrics.h"
 #include "gateway/outcomes.h"
 #include "gateway/pick.h"
+#include "gateway/rendered.h"
 
 /* A list as it came last, and packed, if somebody wanted it so. */
 struct front_view {

@@ -235,7 +235,7 @@ static void start_relay(struct relay *relay)
         front_fail(relay->front, relay->exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
-    cors_headers(&relay->front->gateway->cors, http_head_get(head, "origin"), false, &relay->cors);
+    cors_headers_for(&relay->front->gateway->cors, http_head_get(head, "origin"), false, &relay->cors);
     for (size_t i = 0; i < relay->cors.count; i++)
         relay->headers[relay->header_count++] = relay->cors.headers[i];
     relay->headers[relay->header_count++] = (struct http_header){"X-Served-By", relay->served_by};

@@ -15,12 +15,13 @@
 #include "common/http/server.h"
 #include "gateway/api.h"
 #include "gateway/error.h"
-#include "gateway/rendered.h"
+#include "gateway/views.h"
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
 
 struct backend;
 struct front;
+struct rendered;
 
 /* Where a service can be had: what the backend found in the replica. */
 struct job_location {

@@ -1,0 +1,78 @@
+/* Fuzz target: the bodies of POST /api/worker/register and /heartbeat. What is taken must fit
+ * the limits of the protocol and survive packing; what is refused must say why. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/request_json.h"
+
+static void check_error(enum request_json_result result, const struct json_error *error)
+{
+    if ((result == REQUEST_JSON_OK) == json_error_set(error))
+        abort();
+    if (strlen(error->message) >= sizeof error->message || strchr(error->message, '\n') != NULL)
+        abort();
+}
+
+static void check_packs(const ProtobufCMessage *message)
+{
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = malloc(bytes + 1);
+    if (packed == NULL || protobuf_c_message_pack(message, packed) != bytes)
+        abort();
+    ProtobufCMessage *copy = protobuf_c_message_unpack(message->descriptor, NULL, bytes, packed);
+    if (copy == NULL)
+        abort();
+    protobuf_c_message_free_unpacked(copy, NULL);
+    free(packed);
+}
+
+static void check_registration(const char *body, size_t bytes)
+{
+    struct arena arena;
+    struct json_error error = {.message = ""};
+    Muster__V1__RegisterWorkerRequest *request = NULL;
+    arena_init(&arena, NULL, 0);
+    enum request_json_result result = register_request_from_json(body, bytes, &arena, &request, &error);
+    check_error(result, &error);
+    if (result == REQUEST_JSON_OK) {
+        const Muster__V1__WorkerSpec *spec = request->spec;
+        if (strlen(spec->worker_id) > REQUEST_WORKER_ID_BYTES_MAX || strncmp(spec->tunnel_url, "http", 4) != 0 ||
+            spec->n_services > REQUEST_SERVICES_MAX)
+            abort();
+        for (size_t i = 0; i < spec->n_services; i++) {
+            if (spec->services[i]->name[0] == '\0')
+                abort();
+        }
+        /* What lists will show as it is must be JSON. */
+        struct json_document document;
+        if (spec->capabilities != NULL &&
+            !json_document_parse(&document, spec->capabilities->json, strlen(spec->capabilities->json)))
+            abort();
+        if (spec->capabilities != NULL)
+            json_document_free(&document);
+        check_packs(&request->base);
+    }
+    arena_free(&arena);
+}
+
+static void check_heartbeat(const char *body, size_t bytes)
+{
+    struct arena arena;
+    struct json_error error = {.message = ""};
+    Muster__V1__Heartbeat *heartbeat = NULL;
+    arena_init(&arena, NULL, 0);
+    enum request_json_result result = heartbeat_from_json(body, bytes, &arena, &heartbeat, &error);
+    check_error(result, &error);
+    if (result == REQUEST_JSON_OK)
+        check_packs(&heartbeat->base);
+    arena_free(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    check_registration((const char *)data, bytes);
+    check_heartbeat((const char *)data, bytes);
+    return 0;
+}

@@ -1,0 +1,322 @@
+// The gateway's replica: streams in any order, own writes first, tombstones, health.
+
+#include "tests/unit/gateway/messages.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace {
+
+constexpr auto ONLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
+constexpr auto DEGRADED = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED;
+constexpr auto DRAINING = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING;
+constexpr auto OFFLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
+constexpr auto RECONNECTING = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING;
+constexpr auto REMOVED = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_REMOVED;
+
+class Replica : public ::testing::Test {
+protected:
+    void SetUp() override { replica_init(&replica); }
+    void TearDown() override { replica_free(&replica); }
+    void apply(const Changes &changes) { ASSERT_TRUE(replica_apply_registry(&replica, &changes.message)); }
+    void apply(const HealthChanges &changes, uint64_t now_ms = 0)
+    {
+        ASSERT_TRUE(replica_apply_health(&replica, &changes.message, now_ms));
+    }
+    void put(const WorkerFields &fields) { ASSERT_TRUE(replica_put(&replica, WorkerMessage(fields).get())); }
+    replica_worker *find(const std::string &id) { return replica_find(&replica, id.c_str()); }
+    std::set<std::string> offering(const std::string &name)
+    {
+        std::set<std::string> ids;
+        const replica_service *service = replica_find_service(&replica, name.data(), name.size());
+        for (size_t i = 0; service != nullptr && i < service->worker_count; i++)
+            ids.insert(service->workers[i]->id);
+        return ids;
+    }
+    struct replica replica;
+};
+
+TEST_F(Replica, FollowsTheRoll)
+{
+    apply(Changes().begin().put({"a", 3}).put({"b", 5}).complete(5));
+    EXPECT_EQ(replica.worker_count, 2u);
+    EXPECT_TRUE(replica.registry_known);
+    apply(Changes().put({"c", 6}).remove("a", 7).upto(7));
+    EXPECT_EQ(find("a"), nullptr);
+    ASSERT_NE(find("b"), nullptr);
+    ASSERT_NE(find("c"), nullptr);
+    EXPECT_EQ(replica.revision, 7u);
+    for (size_t i = 0; i < replica.worker_count; i++)
+        EXPECT_EQ(replica.workers[i]->position, i);
+}
+
+TEST_F(Replica, EveryVisibleChangeHasAVersion)
+{
+    uint64_t version = replica.version;
+    apply(Changes().put({"a", 1}).upto(1));
+    EXPECT_GT(replica.version, version);
+    version = replica.version;
+    apply(Changes().status("a", 1, 2, DEGRADED).upto(2));
+    EXPECT_GT(replica.version, version);
+    version = replica.version;
+    apply(HealthChanges().worker("a", 1, ONLINE));
+    EXPECT_GT(replica.version, version);
+    version = replica.version;
+    apply(HealthChanges().worker("nobody", 1, ONLINE));
+    EXPECT_EQ(replica.version, version) << "nobody can see that";
+    apply(Changes().remove("a", 3).upto(3));
+    EXPECT_GT(replica.version, version);
+}
+
+TEST_F(Replica, OwnWritesAreNotUndoneByOlderNews)
+{
+    apply(Changes().begin().put({"a", 1}).complete(1));
+    put({"a", 10, 2});
+    apply(Changes().put({"a", 1}).upto(5));
+    EXPECT_EQ(find("a")->record->incarnation, 2u);
+    apply(Changes().remove("a", 9).upto(9));
+    ASSERT_NE(find("a"), nullptr) << "that removal was before our registration";
+    apply(Changes().put({"a", 10, 2}).upto(10));
+    EXPECT_EQ(find("a")->record->incarnation, 2u);
+    apply(Changes().remove("a", 11).upto(11));
+    EXPECT_EQ(find("a"), nullptr);
+}
+
+TEST_F(Replica, OwnRemovalsAreNotUndoneByOlderNews)
+{
+    apply(Changes().begin().put({"a", 1}).complete(1));
+    ASSERT_TRUE(replica_remove(&replica, "a", 8));
+    ASSERT_TRUE(replica_remove(&replica, "never-heard-of", 9));
+    EXPECT_EQ(find("a"), nullptr);
+    apply(Changes().put({"a", 5, 2}).put({"never-heard-of", 6}).upto(6));
+    EXPECT_EQ(find("a"), nullptr);
+    EXPECT_EQ(find("never-heard-of"), nullptr);
+    apply(Changes().remove("a", 8).remove("never-heard-of", 9).upto(9));
+    EXPECT_EQ(replica.tombstone_count, 0u);
+    EXPECT_EQ(replica.by_id.count, 0u) << "nothing is kept of them";
+    apply(Changes().put({"a", 12}).upto(12));
+    EXPECT_NE(find("a"), nullptr);
+}
+
+TEST_F(Replica, RegisteringAgainAfterARemoval)
+{
+    ASSERT_TRUE(replica_remove(&replica, "a", 8));
+    put({"a", 9});
+    EXPECT_NE(find("a"), nullptr);
+    EXPECT_EQ(replica.tombstone_count, 0u);
+    ASSERT_TRUE(replica_remove(&replica, "a", 8)) << "the same removal, later";
+    EXPECT_NE(find("a"), nullptr);
+}
+
+TEST_F(Replica, SnapshotsReplaceEverythingButLaterWrites)
+{
+    apply(Changes().begin().put({"a", 1}).put({"b", 2}).put({"c", 3}).complete(3));
+    apply(Changes().begin().put({"a", 1}));
+    put({"mine", 20});
+    put({"mine-old", 9});
+    EXPECT_NE(find("b"), nullptr) << "not before the snapshot is complete";
+    apply(Changes().put({"c", 10}).complete(12));
+    EXPECT_EQ(find("b"), nullptr);
+    EXPECT_NE(find("a"), nullptr);
+    EXPECT_NE(find("c"), nullptr);
+    EXPECT_NE(find("mine"), nullptr) << "newer than the snapshot";
+    // Put while the snapshot went on: it counts as mentioned, and its removal would come as an event.
+    EXPECT_NE(find("mine-old"), nullptr);
+}
+
+TEST_F(Replica, StatusOfAnotherIncarnationIsPassedOver)
+{
+    put({"a", 4, 2});
+    apply(Changes().status("a", 1, 5, OFFLINE).upto(5));
+    EXPECT_EQ(replica_status(find("a")), ONLINE);
+    apply(Changes().status("a", 2, 3, OFFLINE).upto(5));
+    EXPECT_EQ(replica_status(find("a")), ONLINE) << "older than the record";
+    apply(Changes().status("a", 2, 6, OFFLINE, "stream broken").upto(6));
+    EXPECT_EQ(replica_status(find("a")), OFFLINE);
+    EXPECT_STREQ(find("a")->record->status_reason, "stream broken");
+    apply(Changes().status("a", 2, 7, ONLINE, "").upto(7));
+    EXPECT_STREQ(find("a")->record->status_reason, "");
+}
+
+TEST_F(Replica, HealthWinsOverTheRecordAndOperatorsOverBoth)
+{
+    WorkerFields fields{"a", 1};
+    fields.status = RECONNECTING;
+    put(fields);
+    EXPECT_EQ(replica_status(find("a")), RECONNECTING);
+    EXPECT_FALSE(replica_is_healthy(find("a")));
+    apply(HealthChanges().worker("a", 1, DEGRADED, 1767609001000, 0.5));
+    EXPECT_EQ(replica_status(find("a")), DEGRADED);
+    EXPECT_TRUE(replica_is_healthy(find("a")));
+    EXPECT_EQ(replica_load(find("a")), 0.5);
+    EXPECT_EQ(replica_last_heard_ms(find("a")), 1767609001000);
+    apply(HealthChanges().worker("a", 1, ONLINE));
+    EXPECT_EQ(replica_load(find("a")), 0.5) << "a load that is absent is unchanged";
+    put({"a", 2, 2});
+    EXPECT_EQ(replica_status(find("a")), ONLINE) << "health speaks of the one before: the record counts";
+    apply(HealthChanges().worker("a", 2, OFFLINE));
+    EXPECT_EQ(replica_status(find("a")), OFFLINE);
+    fields = {"a", 3, 2};
+    fields.draining = true;
+    put(fields);
+    EXPECT_EQ(replica_status(find("a")), DRAINING);
+}
+
+TEST_F(Replica, HealthMayBeFirst)
+{
+    apply(HealthChanges().worker("a", 1, DEGRADED, 5, 0.25));
+    EXPECT_EQ(find("a"), nullptr);
+    EXPECT_EQ(replica.worker_count, 0u);
+    put({"a", 1});
+    EXPECT_EQ(replica_status(find("a")), DEGRADED);
+    EXPECT_EQ(replica_load(find("a")), 0.25);
+}
+
+TEST_F(Replica, WhatHealthGaveUpLooksOfflineUntilItIsGone)
+{
+    put({"a", 1});
+    apply(HealthChanges().worker("a", 1, ONLINE).worker("ghost", 1, ONLINE));
+    apply(HealthChanges().worker("a", 1, REMOVED).worker("ghost", 1, REMOVED).worker("unknown", 1, REMOVED));
+    EXPECT_EQ(replica_status(find("a")), OFFLINE);
+    EXPECT_EQ(replica.by_id.count, 1u);
+    apply(Changes().remove("a", 2).upto(2));
+    EXPECT_EQ(replica.by_id.count, 0u);
+}
+
+TEST_F(Replica, AHealthSnapshotForgetsWhatItLeavesOut)
+{
+    put({"a", 1});
+    put({"b", 2});
+    replica_health_begins(&replica);
+    apply(HealthChanges().worker("a", 1, DEGRADED).worker("b", 1, DEGRADED).worker("ghost", 1, ONLINE).complete());
+    replica_health_begins(&replica);
+    apply(HealthChanges().worker("a", 1, DEGRADED));
+    EXPECT_EQ(replica_status(find("b")), DEGRADED);
+    apply(HealthChanges().complete());
+    EXPECT_EQ(replica_status(find("a")), DEGRADED);
+    EXPECT_EQ(replica_status(find("b")), ONLINE) << "only the record is known of it";
+    EXPECT_EQ(replica.by_id.count, 2u);
+}
+
+class OwnHeartbeat : public Replica {
+protected:
+    void beat(int64_t at_ms, uint64_t now_ms, Muster__V1__WorkerStatus status, double load, uint64_t incarnation = 0)
+    {
+        Muster__V1__Heartbeat heartbeat = MUSTER__V1__HEARTBEAT__INIT;
+        Muster__V1__Load said = MUSTER__V1__LOAD__INIT;
+        std::string id = "a";
+        heartbeat.worker_id = id.data();
+        heartbeat.status = status;
+        heartbeat.incarnation = incarnation;
+        said.current_load = load;
+        heartbeat.load = load >= 0 ? &said : nullptr;
+        ASSERT_TRUE(replica_heartbeat(&replica, &heartbeat, at_ms, now_ms));
+    }
+};
+
+TEST_F(OwnHeartbeat, ShowsAtOnceAndIsNotUndone)
+{
+    put({"a", 1});
+    const int64_t t = 1767609100000;
+    beat(t, 5000, DEGRADED, 0.75);
+    EXPECT_EQ(replica_status(find("a")), DEGRADED);
+    EXPECT_EQ(replica_load(find("a")), 0.75);
+    EXPECT_EQ(replica_last_heard_ms(find("a")), t);
+    apply(HealthChanges().worker("a", 1, ONLINE, t - 10, 0.1), 5500);
+    EXPECT_EQ(replica_status(find("a")), DEGRADED) << "a report of an earlier heartbeat";
+    EXPECT_EQ(replica_load(find("a")), 0.75);
+    apply(HealthChanges().worker("a", 1, ONLINE, t + 3, 0.2), 5600);
+    EXPECT_EQ(replica_load(find("a")), 0.2);
+    beat(t + 10, 6000, ONLINE, -1);
+    EXPECT_EQ(replica_load(find("a")), 0.2) << "no load was said";
+    apply(HealthChanges().worker("a", 1, OFFLINE, t - 10), 6001);
+    EXPECT_EQ(replica_status(find("a")), OFFLINE) << "that it is gone is always believed";
+    beat(t + 20, 7000, ONLINE, 0.3);
+    apply(HealthChanges().worker("a", 1, DEGRADED, t - 99), 7000 + REPLICA_FRESH_MS);
+    EXPECT_EQ(replica_status(find("a")), DEGRADED) << "clocks may differ: it lasts only a while";
+}
+
+TEST_F(OwnHeartbeat, OfAnEarlierIncarnationChangesNothing)
+{
+    put({"a", 3, 2});
+    beat(1, 1, DEGRADED, 0.9, 1);
+    EXPECT_EQ(replica_status(find("a")), ONLINE);
+    beat(1, 1, DEGRADED, 0.9, 2);
+    EXPECT_EQ(replica_status(find("a")), DEGRADED);
+}
+
+TEST_F(Replica, KnowsWhoOffersWhat)
+{
+    Catalog catalog;
+    catalog.service("vision-ocr", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU, 1, 8104, {"ocr"});
+    WorkerFields a{"a", 1};
+    a.assigned = {"vision-ocr", "llm"};
+    a.announced = {{"ocr", "http://ocr-here"}, {"own", ""}};
+    put(a);
+    EXPECT_EQ(offering("ocr"), std::set<std::string>{"a"}) << "a name of its own, as long as there is no catalog";
+    ASSERT_TRUE(replica_apply_catalog(&replica, &catalog.message));
+    WorkerFields b{"b", 2};
+    b.announced = {{"ocr", ""}};
+    put(b);
+    EXPECT_EQ(offering("ocr"), (std::set<std::string>{"a", "b"}));
+    EXPECT_EQ(offering("vision-ocr"), (std::set<std::string>{"a", "b"}));
+    EXPECT_EQ(find("a")->service_count, 3u) << "assigned and announced is one";
+    const replica_service *ocr = replica_find_service(&replica, "ocr", 3);
+    EXPECT_STREQ(replica_service_url(&replica, find("a"), ocr), "http://ocr-here");
+    EXPECT_STREQ(replica_service_url(&replica, find("b"), ocr), "http://b");
+    EXPECT_STREQ(replica_service_url(&replica, find("a"), replica_find_service(&replica, "own", 3)), "http://a");
+    a.revision = 5;
+    a.announced.clear();
+    a.assigned = {"llm"};
+    put(a);
+    EXPECT_EQ(offering("ocr"), std::set<std::string>{"b"});
+    EXPECT_EQ(replica_find_service(&replica, "own", 3), nullptr) << "nobody's service goes with its last worker";
+    apply(Changes().remove("b", 6).remove("a", 7).upto(7));
+    EXPECT_TRUE(offering("ocr").empty());
+    EXPECT_EQ(replica.services.count, 1u) << "what is in the catalog stays";
+}
+
+TEST_F(Replica, RandomNewsInAnyOrderEndTheSame)
+{
+    // Events of one history, some delivered early as own writes, never lead to another end.
+    for (unsigned seed = 1; seed <= 200; seed++) {
+        struct replica one;
+        replica_init(&one);
+        unsigned state = seed * 2654435761u;
+        const auto random = [&](unsigned below) {
+            state = state * 1664525u + 1013904223u;
+            return (state >> 16) % below;
+        };
+        std::set<std::string> alive;
+        for (uint64_t revision = 1; revision <= 60; revision++) {
+            std::string id(1, (char)('a' + random(4)));
+            bool remove = alive.count(id) > 0 && random(2) == 0;
+            Changes change;
+            if (remove) {
+                alive.erase(id);
+                change.remove(id, revision);
+            } else {
+                alive.insert(id);
+                change.put({id, revision, revision});
+            }
+            change.upto(revision);
+            if (random(3) == 0) {
+                if (remove)
+                    replica_remove(&one, id.c_str(), revision);
+                else
+                    replica_put(&one, WorkerMessage({id, revision, revision}).get());
+            }
+            ASSERT_TRUE(replica_apply_registry(&one, &change.message));
+        }
+        std::set<std::string> listed;
+        for (size_t i = 0; i < one.worker_count; i++)
+            listed.insert(one.workers[i]->id);
+        EXPECT_EQ(listed, alive) << "seed " << seed;
+        EXPECT_EQ(one.tombstone_count, 0u);
+        EXPECT_EQ(one.by_id.count, alive.size());
+        replica_free(&one);
+    }
+}
+
+} // namespace
