@@ -54,7 +54,8 @@ struct http_upstreams_config {
     bool tls_insecure;              /* https upstreams' certificates are not checked */
 };
 
-/* NULL, with a message for people, when memory runs out or TLS cannot be set up. */
+/* NULL, with a message for people, when memory runs out. TLS is set up for the first https
+ * origin; should that fail, connections to such origins do. */
 struct http_upstreams *http_upstreams_create(struct loop *loop, const struct http_upstreams_config *config, char *error,
                                              size_t error_bytes);
 

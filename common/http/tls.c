@@ -1,14 +1,14 @@
 /* TLS on connections to upstreams, by OpenSSL on the same non-blocking sockets. */
 
 #include "common/http/upstream.h"
+#include "common/log.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
 
-void *upstream_tls_context(bool insecure, char *error, size_t error_bytes)
+static SSL_CTX *create_context(bool insecure)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (context == NULL)
@@ -27,7 +27,7 @@ void *upstream_tls_context(bool insecure, char *error, size_t error_bytes)
     return context;
 
 failed:
-    snprintf(error, error_bytes, "TLS cannot be set up: %s", ERR_reason_error_string(ERR_get_error()));
+    log_error("TLS cannot be set up", LOG_TEXT("error", ERR_reason_error_string(ERR_get_error())));
     SSL_CTX_free(context);
     return NULL;
 }
@@ -39,7 +39,12 @@ void upstream_tls_context_free(void *context)
 
 bool upstream_tls_start(struct upstream_connection *connection, const char *host)
 {
-    SSL *tls = SSL_new(connection->upstreams->tls_context);
+    struct http_upstreams *upstreams = connection->upstreams;
+    if (upstreams->tls_context == NULL)
+        upstreams->tls_context = create_context(upstreams->config.tls_insecure);
+    if (upstreams->tls_context == NULL)
+        return false;
+    SSL *tls = SSL_new(upstreams->tls_context);
     if (tls == NULL)
         return false;
     struct in6_addr literal;

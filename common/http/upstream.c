@@ -131,11 +131,6 @@ struct http_upstreams *http_upstreams_create(struct loop *loop, const struct htt
     own->replay_bytes_max = or_default(own->replay_bytes_max, 65536);
     if (own->via == NULL)
         own->via = "muster";
-    upstreams->tls_context = upstream_tls_context(own->tls_insecure, error, error_bytes);
-    if (upstreams->tls_context == NULL) {
-        free(upstreams);
-        return NULL;
-    }
     loop_timer_start(loop, &upstreams->sweep, SWEEP_MS, sweep, upstreams);
     return upstreams;
 }

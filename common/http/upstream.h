@@ -56,7 +56,7 @@ struct http_upstreams {
     struct map pools; /* by the origin's key */
     struct http_upstreams_counts counts;
     struct timer sweep;
-    void *tls_context; /* SSL_CTX * */
+    void *tls_context; /* SSL_CTX *, made for the first https origin: it holds a megabyte of certificates */
     struct http_relay *free_relays;
     unsigned free_relay_count;
     struct buffer render;
@@ -85,7 +85,6 @@ size_t upstream_send(struct upstream_connection *connection, const struct iovec 
 void http_relays_free(struct http_upstreams *upstreams);
 
 /* tls.c: the three things that differ with TLS. */
-void *upstream_tls_context(bool insecure, char *error, size_t error_bytes);
 void upstream_tls_context_free(void *context);
 bool upstream_tls_start(struct upstream_connection *connection, const char *host);
 void upstream_tls_free(void *tls);
