@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "gateway/request_json.h"
 
@@ -38,7 +39,7 @@ static void check_registration(const char *body, size_t bytes)
     check_error(result, &error);
     if (result == REQUEST_JSON_OK) {
         const Muster__V1__WorkerSpec *spec = request->spec;
-        if (strlen(spec->worker_id) > REQUEST_WORKER_ID_BYTES_MAX || strncmp(spec->tunnel_url, "http", 4) != 0 ||
+        if (strlen(spec->worker_id) > REQUEST_WORKER_ID_BYTES_MAX || strncasecmp(spec->tunnel_url, "http", 4) != 0 ||
             spec->n_services > REQUEST_SERVICES_MAX)
             abort();
         for (size_t i = 0; i < spec->n_services; i++) {
