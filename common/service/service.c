@@ -105,6 +105,13 @@ void service_stop(struct service *service)
     rpc_loop_post(service->loop, stop, service->process);
 }
 
+static void reload(void *argument)
+{
+    struct process *process = argument;
+    if (!process->stopping)
+        process->service->reload(process->service);
+}
+
 /* Waits for signals, which all other threads have blocked, and brings them to the loop. */
 static void *wait_for_signals(void *argument)
 {
@@ -115,7 +122,7 @@ static void *wait_for_signals(void *argument)
             continue;
         if (number == SIGUSR2)
             return NULL;
-        rpc_loop_post(process->service->loop, stop, process);
+        rpc_loop_post(process->service->loop, number == SIGHUP ? reload : stop, process);
     }
 }
 
@@ -172,6 +179,8 @@ static void block_signals(struct process *process)
     sigaddset(&process->signals, SIGTERM);
     sigaddset(&process->signals, SIGINT);
     sigaddset(&process->signals, SIGUSR2);
+    if (process->service->reload != NULL)
+        sigaddset(&process->signals, SIGHUP);
     /* Before the first thread, so that all inherit it. */
     pthread_sigmask(SIG_BLOCK, &process->signals, NULL);
     signal(SIGPIPE, SIG_IGN);

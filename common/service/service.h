@@ -48,6 +48,8 @@ struct service {
     bool (*start)(struct service *service);
     /* The server is bound and serves; service->address says where. */
     void (*serving)(struct service *service);
+    /* SIGHUP came: read files again. Without it SIGHUP ends the process, as usual. */
+    void (*reload)(struct service *service);
     /* The drain has begun: finish long-lived streams. */
     void (*stopping)(struct service *service);
     /* All calls have ended and the server is gone; the loop is still there. Free everything

@@ -1,0 +1,120 @@
+/* muster-assigner: what a worker should run, and where the gaps are. */
+
+#include "services/assigner/assigner.h"
+#include "services/assigner/handlers.h"
+#include "services/assigner/roll_watch.h"
+
+#include "common/log.h"
+#include "common/service/service.h"
+
+#include <stdio.h>
+
+struct process {
+    const char *catalog_path; /* "": the default catalog */
+    const char *registry_address;
+    struct assigner *assigner;
+    struct rpc_channel *registry;
+    struct roll_watch *watch;
+    struct handlers *handlers;
+};
+
+/* The catalog that the settings name; NULL with an error. */
+static struct catalog *read_catalog(const struct process *process, char error[CATALOG_ERROR_BYTES])
+{
+    if (process->catalog_path[0] != '\0')
+        return catalog_read_file(process->catalog_path, error);
+    struct catalog *catalog = catalog_create_default();
+    if (catalog == NULL)
+        snprintf(error, CATALOG_ERROR_BYTES, "out of memory; make room");
+    return catalog;
+}
+
+static bool start(struct service *service)
+{
+    struct process *process = service->context;
+    char error[CATALOG_ERROR_BYTES];
+    struct catalog *catalog = read_catalog(process, error);
+    if (catalog == NULL)
+        return service_fail(service, "%s", error);
+    process->assigner = assigner_create(catalog);
+    if (process->assigner == NULL)
+        return service_fail(service, "out of memory; make room");
+    process->handlers = handlers_create(service->loop, process->assigner);
+    process->registry = rpc_channel_create(service->loop, process->registry_address, NULL);
+    if (!handlers_add(process->handlers, service->server))
+        return service_fail(service, "the table of methods does not fit the service; build it again");
+    return true;
+}
+
+static void serving(struct service *service)
+{
+    struct process *process = service->context;
+    process->watch = roll_watch_start(process->registry, process->assigner);
+}
+
+static void reload(struct service *service)
+{
+    struct process *process = service->context;
+    char error[CATALOG_ERROR_BYTES];
+    struct catalog *catalog = read_catalog(process, error);
+    if (catalog == NULL) {
+        log_error("the catalog was not read again; the old one stays", LOG_TEXT("error", error));
+        return;
+    }
+    if (!assigner_set_catalog(process->assigner, catalog)) {
+        log_error("the catalog was not exchanged; the old one stays", LOG_TEXT("error", "out of memory"));
+        return;
+    }
+    log_info("the catalog was read again",
+             LOG_UINT("services", catalog_count(assigner_catalog(process->assigner))));
+    handlers_catalog_changed(process->handlers);
+}
+
+static void stopping(struct service *service)
+{
+    struct process *process = service->context;
+    handlers_stop(process->handlers);
+}
+
+static void stopped(struct service *service)
+{
+    struct process *process = service->context;
+    roll_watch_stop(process->watch);
+    if (process->registry != NULL)
+        rpc_channel_destroy(process->registry);
+    handlers_destroy(process->handlers);
+    assigner_destroy(process->assigner);
+}
+
+int main(int argc, char **argv)
+{
+    struct process process = {.assigner = NULL};
+    const struct setting settings[] = {
+        {.name = "catalog",
+         .type = SETTING_TEXT,
+         .value = &process.catalog_path,
+         .placeholder = "FILE",
+         .help = "JSON file of the services to assign, read again on SIGHUP; empty: the built-in catalog."},
+        {.name = "registry-address",
+         .type = SETTING_TEXT,
+         .value = &process.registry_address,
+         .default_value = "127.0.0.1:7101",
+         .placeholder = "HOST:PORT",
+         .help = "Where muster-registry is."},
+    };
+    struct service service = {
+        .program = "muster-assigner",
+        .summary = "Decides which services each worker should run, and says where the gaps are.",
+        .settings = settings,
+        .setting_count = sizeof(settings) / sizeof(settings[0]),
+        .default_port = 7102,
+        .max_message_bytes = 64 * 1024 * 1024,
+        .context = &process,
+        .start = start,
+        .serving = serving,
+        .reload = reload,
+        .stopping = stopping,
+        .stopped = stopped,
+    };
+    return service_main(&service, argc, argv);
+}

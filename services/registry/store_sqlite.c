@@ -1,0 +1,285 @@
+/* The roll in one SQLite file; see store_sqlite.h. */
+
+#include "services/registry/store_sqlite.h"
+
+#include <sqlite3.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SCHEMA_VERSION 1
+#define APPLICATION_ID 0x4d737472 /* "Mstr" */
+
+/* Pages of SQLite's cache, in KiB: enough for the inner pages of a million rows' tree. */
+#define CACHE_KIB 4096
+
+/* The log is written back into the file when it has so many pages (16 MiB): seldom enough
+ * not to be felt, soon enough for a quick start. */
+#define CHECKPOINT_PAGES 4096
+
+struct sqlite_store {
+    struct store base;
+    sqlite3 *database;
+    sqlite3_stmt *begin, *commit, *rollback, *put, *remove, *put_meta;
+    char path[PATH_MAX];
+};
+
+__attribute__((format(printf, 3, 4))) static enum store_result fail(enum store_result result, struct store_error *error,
+                                                                     const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof(error->text), format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+/* What went wrong last, as a result and in words that say what to do. */
+static enum store_result explain(const struct sqlite_store *store, struct store_error *error)
+{
+    const char *message = sqlite3_errmsg(store->database);
+    switch (sqlite3_errcode(store->database) & 0xff) {
+    case SQLITE_NOTADB:
+        return fail(STORE_UNUSABLE, error,
+                    "%s is not a SQLite database, or damaged at its start; put it aside or restore a backup", store->path);
+    case SQLITE_CORRUPT:
+        return fail(STORE_UNUSABLE, error, "%s is damaged (%s); put it aside or restore a backup", store->path, message);
+    case SQLITE_BUSY:
+        return fail(STORE_UNAVAILABLE, error,
+                    "%s is in use by another process; stop that one or choose another data directory", store->path);
+    case SQLITE_FULL:
+        return fail(STORE_UNAVAILABLE, error, "%s cannot grow: the disk is full; make room", store->path);
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        return fail(STORE_UNAVAILABLE, error, "%s cannot be written (%s); make it and its directory writable",
+                    store->path, message);
+    case SQLITE_CANTOPEN:
+        return fail(STORE_UNAVAILABLE, error, "%s cannot be opened (%s); make its directory writable", store->path,
+                    strerror(sqlite3_system_errno(store->database)));
+    default:
+        return fail(STORE_UNAVAILABLE, error, "%s: %s (%s); check the disk", store->path, message,
+                    sqlite3_errstr(sqlite3_extended_errcode(store->database)));
+    }
+}
+
+static bool execute(struct sqlite_store *store, const char *sql)
+{
+    return sqlite3_exec(store->database, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* The one number that a statement gives. */
+static bool ask_number(struct sqlite_store *store, const char *sql, sqlite3_int64 *number)
+{
+    sqlite3_stmt *statement;
+    if (sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL) != SQLITE_OK)
+        return false;
+    bool given = sqlite3_step(statement) == SQLITE_ROW;
+    if (given)
+        *number = sqlite3_column_int64(statement, 0);
+    /* Repeats an error of the step, which `given` tells already. */
+    return sqlite3_finalize(statement) == SQLITE_OK && given;
+}
+
+/* --- Committing --- */
+
+/* Runs a statement that gives no rows. */
+static bool run(sqlite3_stmt *statement)
+{
+    bool done = sqlite3_step(statement) == SQLITE_DONE;
+    return sqlite3_reset(statement) == SQLITE_OK && done;
+}
+
+static bool write_meta(struct sqlite_store *store, const char *name, uint64_t value)
+{
+    return sqlite3_bind_text(store->put_meta, 1, name, -1, SQLITE_STATIC) == SQLITE_OK &&
+           sqlite3_bind_int64(store->put_meta, 2, (sqlite3_int64)value) == SQLITE_OK && run(store->put_meta);
+}
+
+static bool write_change(struct sqlite_store *store, const struct store_change *change)
+{
+    sqlite3_stmt *statement = change->value != NULL ? store->put : store->remove;
+    if (sqlite3_bind_blob64(statement, 1, change->id, change->id_bytes, SQLITE_STATIC) != SQLITE_OK)
+        return false;
+    if (change->value != NULL &&
+        sqlite3_bind_blob64(statement, 2, change->value, change->value_bytes, SQLITE_STATIC) != SQLITE_OK)
+        return false;
+    return run(statement);
+}
+
+static bool write_batch(struct sqlite_store *store, const struct store_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (!write_change(store, &batch->changes[i]))
+            return false;
+    return write_meta(store, "revision_ceiling", batch->meta.revision_ceiling) &&
+           write_meta(store, "incarnation_floor", batch->meta.incarnation_floor);
+}
+
+static enum store_result sqlite_commit(struct store *base, const struct store_batch *batch, struct store_error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    if (run(store->begin) && write_batch(store, batch) && run(store->commit))
+        return STORE_OK;
+    enum store_result result = explain(store, error);
+    /* Some errors have rolled back already; in that case this fails, and nothing is lost. */
+    if (sqlite3_get_autocommit(store->database) == 0)
+        (void)run(store->rollback);
+    return result;
+}
+
+/* --- Loading --- */
+
+static enum store_result load_rows(struct sqlite_store *store, sqlite3_stmt *rows, store_visit visit, void *argument,
+                                   struct store_error *error)
+{
+    int step;
+    while ((step = sqlite3_step(rows)) == SQLITE_ROW) {
+        const char *id = sqlite3_column_blob(rows, 0);
+        const void *value = sqlite3_column_blob(rows, 1);
+        size_t id_bytes = (size_t)sqlite3_column_bytes(rows, 0);
+        size_t value_bytes = (size_t)sqlite3_column_bytes(rows, 1);
+        struct store_error reason = {""};
+        if (id == NULL || value == NULL)
+            return fail(STORE_UNUSABLE, error, "%s has an empty row; put it aside or restore a backup", store->path);
+        if (!visit(argument, id, id_bytes, value, value_bytes, &reason))
+            return fail(STORE_UNUSABLE, error, "%.200s: %.150s", store->path, reason.text);
+    }
+    return step == SQLITE_DONE ? STORE_OK : explain(store, error);
+}
+
+static enum store_result sqlite_load(struct store *base, struct store_meta *meta, store_visit visit, void *argument,
+                                     struct store_error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    sqlite3_int64 ceiling, floor;
+    if (!ask_number(store, "SELECT coalesce(max(value), 0) FROM meta WHERE name = 'revision_ceiling'", &ceiling) ||
+        !ask_number(store, "SELECT coalesce(max(value), 0) FROM meta WHERE name = 'incarnation_floor'", &floor))
+        return explain(store, error);
+    meta->revision_ceiling = (uint64_t)ceiling;
+    meta->incarnation_floor = (uint64_t)floor;
+
+    sqlite3_stmt *rows;
+    if (sqlite3_prepare_v2(store->database, "SELECT id, record FROM worker ORDER BY id", -1, &rows, NULL) != SQLITE_OK)
+        return explain(store, error);
+    enum store_result result = load_rows(store, rows, visit, argument, error);
+    /* Repeats an error of the last step, which has been told. */
+    (void)sqlite3_finalize(rows);
+    return result;
+}
+
+/* --- Opening --- */
+
+static void sqlite_close(struct store *base)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    sqlite3_stmt *statements[] = {store->begin, store->commit, store->rollback, store->put, store->remove, store->put_meta};
+    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
+        /* Only repeats the statement's last error; NULL is fine. */
+        (void)sqlite3_finalize(statements[i]);
+    /* Writes the log back; if that fails the next start does it. */
+    (void)sqlite3_close_v2(store->database);
+    free(store);
+}
+
+static enum store_result create_schema(struct sqlite_store *store, struct store_error *error)
+{
+    static const char schema[] = "BEGIN IMMEDIATE;"
+                                 "CREATE TABLE worker(id BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;"
+                                 "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+                                 "PRAGMA application_id = 1299412082;"
+                                 "PRAGMA user_version = 1;"
+                                 "COMMIT";
+    _Static_assert(APPLICATION_ID == 1299412082 && SCHEMA_VERSION == 1, "the schema's text repeats both numbers");
+    if (execute(store, schema))
+        return STORE_OK;
+    enum store_result result = explain(store, error);
+    if (sqlite3_get_autocommit(store->database) == 0)
+        (void)execute(store, "ROLLBACK");
+    return result;
+}
+
+/* Whether the file is ours; a new one is made so. Nothing is written before that is known. */
+static enum store_result check_schema(struct sqlite_store *store, struct store_error *error)
+{
+    sqlite3_int64 application, version, tables;
+    if (!ask_number(store, "PRAGMA application_id", &application) || !ask_number(store, "PRAGMA user_version", &version) ||
+        !ask_number(store, "SELECT count(*) FROM sqlite_schema", &tables))
+        return explain(store, error);
+    if (application == 0 && version == 0 && tables == 0)
+        return create_schema(store, error);
+    if (application != APPLICATION_ID)
+        return fail(STORE_UNUSABLE, error, "%s belongs to another program; choose another data directory", store->path);
+    if (version != SCHEMA_VERSION)
+        return fail(STORE_UNUSABLE, error, "%s was written by another version of Muster (schema %lld, this one knows %d); use that version",
+                    store->path, (long long)version, SCHEMA_VERSION);
+    return STORE_OK;
+}
+
+static bool prepare(struct sqlite_store *store, const char *sql, sqlite3_stmt **statement)
+{
+    return sqlite3_prepare_v3(store->database, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) == SQLITE_OK;
+}
+
+static enum store_result configure(struct sqlite_store *store, struct store_error *error)
+{
+    char cache[64], checkpoint[64];
+    snprintf(cache, sizeof(cache), "PRAGMA cache_size = -%d", CACHE_KIB);
+    snprintf(checkpoint, sizeof(checkpoint), "PRAGMA wal_autocheckpoint = %d", CHECKPOINT_PAGES);
+    /* Exclusive locking also does without a shared-memory file beside the log. */
+    if (!execute(store, "PRAGMA locking_mode = EXCLUSIVE") || !execute(store, cache))
+        return explain(store, error);
+    enum store_result result = check_schema(store, error);
+    if (result != STORE_OK)
+        return result;
+    if (!execute(store, "PRAGMA journal_mode = WAL") || !execute(store, "PRAGMA synchronous = FULL") ||
+        !execute(store, checkpoint) || !prepare(store, "BEGIN IMMEDIATE", &store->begin) ||
+        !prepare(store, "COMMIT", &store->commit) || !prepare(store, "ROLLBACK", &store->rollback) ||
+        !prepare(store, "INSERT INTO worker(id, record) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET record = excluded.record",
+                 &store->put) ||
+        !prepare(store, "DELETE FROM worker WHERE id = ?", &store->remove) ||
+        !prepare(store, "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+                 &store->put_meta))
+        return explain(store, error);
+    return STORE_OK;
+}
+
+static const struct store_operations operations = {sqlite_load, sqlite_commit, sqlite_close};
+
+static enum store_result open_file(struct sqlite_store *store, const char *vfs, struct store_error *error)
+{
+    if (sqlite3_open_v2(store->path, &store->database,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, vfs) != SQLITE_OK)
+        return store->database != NULL ? explain(store, error)
+                                       : fail(STORE_UNAVAILABLE, error, "%s: out of memory", store->path);
+    return configure(store, error);
+}
+
+struct store *store_sqlite_open(const char *directory, const char *vfs, enum store_result *result,
+                                struct store_error *error)
+{
+    if (mkdir(directory, 0750) != 0 && errno != EEXIST) {
+        *result = fail(STORE_UNAVAILABLE, error, "data directory %s cannot be made (%s); choose another", directory,
+                       strerror(errno));
+        return NULL;
+    }
+    struct sqlite_store *store = calloc(1, sizeof(*store));
+    if (store == NULL) {
+        *result = fail(STORE_UNAVAILABLE, error, "out of memory");
+        return NULL;
+    }
+    store->base.operations = &operations;
+    int bytes = snprintf(store->path, sizeof(store->path), "%s/registry.sqlite3", directory);
+    if (bytes < 0 || (size_t)bytes >= sizeof(store->path))
+        *result = fail(STORE_UNAVAILABLE, error, "the name of the data directory is too long; choose another");
+    else
+        *result = open_file(store, vfs, error);
+    if (*result == STORE_OK)
+        return &store->base;
+    sqlite_close(&store->base);
+    return NULL;
+}

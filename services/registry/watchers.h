@@ -1,0 +1,33 @@
+/* Streams of changes to those who watch the roll.
+ *
+ * A watcher is a cursor into the roll, not a queue: what it has not been sent yet is held once,
+ * in the roll, however many watch and however slow they are. Messages are made for a watcher
+ * only while its call takes more (rpc_call_writable), so what waits for a slow one is bounded
+ * by the call's queue limit.
+ *
+ * Threading: the loop's thread. */
+
+#pragma once
+
+#include "common/rpc/rpc.h"
+#include "services/registry/registry.h"
+
+struct watchers;
+
+struct watchers *watchers_create(struct rpc_loop *loop, struct registry *registry);
+
+/* After the server is gone. NULL is fine. */
+void watchers_destroy(struct watchers *watchers);
+
+/* Begins to watch; the call's user pointer becomes the watcher. */
+void watchers_add(struct watchers *watchers, struct rpc_call *call, uint64_t after_revision);
+
+/* Of the call's events. */
+void watchers_writable(struct rpc_call *call);
+void watchers_ended(struct rpc_call *call);
+
+/* The roll has changed: at the end of this turn everybody is sent what is new. */
+void watchers_wake(struct watchers *watchers);
+
+/* Finishes all calls, telling them to come back; later ones are finished at once. */
+void watchers_stop(struct watchers *watchers);
