@@ -153,12 +153,19 @@ void registry_meta_stored(struct registry *registry, const struct registry_meta 
 
 /* --- Events --- */
 
-/* Takes the event of that revision back if it is still about this record. */
-static void forget_event(struct registry *registry, uint64_t revision, const struct record *record)
+/* The oldest revision from which a watcher can go on: all events after it are in the ring. */
+static uint64_t oldest_revision(const struct registry *registry)
 {
-    struct event *event = &registry->ring[revision % registry->ring_events];
-    if ((event->kind == EVENT_PUT || event->kind == EVENT_STATUS) && event->subject.record == record)
-        event->kind = EVENT_NONE;
+    uint64_t given = registry->revision - registry->first_revision;
+    return given > registry->ring_events ? registry->revision - registry->ring_events : registry->first_revision;
+}
+
+/* Takes the PUT or STATUS of that revision back, unless the ring has forgotten it (or the
+ * revision is 0: there is none). */
+static void forget_event(struct registry *registry, uint64_t revision)
+{
+    if (revision > oldest_revision(registry))
+        registry->ring[revision % registry->ring_events].kind = EVENT_NONE;
 }
 
 static struct event *next_event(struct registry *registry, enum event_kind kind)
@@ -173,8 +180,8 @@ static struct event *next_event(struct registry *registry, enum event_kind kind)
 /* Frees a record that is in the index no more. */
 static void let_go(struct registry *registry, struct record *record)
 {
-    forget_event(registry, record->put_revision, record);
-    forget_event(registry, record->status_revision, record);
+    forget_event(registry, record->put_revision);
+    forget_event(registry, record->status_revision);
     record_free(record);
 }
 
@@ -344,7 +351,7 @@ enum registry_result registry_set_status(struct registry *registry, const char *
         return REGISTRY_NO_REVISION;
     if (!record_set_status(record, status, reason, same_status ? record->status_changed_at_ms : unix_ms))
         return REGISTRY_OUT_OF_MEMORY;
-    forget_event(registry, record->status_revision, record);
+    forget_event(registry, record->status_revision);
     next_event(registry, EVENT_STATUS)->subject.record = record;
     record->status_revision = registry->revision;
     return REGISTRY_OK;
@@ -377,13 +384,6 @@ size_t registry_list(const struct registry *registry, const char *after_id, cons
 }
 
 /* --- Watching --- */
-
-/* The oldest revision from which a watcher can go on: all events after it are in the ring. */
-static uint64_t oldest_revision(const struct registry *registry)
-{
-    uint64_t given = registry->revision - registry->first_revision;
-    return given > registry->ring_events ? registry->revision - registry->ring_events : registry->first_revision;
-}
 
 void registry_cursor_start(const struct registry *registry, struct registry_cursor *cursor, uint64_t after_revision)
 {
