@@ -15,7 +15,7 @@
 #define TEXT_MAX_BYTES 256
 #define NAME_MAX_BYTES 128
 #define SERVICE_CAPABILITIES_MAX 100
-#define FIELD_BYTES 64
+#define FIELD_BYTES 96
 
 __attribute__((format(printf, 2, 3))) static bool refuse(char error[SPEC_ERROR_BYTES], const char *format, ...)
 {
