@@ -251,7 +251,7 @@ static void exchange_finished(void *context, struct http_exchange *exchange)
 {
     struct front *front = context;
     struct http_exchange_summary summary;
-    http_exchange_summary(exchange, &summary);
+    http_exchange_summarize(exchange, &summary);
     metrics_request(&front->metrics, http_exchange_user(exchange), summary.status, summary.duration_us);
     if (log_enabled(LOG_DEBUG)) {
         const struct http_head *head = http_exchange_head(exchange);

@@ -185,7 +185,7 @@ bool http_exchange_client_is_gone(const struct http_exchange *exchange)
     return exchange->connection == NULL;
 }
 
-void http_exchange_summary(const struct http_exchange *exchange, struct http_exchange_summary *summary)
+void http_exchange_summarize(const struct http_exchange *exchange, struct http_exchange_summary *summary)
 {
     *summary = (struct http_exchange_summary){
         .status = exchange->status,

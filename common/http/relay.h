@@ -70,7 +70,7 @@ struct http_upstreams_counts {
     uint64_t sent_bytes, received_bytes;
 };
 
-void http_upstreams_counts(const struct http_upstreams *upstreams, struct http_upstreams_counts *counts);
+void http_upstreams_read_counts(const struct http_upstreams *upstreams, struct http_upstreams_counts *counts);
 
 /* --- One relay ---------------------------------------------------------------------------- */
 

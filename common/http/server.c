@@ -211,7 +211,7 @@ const char *http_server_date(struct http_server *server)
     return server->date;
 }
 
-void http_server_counts(const struct http_server *server, struct http_server_counts *counts)
+void http_server_read_counts(const struct http_server *server, struct http_server_counts *counts)
 {
     *counts = server->counts;
     counts->connections_idle = 0;

@@ -120,7 +120,7 @@ struct http_server_counts {
     uint64_t received_bytes, sent_bytes;
 };
 
-void http_server_counts(const struct http_server *server, struct http_server_counts *counts);
+void http_server_read_counts(const struct http_server *server, struct http_server_counts *counts);
 
 /* --- The request --------------------------------------------------------------------------- */
 
@@ -157,7 +157,7 @@ struct http_exchange_summary {
     bool cut_off;         /* the answer did not reach its end */
 };
 
-void http_exchange_summary(const struct http_exchange *exchange, struct http_exchange_summary *summary);
+void http_exchange_summarize(const struct http_exchange *exchange, struct http_exchange_summary *summary);
 
 /* --- Its body ------------------------------------------------------------------------------- */
 

@@ -142,7 +142,7 @@ void http_upstreams_forget(struct http_upstreams *upstreams, const struct http_o
         close_idle(pool, UINT64_MAX);
 }
 
-void http_upstreams_counts(const struct http_upstreams *upstreams, struct http_upstreams_counts *counts)
+void http_upstreams_read_counts(const struct http_upstreams *upstreams, struct http_upstreams_counts *counts)
 {
     *counts = upstreams->counts;
 }

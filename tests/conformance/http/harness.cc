@@ -273,14 +273,14 @@ void Server::run(std::function<void()> work)
 struct http_server_counts Server::counts()
 {
     struct http_server_counts counts;
-    run([&] { http_server_counts(server_, &counts); });
+    run([&] { http_server_read_counts(server_, &counts); });
     return counts;
 }
 
 struct http_upstreams_counts Server::upstream_counts()
 {
     struct http_upstreams_counts counts;
-    run([&] { http_upstreams_counts(upstreams_, &counts); });
+    run([&] { http_upstreams_read_counts(upstreams_, &counts); });
     return counts;
 }
 

@@ -315,7 +315,7 @@ TEST(Server, CutsOffAClientThatDoesNotRead)
                 exchange,
                 [](void *context, http_exchange *over) {
                     struct http_exchange_summary summary;
-                    http_exchange_summary(over, &summary);
+                    http_exchange_summarize(over, &summary);
                     *static_cast<std::atomic<bool> *>(context) = summary.cut_off;
                 },
                 &cut_off);
