@@ -13,9 +13,9 @@
  * zero byte, the id too. */
 struct member {
     uint64_t incarnation;
-    uint64_t expires_at_ms;       /* of a promise */
+    uint64_t expires_at_ms;         /* of a promise */
     struct member *next, *previous; /* promises in the order of their expiry */
-    uint32_t generation;          /* of the snapshot that last mentioned it */
+    uint32_t generation;            /* of the snapshot that last mentioned it */
     uint32_t name_count;
     uint8_t type;
     uint8_t status;
@@ -300,7 +300,8 @@ static bool is_known_type(int type)
 static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worker)
 {
     /* A record that makes no sense is not worth a restart of the watch: it counts for nothing. */
-    if (worker == NULL || worker->spec == NULL || worker->spec->worker_id[0] == '\0' || !is_known_type((int)worker->type))
+    if (worker == NULL || worker->spec == NULL || worker->spec->worker_id[0] == '\0' ||
+        !is_known_type((int)worker->type))
         return true;
     struct names lists[2];
     char **announced;

@@ -115,7 +115,7 @@ struct place {
 };
 
 __attribute__((format(printf, 3, 4))) static bool refuse_field(const struct place *place, const char *field,
-                                                                const char *format, ...)
+                                                               const char *format, ...)
 {
     char text[200];
     va_list arguments;
@@ -139,7 +139,8 @@ static const char name_rule[] = "must be 1 to 128 letters, digits, '-', '_' or '
 
 static bool known_keys_only(const struct place *place, json_t *object)
 {
-    static const char *const known[] = {"name", "tier", "requires", "priority", "port", "aliases", "path", "repeatable"};
+    static const char *const known[] = {"name", "tier",    "requires", "priority",
+                                        "port", "aliases", "path",     "repeatable"};
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
@@ -149,12 +150,14 @@ static bool known_keys_only(const struct place *place, json_t *object)
             i++;
         if (i == sizeof(known) / sizeof(known[0]))
             return refuse_field(place, "unknown field",
-                                "'%.60s'; known are name, tier, requires, priority, port, aliases, path, repeatable", key);
+                                "'%.60s'; known are name, tier, requires, priority, port, aliases, path, repeatable",
+                                key);
     }
     return true;
 }
 
-static bool read_integer(const struct place *place, json_t *object, const char *field, uint32_t maximum, uint32_t *value)
+static bool read_integer(const struct place *place, json_t *object, const char *field, uint32_t maximum,
+                         uint32_t *value)
 {
     json_t *number = json_object_get(object, field);
     if (number == NULL)
@@ -271,8 +274,8 @@ static bool read_service(struct catalog *catalog, size_t number, json_t *object,
     if (!read_name(catalog, &place, object, service) || !known_keys_only(&place, object) ||
         !read_type(&place, object, &service->requires) ||
         !read_integer(&place, object, "priority", PRIORITY_MAX, &service->priority) ||
-        !read_integer(&place, object, "port", 65535, &service->port) ||
-        !read_path(&place, object, &service->path) || !read_aliases(catalog, &place, object, service))
+        !read_integer(&place, object, "port", 65535, &service->port) || !read_path(&place, object, &service->path) ||
+        !read_aliases(catalog, &place, object, service))
         return false;
     if (repeatable != NULL && !json_is_boolean(repeatable))
         return refuse_field(&place, "repeatable", "must be true or false");
@@ -313,7 +316,8 @@ struct catalog *catalog_parse(const char *text, size_t bytes, char error[CATALOG
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json_error);
     struct catalog *catalog = NULL;
     if (root == NULL)
-        refuse(error, "line %d, column %d: not valid JSON: %.100s", json_error.line, json_error.column, json_error.text);
+        refuse(error, "line %d, column %d: not valid JSON: %.100s", json_error.line, json_error.column,
+               json_error.text);
     else
         catalog = read_catalog(root, error);
     json_decref(root);

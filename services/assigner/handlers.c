@@ -231,8 +231,8 @@ static void watch_catalog(struct rpc_call *call, const void *message)
     struct catalog_watcher *watcher = handlers->stopping ? NULL : calloc(1, sizeof(*watcher));
     (void)message;
     if (watcher == NULL) {
-        rpc_call_finish(call, RPC_UNAVAILABLE, handlers->stopping ? "the assigner is stopping; watch again"
-                                                                  : "out of memory; watch again");
+        rpc_call_finish(call, RPC_UNAVAILABLE,
+                        handlers->stopping ? "the assigner is stopping; watch again" : "out of memory; watch again");
         return;
     }
     watcher->call = call;

@@ -65,8 +65,7 @@ static void reload(struct service *service)
         log_error("the catalog was not exchanged; the old one stays", LOG_TEXT("error", "out of memory"));
         return;
     }
-    log_info("the catalog was read again",
-             LOG_UINT("services", catalog_count(assigner_catalog(process->assigner))));
+    log_info("the catalog was read again", LOG_UINT("services", catalog_count(assigner_catalog(process->assigner))));
     handlers_catalog_changed(process->handlers);
 }
 

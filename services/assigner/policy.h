@@ -30,7 +30,7 @@ struct policy_coverage {
 
 struct policy_worker {
     Muster__V1__WorkerType type;
-    char *const *current;   /* names assigned now */
+    char *const *current; /* names assigned now */
     size_t current_count;
     char *const *announced; /* names or aliases that it serves in any case */
     size_t announced_count;
@@ -45,7 +45,7 @@ struct policy_decision {
     size_t *services; /* numbers in the catalog, most important first; room for catalog_count */
     bool *taken;      /* scratch, the same room: services that the worker has already */
     size_t count;
-    size_t kept;      /* how many of them, the first ones, it had already */
+    size_t kept; /* how many of them, the first ones, it had already */
     char reason[POLICY_REASON_BYTES];
 };
 

@@ -239,7 +239,8 @@ static void get_workers(struct rpc_call *call, const void *message)
     response.workers = page.workers;
     response.revision = registry_revision(handlers->registry);
     if (page.bytes > GET_MAX_BYTES)
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "these workers are %zu bytes; ask for fewer at a time", page.bytes);
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "these workers are %zu bytes; ask for fewer at a time",
+                        page.bytes);
     else
         rpc_call_reply(call, &response.base);
     page_free(&page);

@@ -29,7 +29,7 @@ struct ledger {
     struct queue waiting;
     size_t waiting_count;
     bool committing;
-    bool retrying; /* the timer has expired: write something, if only the numbers */
+    bool retrying;      /* the timer has expired: write something, if only the numbers */
     struct queue batch; /* being written */
     struct store_change *changes;
     struct store_batch store_batch;

@@ -50,8 +50,7 @@ struct record *record_copy(const struct record *record);
 void record_free(struct record *record);
 
 /* Sets the status; the reason is cut at 255 bytes. False when memory runs out: nothing is changed. */
-bool record_set_status(struct record *record, Muster__V1__WorkerStatus status, const char *reason,
-                       int64_t unix_ms);
+bool record_set_status(struct record *record, Muster__V1__WorkerStatus status, const char *reason, int64_t unix_ms);
 
 /* The revision at which the record last changed in any way. */
 static inline uint64_t record_revision(const struct record *record)

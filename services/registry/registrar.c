@@ -40,7 +40,7 @@ struct registrar {
     struct registration **batch; /* under way */
     size_t batch_count;
     size_t batch_unanswered;
-    struct rpc_call *asking; /* the call to the assigner */
+    struct rpc_call *asking;              /* the call to the assigner */
     Muster__V1__AssignResponse *response; /* its answer, while the batch is being stored */
 };
 
@@ -190,7 +190,8 @@ static bool answers_batch(const struct registrar *registrar, const Muster__V1__A
     return true;
 }
 
-static void assigned(struct rpc_call *call, enum rpc_status status, const char *text, const void *message, void *argument)
+static void assigned(struct rpc_call *call, enum rpc_status status, const char *text, const void *message,
+                     void *argument)
 {
     struct registrar *registrar = argument;
     (void)call;
@@ -304,10 +305,9 @@ static bool ask(struct registrar *registrar)
     if (ready) {
         request.n_candidates = count;
         request.candidates = pointers;
-        registrar->asking = rpc_channel_call(registrar->assigner, &muster__v1__assigner_service__descriptor, "Assign",
-                                             &request.base,
-                                             &(struct rpc_call_options){.timeout_ms = REGISTRAR_PATIENCE_MS}, assigned,
-                                             registrar);
+        registrar->asking =
+            rpc_channel_call(registrar->assigner, &muster__v1__assigner_service__descriptor, "Assign", &request.base,
+                             &(struct rpc_call_options){.timeout_ms = REGISTRAR_PATIENCE_MS}, assigned, registrar);
     }
     for (size_t i = 0; candidates != NULL && i < count; i++) {
         free(candidates[i].announced);
@@ -371,7 +371,8 @@ void registrar_register(struct registrar *registrar, struct rpc_call *call, Must
                         size_t spec_bytes)
 {
     struct registration *registration = NULL;
-    if (registrar->waiting_count < REGISTRAR_QUEUE_MAX && registrar->waiting_bytes + spec_bytes <= REGISTRAR_QUEUE_MAX_BYTES)
+    if (registrar->waiting_count < REGISTRAR_QUEUE_MAX &&
+        registrar->waiting_bytes + spec_bytes <= REGISTRAR_QUEUE_MAX_BYTES)
         registration = calloc(1, sizeof(*registration));
     if (registration == NULL) {
         muster__v1__worker_spec__free_unpacked(spec, NULL);

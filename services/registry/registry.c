@@ -465,8 +465,7 @@ static const Muster__V1__WatchWorkersResponse *next_of_snapshot(struct registry 
         cursor->after_id_bytes = 0;
         message->response.snapshot_begin = true;
     }
-    struct index_position position =
-        index_position_after(&registry->index, cursor->after_id, cursor->after_id_bytes);
+    struct index_position position = index_position_after(&registry->index, cursor->after_id, cursor->after_id_bytes);
     struct record *record = NULL;
     const struct record *last = NULL;
     while (!message_is_full(message) && (record = index_next(&registry->index, &position)) != NULL) {

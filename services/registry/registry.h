@@ -43,10 +43,10 @@ struct registry;
 
 enum registry_result {
     REGISTRY_OK,
-    REGISTRY_NOT_FOUND,        /* the id is not on the roll */
-    REGISTRY_STALE,            /* it is, but as another incarnation */
-    REGISTRY_INVALID,          /* a status that cannot be set, a value that is no record */
-    REGISTRY_NO_REVISION,      /* the ceiling is reached: store a higher one first */
+    REGISTRY_NOT_FOUND,   /* the id is not on the roll */
+    REGISTRY_STALE,       /* it is, but as another incarnation */
+    REGISTRY_INVALID,     /* a status that cannot be set, a value that is no record */
+    REGISTRY_NO_REVISION, /* the ceiling is reached: store a higher one first */
     REGISTRY_OUT_OF_MEMORY,
 };
 
@@ -132,7 +132,6 @@ struct registry_meta registry_meta_after(const struct registry *registry, const 
 uint64_t registry_apply(struct registry *registry, struct registry_change *change);
 void registry_discard(struct registry_change *change);
 
-
 /* --- Soft changes --- */
 
 /* Takes over a status other than REMOVED (that is a removal). OK without an event when nothing
@@ -147,16 +146,17 @@ uint64_t registry_revision(const struct registry *registry);
 const struct record *registry_find(const struct registry *registry, const char *worker_id);
 
 /* Up to `limit` records whose ids come after `after_id` ("": from the start), in order. */
-size_t registry_list(const struct registry *registry, const char *after_id, const struct record **records, size_t limit);
+size_t registry_list(const struct registry *registry, const char *after_id, const struct record **records,
+                     size_t limit);
 
 /* --- Watching --- */
 
 struct registry_cursor {
-    uint64_t revision;          /* seen; in a snapshot: where it began */
+    uint64_t revision; /* seen; in a snapshot: where it began */
     bool in_snapshot;
-    bool begun;                 /* the snapshot's first message was made */
+    bool begun; /* the snapshot's first message was made */
     uint16_t after_id_bytes;
-    char after_id[256];         /* the snapshot's last record */
+    char after_id[256]; /* the snapshot's last record */
 };
 
 /* A watcher that has seen everything up to after_revision; 0, too old or unknown: nothing. */

@@ -68,7 +68,8 @@ static bool check_text(const char *text, size_t max_bytes, const char *field, ch
         uint32_t character;
         size_t length = decode_utf8(at, &character);
         if (length == 0)
-            return refuse(error, "%s: is not valid UTF-8 at byte %zu", field, (size_t)(at - (const unsigned char *)text));
+            return refuse(error, "%s: is not valid UTF-8 at byte %zu", field,
+                          (size_t)(at - (const unsigned char *)text));
         if (character < 0x20 || (character >= 0x7f && character < 0xa0))
             return refuse(error, "%s: has a control character (U+%04X) at byte %zu; leave it out", field,
                           (unsigned)character, (size_t)(at - (const unsigned char *)text));
@@ -121,8 +122,8 @@ static bool check_authority(const char *text, size_t bytes, const char *field, c
             return refuse(error, "%s: must name a host, as in http://192.0.2.7:8070", field);
         for (size_t i = 0; i < host_bytes; i++) {
             char c = text[i];
-            if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                  c == '.' || c == '_'))
+            if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+                  c == '_'))
                 return refuse(error, "%s: the host may have letters, digits, '-', '.' and '_' only", field);
         }
     }
@@ -227,7 +228,8 @@ bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]
     if (spec->worker_id[0] != '\0' && !spec_check_id(spec->worker_id, "worker_id", error))
         return false;
     if (spec->tunnel_url[0] == '\0')
-        return refuse(error, "tunnel_url: is missing; give the URL at which the worker answers, as in http://192.0.2.7:8070");
+        return refuse(error,
+                      "tunnel_url: is missing; give the URL at which the worker answers, as in http://192.0.2.7:8070");
     if (!check_url(spec->tunnel_url, "tunnel_url", error))
         return false;
     if (spec->worker_type < MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED ||

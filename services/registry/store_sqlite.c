@@ -3,6 +3,7 @@
 #include "services/registry/store_sqlite.h"
 
 #include <sqlite3.h>
+#include <zlib.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -30,7 +31,7 @@ struct sqlite_store {
 };
 
 __attribute__((format(printf, 3, 4))) static enum store_result fail(enum store_result result, struct store_error *error,
-                                                                     const char *format, ...)
+                                                                    const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -46,9 +47,11 @@ static enum store_result explain(const struct sqlite_store *store, struct store_
     switch (sqlite3_errcode(store->database) & 0xff) {
     case SQLITE_NOTADB:
         return fail(STORE_UNUSABLE, error,
-                    "%s is not a SQLite database, or damaged at its start; put it aside or restore a backup", store->path);
+                    "%s is not a SQLite database, or damaged at its start; put it aside or restore a backup",
+                    store->path);
     case SQLITE_CORRUPT:
-        return fail(STORE_UNUSABLE, error, "%s is damaged (%s); put it aside or restore a backup", store->path, message);
+        return fail(STORE_UNUSABLE, error, "%s is damaged (%s); put it aside or restore a backup", store->path,
+                    message);
     case SQLITE_BUSY:
         return fail(STORE_UNAVAILABLE, error,
                     "%s is in use by another process; stop that one or choose another data directory", store->path);
@@ -100,13 +103,21 @@ static bool write_meta(struct sqlite_store *store, const char *name, uint64_t va
            sqlite3_bind_int64(store->put_meta, 2, (sqlite3_int64)value) == SQLITE_OK && run(store->put_meta);
 }
 
+/* SQLite notices damage to the structure of its pages, not to what lies in them. */
+static sqlite3_int64 checksum(const void *id, size_t id_bytes, const void *value, size_t value_bytes)
+{
+    return (sqlite3_int64)crc32_z(crc32_z(0, id, id_bytes), value, value_bytes);
+}
+
 static bool write_change(struct sqlite_store *store, const struct store_change *change)
 {
     sqlite3_stmt *statement = change->value != NULL ? store->put : store->remove;
     if (sqlite3_bind_blob64(statement, 1, change->id, change->id_bytes, SQLITE_STATIC) != SQLITE_OK)
         return false;
     if (change->value != NULL &&
-        sqlite3_bind_blob64(statement, 2, change->value, change->value_bytes, SQLITE_STATIC) != SQLITE_OK)
+        (sqlite3_bind_blob64(statement, 2, change->value, change->value_bytes, SQLITE_STATIC) != SQLITE_OK ||
+         sqlite3_bind_int64(statement, 3, checksum(change->id, change->id_bytes, change->value, change->value_bytes)) !=
+             SQLITE_OK))
         return false;
     return run(statement);
 }
@@ -144,8 +155,10 @@ static enum store_result load_rows(struct sqlite_store *store, sqlite3_stmt *row
         size_t id_bytes = (size_t)sqlite3_column_bytes(rows, 0);
         size_t value_bytes = (size_t)sqlite3_column_bytes(rows, 1);
         struct store_error reason = {""};
-        if (id == NULL || value == NULL)
-            return fail(STORE_UNUSABLE, error, "%s has an empty row; put it aside or restore a backup", store->path);
+        if (id == NULL || value == NULL || sqlite3_column_int64(rows, 2) != checksum(id, id_bytes, value, value_bytes))
+            return fail(STORE_UNUSABLE, error,
+                        "%s is damaged (a row does not match its checksum); put it aside or restore a backup",
+                        store->path);
         if (!visit(argument, id, id_bytes, value, value_bytes, &reason))
             return fail(STORE_UNUSABLE, error, "%.200s: %.150s", store->path, reason.text);
     }
@@ -164,7 +177,8 @@ static enum store_result sqlite_load(struct store *base, struct store_meta *meta
     meta->incarnation_floor = (uint64_t)floor;
 
     sqlite3_stmt *rows;
-    if (sqlite3_prepare_v2(store->database, "SELECT id, record FROM worker ORDER BY id", -1, &rows, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(store->database, "SELECT id, record, checksum FROM worker ORDER BY id", -1, &rows, NULL) !=
+        SQLITE_OK)
         return explain(store, error);
     enum store_result result = load_rows(store, rows, visit, argument, error);
     /* Repeats an error of the last step, which has been told. */
@@ -177,7 +191,8 @@ static enum store_result sqlite_load(struct store *base, struct store_meta *meta
 static void sqlite_close(struct store *base)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    sqlite3_stmt *statements[] = {store->begin, store->commit, store->rollback, store->put, store->remove, store->put_meta};
+    sqlite3_stmt *statements[] = {store->begin, store->commit, store->rollback,
+                                  store->put,   store->remove, store->put_meta};
     for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
         /* Only repeats the statement's last error; NULL is fine. */
         (void)sqlite3_finalize(statements[i]);
@@ -188,12 +203,13 @@ static void sqlite_close(struct store *base)
 
 static enum store_result create_schema(struct sqlite_store *store, struct store_error *error)
 {
-    static const char schema[] = "BEGIN IMMEDIATE;"
-                                 "CREATE TABLE worker(id BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;"
-                                 "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-                                 "PRAGMA application_id = 1299412082;"
-                                 "PRAGMA user_version = 1;"
-                                 "COMMIT";
+    static const char schema[] =
+        "BEGIN IMMEDIATE;"
+        "CREATE TABLE worker(id BLOB PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;"
+        "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+        "PRAGMA application_id = 1299412082;"
+        "PRAGMA user_version = 1;"
+        "COMMIT";
     _Static_assert(APPLICATION_ID == 1299412082 && SCHEMA_VERSION == 1, "the schema's text repeats both numbers");
     if (execute(store, schema))
         return STORE_OK;
@@ -207,7 +223,8 @@ static enum store_result create_schema(struct sqlite_store *store, struct store_
 static enum store_result check_schema(struct sqlite_store *store, struct store_error *error)
 {
     sqlite3_int64 application, version, tables;
-    if (!ask_number(store, "PRAGMA application_id", &application) || !ask_number(store, "PRAGMA user_version", &version) ||
+    if (!ask_number(store, "PRAGMA application_id", &application) ||
+        !ask_number(store, "PRAGMA user_version", &version) ||
         !ask_number(store, "SELECT count(*) FROM sqlite_schema", &tables))
         return explain(store, error);
     if (application == 0 && version == 0 && tables == 0)
@@ -215,7 +232,8 @@ static enum store_result check_schema(struct sqlite_store *store, struct store_e
     if (application != APPLICATION_ID)
         return fail(STORE_UNUSABLE, error, "%s belongs to another program; choose another data directory", store->path);
     if (version != SCHEMA_VERSION)
-        return fail(STORE_UNUSABLE, error, "%s was written by another version of Muster (schema %lld, this one knows %d); use that version",
+        return fail(STORE_UNUSABLE, error,
+                    "%s was written by another version of Muster (schema %lld, this one knows %d); use that version",
                     store->path, (long long)version, SCHEMA_VERSION);
     return STORE_OK;
 }
@@ -239,11 +257,9 @@ static enum store_result configure(struct sqlite_store *store, struct store_erro
     if (!execute(store, "PRAGMA journal_mode = WAL") || !execute(store, "PRAGMA synchronous = FULL") ||
         !execute(store, checkpoint) || !prepare(store, "BEGIN IMMEDIATE", &store->begin) ||
         !prepare(store, "COMMIT", &store->commit) || !prepare(store, "ROLLBACK", &store->rollback) ||
-        !prepare(store, "INSERT INTO worker(id, record) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET record = excluded.record",
-                 &store->put) ||
+        !prepare(store, "REPLACE INTO worker(id, record, checksum) VALUES(?, ?, ?)", &store->put) ||
         !prepare(store, "DELETE FROM worker WHERE id = ?", &store->remove) ||
-        !prepare(store, "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
-                 &store->put_meta))
+        !prepare(store, "REPLACE INTO meta(name, value) VALUES(?, ?)", &store->put_meta))
         return explain(store, error);
     return STORE_OK;
 }
@@ -252,8 +268,8 @@ static const struct store_operations operations = {sqlite_load, sqlite_commit, s
 
 static enum store_result open_file(struct sqlite_store *store, const char *vfs, struct store_error *error)
 {
-    if (sqlite3_open_v2(store->path, &store->database,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, vfs) != SQLITE_OK)
+    if (sqlite3_open_v2(store->path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        vfs) != SQLITE_OK)
         return store->database != NULL ? explain(store, error)
                                        : fail(STORE_UNAVAILABLE, error, "%s: out of memory", store->path);
     return configure(store, error);

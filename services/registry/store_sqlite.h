@@ -1,10 +1,11 @@
 /* The roll in one SQLite file, DIR/registry.sqlite3.
  *
  * Schema, version 1 (PRAGMA user_version; PRAGMA application_id is "Mstr"):
- *     worker(id BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID
+ *     worker(id BLOB PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID
  *     meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
  *         "revision_ceiling", "incarnation_floor"
- * `record` is a packed muster.v1.Worker. The two numbers are stored as 64-bit patterns.
+ * `record` is a packed muster.v1.Worker, `checksum` the CRC-32 of id and record. The two numbers
+ * are stored as 64-bit patterns.
  *
  * What a commit survives: write-ahead log with synchronous=FULL, that is, one fsync of the log
  * in every commit. So a commit that returned OK survives a crash of the process, of the system

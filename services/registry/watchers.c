@@ -62,8 +62,8 @@ void watchers_add(struct watchers *watchers, struct rpc_call *call, uint64_t aft
 {
     struct watcher *watcher = watchers->stopping ? NULL : calloc(1, sizeof(*watcher));
     if (watcher == NULL) {
-        rpc_call_finish(call, RPC_UNAVAILABLE, watchers->stopping ? "the registry is stopping; watch again"
-                                                                  : "out of memory; watch again");
+        rpc_call_finish(call, RPC_UNAVAILABLE,
+                        watchers->stopping ? "the registry is stopping; watch again" : "out of memory; watch again");
         return;
     }
     watcher->watchers = watchers;

@@ -29,18 +29,16 @@ char *text(const std::string &s)
 }
 
 struct Assigner {
-    Assigner() : assigner(assigner_create(catalog_create_default()))
-    {
-    }
+    Assigner() : assigner(assigner_create(catalog_create_default())) {}
     ~Assigner()
     {
         EXPECT_TRUE(assigner_check(assigner));
         assigner_destroy(assigner);
     }
 
-    void put(const std::string &id, uint64_t incarnation, const Names &assigned, Muster__V1__WorkerStatus status = online,
-             bool draining = false, const Names &announced = {}, Muster__V1__WorkerType type = cpu,
-             bool begin = false, bool complete = false)
+    void put(const std::string &id, uint64_t incarnation, const Names &assigned,
+             Muster__V1__WorkerStatus status = online, bool draining = false, const Names &announced = {},
+             Muster__V1__WorkerType type = cpu, bool begin = false, bool complete = false)
     {
         Muster__V1__WorkerSpec spec = MUSTER__V1__WORKER_SPEC__INIT;
         Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
@@ -102,8 +100,8 @@ struct Assigner {
         ASSERT_TRUE(assigner_apply(assigner, &message));
     }
 
-    Names assign(const std::string &id, uint64_t incarnation, Muster__V1__WorkerType type = cpu, const Names &current = {},
-                 const Names &announced = {}, uint64_t now_ms = 1000)
+    Names assign(const std::string &id, uint64_t incarnation, Muster__V1__WorkerType type = cpu,
+                 const Names &current = {}, const Names &announced = {}, uint64_t now_ms = 1000)
     {
         std::vector<char *> current_texts, announced_texts;
         for (const auto &name : current)

@@ -173,8 +173,7 @@ TEST(Policy, TheReasonSaysWhatDecided)
     Fleet fleet;
     fleet.add(cpu);
     fleet.decide(cpu, {"notes-coa"});
-    EXPECT_STREQ(fleet.decision.reason,
-                 "worker 2 of type cpu; keeps notes-coa; takes ner-extraction (1 before it)");
+    EXPECT_STREQ(fleet.decision.reason, "worker 2 of type cpu; keeps notes-coa; takes ner-extraction (1 before it)");
 }
 
 TEST(Policy, PropertiesOfRandomFleets)
@@ -213,8 +212,8 @@ TEST(Policy, PropertiesOfRandomFleets)
             size_t possible = 0;
             for (size_t i = 0; i < catalog_count(fleet.catalog.get()); i++) {
                 const struct catalog_service *service = catalog_at(fleet.catalog.get(), i);
-                possible += service->requires == type &&
-                            std::count(announced.begin(), announced.end(), service->name) == 0;
+                possible +=
+                    service->requires == type && std::count(announced.begin(), announced.end(), service->name) == 0;
             }
             ASSERT_EQ(names.empty(), possible == 0 && names.empty());
             ASSERT_LT(strlen(fleet.decision.reason), static_cast<size_t>(POLICY_REASON_BYTES));

@@ -33,7 +33,6 @@ struct Known {
     std::string url, reason;
 };
 
-
 struct Roll {
     explicit Roll(size_t ring_events = 64) : registry(registry_create(ring_events)), ring(ring_events)
     {
@@ -62,7 +61,8 @@ struct Roll {
         for (const auto &name : assigned)
             names.push_back(const_cast<char *>(name.c_str()));
         struct registry_change change;
-        EXPECT_EQ(registry_prepare_registration(registry, &spec, names.data(), names.size(), 1000, &change), REGISTRY_OK);
+        EXPECT_EQ(registry_prepare_registration(registry, &spec, names.data(), names.size(), 1000, &change),
+                  REGISTRY_OK);
         return change;
     }
 
@@ -84,7 +84,8 @@ struct Roll {
         return registry_apply(registry, &change);
     }
 
-    uint64_t put(const std::string &id, const std::vector<std::string> &assigned = {}, const std::string &url = "http://a")
+    uint64_t put(const std::string &id, const std::vector<std::string> &assigned = {},
+                 const std::string &url = "http://a")
     {
         struct registry_change change = prepare(id, assigned, url);
         return apply(change);
@@ -131,8 +132,8 @@ struct Roll {
 
     static Known known(const Muster__V1__Worker *worker)
     {
-        Known known = {worker->incarnation, worker->status, worker->draining != 0, {}, worker->spec->tunnel_url,
-                       worker->status_reason};
+        Known known = {worker->incarnation,      worker->status,       worker->draining != 0, {},
+                       worker->spec->tunnel_url, worker->status_reason};
         for (size_t i = 0; i < worker->n_assigned_services; i++)
             known.assigned.push_back(worker->assigned_services[i]);
         return known;
@@ -531,7 +532,8 @@ TEST(Watch, OvertakenEventsAreLeftOut)
     size_t before = watcher.events;
     for (int i = 0; i < 100; i++) {
         roll.put("w1");
-        registry_set_status(roll.registry, "w1", roll.contents()["w1"].incarnation, degraded, std::to_string(i).c_str(), i);
+        registry_set_status(roll.registry, "w1", roll.contents()["w1"].incarnation, degraded, std::to_string(i).c_str(),
+                            i);
     }
     watcher.catch_up();
     EXPECT_EQ(watcher.events - before, 2u);
@@ -624,7 +626,8 @@ TEST(Watch, RandomChangesAndRandomWatchers)
                     watcher.step();
                     if (random_below(&random, 20) == 0) {
                         watcher.last_revision = 0;
-                        registry_cursor_start(roll.registry, &watcher.cursor, watcher.in_snapshot ? 0 : watcher.revision);
+                        registry_cursor_start(roll.registry, &watcher.cursor,
+                                              watcher.in_snapshot ? 0 : watcher.revision);
                     }
                 }
             }

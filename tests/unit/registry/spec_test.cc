@@ -84,20 +84,21 @@ TEST_P(SpecCheck, SaysWhichField)
 
 INSTANTIATE_TEST_SUITE_P(
     Ids, SpecCheck,
-    testing::Values(Case{"plain", [](Spec &) {}, ""}, Case{"empty", SET(spec.worker_id, ""), ""},
-                    Case{"longest", SET(spec.worker_id, std::string(256, 'x')), ""},
-                    Case{"too_long", SET(spec.worker_id, std::string(257, 'x')), "worker_id: is 257 bytes long; at most 256"},
-                    Case{"ten_megabytes", SET(spec.worker_id, std::string(10 << 20, 'x')), "worker_id: is 10485760 bytes"},
-                    Case{"quotes_and_slashes", SET(spec.worker_id, "a'b\"c/../d; DROP TABLE worker"), ""},
-                    Case{"utf8", SET(spec.worker_id, "wörker-日本-🚀"), ""},
-                    Case{"newline", SET(spec.worker_id, "a\nb"), "worker_id: has a control character (U+000A) at byte 1"},
-                    Case{"delete", SET(spec.worker_id, "a\x7f"), "worker_id: has a control character (U+007F)"},
-                    Case{"c1", SET(spec.worker_id, "a\xc2\x85"), "worker_id: has a control character (U+0085)"},
-                    Case{"lone_continuation", SET(spec.worker_id, "ab\x80"), "worker_id: is not valid UTF-8 at byte 2"},
-                    Case{"cut_off", SET(spec.worker_id, "ab\xe6\x97"), "worker_id: is not valid UTF-8 at byte 2"},
-                    Case{"overlong", SET(spec.worker_id, "\xc0\xaf"), "worker_id: is not valid UTF-8"},
-                    Case{"surrogate", SET(spec.worker_id, "\xed\xa0\x80"), "worker_id: is not valid UTF-8"},
-                    Case{"beyond_unicode", SET(spec.worker_id, "\xf4\x90\x80\x80"), "worker_id: is not valid UTF-8"}),
+    testing::Values(
+        Case{"plain", [](Spec &) {}, ""}, Case{"empty", SET(spec.worker_id, ""), ""},
+        Case{"longest", SET(spec.worker_id, std::string(256, 'x')), ""},
+        Case{"too_long", SET(spec.worker_id, std::string(257, 'x')), "worker_id: is 257 bytes long; at most 256"},
+        Case{"ten_megabytes", SET(spec.worker_id, std::string(10 << 20, 'x')), "worker_id: is 10485760 bytes"},
+        Case{"quotes_and_slashes", SET(spec.worker_id, "a'b\"c/../d; DROP TABLE worker"), ""},
+        Case{"utf8", SET(spec.worker_id, "wörker-日本-🚀"), ""},
+        Case{"newline", SET(spec.worker_id, "a\nb"), "worker_id: has a control character (U+000A) at byte 1"},
+        Case{"delete", SET(spec.worker_id, "a\x7f"), "worker_id: has a control character (U+007F)"},
+        Case{"c1", SET(spec.worker_id, "a\xc2\x85"), "worker_id: has a control character (U+0085)"},
+        Case{"lone_continuation", SET(spec.worker_id, "ab\x80"), "worker_id: is not valid UTF-8 at byte 2"},
+        Case{"cut_off", SET(spec.worker_id, "ab\xe6\x97"), "worker_id: is not valid UTF-8 at byte 2"},
+        Case{"overlong", SET(spec.worker_id, "\xc0\xaf"), "worker_id: is not valid UTF-8"},
+        Case{"surrogate", SET(spec.worker_id, "\xed\xa0\x80"), "worker_id: is not valid UTF-8"},
+        Case{"beyond_unicode", SET(spec.worker_id, "\xf4\x90\x80\x80"), "worker_id: is not valid UTF-8"}),
     [](const auto &test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
@@ -124,14 +125,17 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"crlf", SET(spec.tunnel_url, "http://a/\r\nX: y"), "tunnel_url: has a character at byte 9"},
                     Case{"not_ascii", SET(spec.tunnel_url, "http://ä"), "tunnel_url: has a character"},
                     Case{"host_percent", SET(spec.tunnel_url, "http://a%2fb"), "tunnel_url: the host may have"},
-                    Case{"too_long", SET(spec.tunnel_url, "http://a/" + std::string(2048, 'x')), "tunnel_url: is 2057 bytes"}),
+                    Case{"too_long", SET(spec.tunnel_url, "http://a/" + std::string(2048, 'x')),
+                         "tunnel_url: is 2057 bytes"}),
     [](const auto &test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Rest, SpecCheck,
     testing::Values(
-        Case{"type", [](Spec &s) { s.spec.worker_type = static_cast<Muster__V1__WorkerType>(9); }, "worker_type: 9 is no type"},
-        Case{"negative_type", [](Spec &s) { s.spec.worker_type = static_cast<Muster__V1__WorkerType>(-1); }, "worker_type: -1"},
+        Case{"type", [](Spec &s) { s.spec.worker_type = static_cast<Muster__V1__WorkerType>(9); },
+             "worker_type: 9 is no type"},
+        Case{"negative_type", [](Spec &s) { s.spec.worker_type = static_cast<Muster__V1__WorkerType>(-1); },
+             "worker_type: -1"},
         Case{"location", SET(spec.location, std::string(257, 'x')), "location: is 257 bytes"},
         Case{"no_capabilities", [](Spec &s) { s.spec.capabilities = nullptr; }, ""},
         Case{"latency", [](Spec &s) { s.capabilities.latency_ms = -1; }, "capabilities.latency_ms: must be 0"},
@@ -143,31 +147,50 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"json_longest", SET(capabilities.json, "{\"a\":\"" + std::string((1 << 20) - 8, 'x') + "\"}"), ""},
         Case{"json_too_long", SET(capabilities.json, "{\"a\":\"" + std::string((1 << 20) - 7, 'x') + "\"}"),
              "capabilities: is 1048577 bytes"},
-        Case{"json_deep", SET(capabilities.json, "{\"a\":" + std::string(500000, '[')), "capabilities: is not valid JSON"},
+        Case{"json_deep", SET(capabilities.json, "{\"a\":" + std::string(500000, '[')),
+             "capabilities: is not valid JSON"},
         Case{"containers", SET(spec.containers_json, "[{}]"), ""},
         Case{"containers_object", SET(spec.containers_json, "{}"), "containers: must be a JSON array"}),
     [](const auto &test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Services, SpecCheck,
-    testing::Values(
-        Case{"one", [](Spec &s) { s.set(s.add_service("ocr")->url, "https://ocr.example.com"); }, ""},
-        Case{"no_name", [](Spec &s) { s.add_service(""); }, "services[0].name: is missing"},
-        Case{"name_too_long", [](Spec &s) { s.add_service(std::string(129, 'x')); }, "services[0].name: is 129 bytes"},
-        Case{"url", [](Spec &s) { s.add_service("a"); s.set(s.add_service("b")->url, "gopher://x"); },
-             "services[1].url: must start with http://"},
-        Case{"twice", [](Spec &s) { s.add_service("a"); s.add_service("a"); }, "services[1].name: 'a' is announced twice"},
-        Case{"capability",
-             [](Spec &s) {
-                 static char text[] = "a\nb", *list[] = {text};
-                 Muster__V1__AnnouncedService *service = s.add_service("a");
-                 service->n_capabilities = 1;
-                 service->capabilities = list;
-             },
-             "services[0].capabilities[0]: has a control character"},
-        Case{"thousand", [](Spec &s) { for (int i = 0; i < 1000; i++) s.add_service(std::to_string(i)); }, ""},
-        Case{"thousand_and_one", [](Spec &s) { for (int i = 0; i < 1001; i++) s.add_service(std::to_string(i)); },
-             "services: has 1001 entries; at most 1000"}),
+    testing::Values(Case{"one", [](Spec &s) { s.set(s.add_service("ocr")->url, "https://ocr.example.com"); }, ""},
+                    Case{"no_name", [](Spec &s) { s.add_service(""); }, "services[0].name: is missing"},
+                    Case{"name_too_long", [](Spec &s) { s.add_service(std::string(129, 'x')); },
+                         "services[0].name: is 129 bytes"},
+                    Case{"url",
+                         [](Spec &s) {
+                             s.add_service("a");
+                             s.set(s.add_service("b")->url, "gopher://x");
+                         },
+                         "services[1].url: must start with http://"},
+                    Case{"twice",
+                         [](Spec &s) {
+                             s.add_service("a");
+                             s.add_service("a");
+                         },
+                         "services[1].name: 'a' is announced twice"},
+                    Case{"capability",
+                         [](Spec &s) {
+                             static char text[] = "a\nb", *list[] = {text};
+                             Muster__V1__AnnouncedService *service = s.add_service("a");
+                             service->n_capabilities = 1;
+                             service->capabilities = list;
+                         },
+                         "services[0].capabilities[0]: has a control character"},
+                    Case{"thousand",
+                         [](Spec &s) {
+                             for (int i = 0; i < 1000; i++)
+                                 s.add_service(std::to_string(i));
+                         },
+                         ""},
+                    Case{"thousand_and_one",
+                         [](Spec &s) {
+                             for (int i = 0; i < 1001; i++)
+                                 s.add_service(std::to_string(i));
+                         },
+                         "services: has 1001 entries; at most 1000"}),
     [](const auto &test) { return test.param.name; });
 
 TEST(SpecNormalise, StripsTrailingSlashes)
