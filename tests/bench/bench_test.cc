@@ -176,10 +176,11 @@ TEST(Report, TableShowsFiguresRatioAndVerdict)
 TEST(Memory, TakesTheResidentAndTheAnonymousPart)
 {
     struct memory memory = {};
-    EXPECT_TRUE(
-        memory_parse("55-7f [rollup]\nRss:  2048 kB\nPss: 7 kB\nAnonymous: 1024 kB\nAnonHugePages: 3 kB\n", &memory));
+    EXPECT_TRUE(memory_parse("55-7f [rollup]\nRss:  2048 kB\nPss:   512 kB\nAnonymous: 1024 kB\nAnonHugePages: 3 kB\n",
+                             &memory));
     EXPECT_EQ(memory.resident_bytes, 2048u * 1024);
     EXPECT_EQ(memory.anonymous_bytes, 1024u * 1024);
+    EXPECT_EQ(memory.proportional_bytes, 512u * 1024);
     EXPECT_FALSE(memory_parse("55-7f [rollup]\nRss:  2048 kB\n", &memory));
     struct failure failure;
     struct memory own = {};

@@ -17,7 +17,8 @@ static bool find_kilobytes(const char *text, const char *key, uint64_t *bytes)
 bool memory_parse(const char *text, struct memory *memory)
 {
     return find_kilobytes(text, "\nRss:", &memory->resident_bytes) &&
-           find_kilobytes(text, "\nAnonymous:", &memory->anonymous_bytes);
+           find_kilobytes(text, "\nAnonymous:", &memory->anonymous_bytes) &&
+           find_kilobytes(text, "\nPss:", &memory->proportional_bytes);
 }
 
 bool memory_add(pid_t pid, struct memory *memory, struct failure *failure)
@@ -31,8 +32,9 @@ bool memory_add(pid_t pid, struct memory *memory, struct failure *failure)
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
     if (!memory_parse(text, &one))
-        return fail(failure, "%s has no Rss or Anonymous line", path);
+        return fail(failure, "%s has no Rss, Anonymous or Pss line", path);
     memory->resident_bytes += one.resident_bytes;
     memory->anonymous_bytes += one.anonymous_bytes;
+    memory->proportional_bytes += one.proportional_bytes;
     return true;
 }

@@ -9,7 +9,8 @@
 
 struct memory {
     uint64_t resident_bytes;
-    uint64_t anonymous_bytes; /* of these: heap, stacks, changed data; no file backs them */
+    uint64_t anonymous_bytes;    /* of these: heap, stacks, changed data; no file backs them */
+    uint64_t proportional_bytes; /* resident, but each shared page divided among those who share it */
 };
 
 /* Adds the process's memory to *memory. */

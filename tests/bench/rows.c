@@ -70,7 +70,7 @@ const struct row rows[] = {
     PROCESS_MEMORY("memory-gateway", "muster-gateway", 16, 6, {"nginx", 0}, {"haproxy", 0}),
     PROCESS_MEMORY("memory-worker", "muster-worker", 12, 3),
     {.name = "memory-coordinator",
-     .title = "resident memory of the five processes together, idle",
+     .title = "memory of the five processes together (shared pages once), idle",
      .group = ROW_MEMORY,
      .unit = " MB",
      .peers = {{"etcd", 0}, {"fastapi", 0}}},

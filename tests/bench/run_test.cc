@@ -89,7 +89,7 @@ TEST(Bench, MeasuresARowAndWritesIt)
 
 TEST(Bench, StopsItsServersWhenItIsInterrupted)
 {
-    std::string output = directory() + "/output";
+    std::string output = directory() + "/output-interrupted";
     pid_t pid = start({"relay-64"}, output);
     // Until it measures: it says the row's name then.
     for (int i = 0; i < 600 && read_file(output).find("relay-64") == std::string::npos; i++)
@@ -106,7 +106,7 @@ TEST(Bench, StopsItsServersWhenItIsInterrupted)
 
 TEST(Bench, SaysWhichRowsThereAreAndRefusesOthers)
 {
-    std::string output = directory() + "/output";
+    std::string output = directory() + "/output-list";
     EXPECT_EQ(wait_for(start({"--list"}, output)), 0);
     EXPECT_NE(read_file(output).find("stream-1000"), std::string::npos);
     EXPECT_EQ(wait_for(start({"speed"}, output)), 2);

@@ -7,12 +7,18 @@
 
 enum {
     WORKERS = 50000,
-    WORKERS_QUICK = 5000,
+    WORKERS_QUICK = 20000,
     REGISTERING_CONNECTIONS = 50,
     SETTLE_MS = 1500,
+    SETTLE_QUICK_MS = 700,
     PIDS_MAX = 32,
     MEGABYTE = 1024 * 1024,
 };
+
+static unsigned settle_ms(const struct bench *bench)
+{
+    return bench->quick ? SETTLE_QUICK_MS : SETTLE_MS;
+}
 
 static void note(struct measurement *measurement, double value, double anonymous)
 {
@@ -42,10 +48,14 @@ static void note_idle(struct measurement *measurement, const struct server *serv
 {
     struct memory memory = {0};
     struct failure failure;
+    pid_t pids[PIDS_MAX];
     if (measurement->failed)
         return;
     if (!add_server(server, process, &memory, &failure))
         measurement_fail(measurement, &failure);
+    else if (process == NULL && server_pids(server, pids, PIDS_MAX) > 1)
+        /* Several processes share their libraries, which must not be counted several times. */
+        note(measurement, (double)memory.proportional_bytes / MEGABYTE, (double)memory.anonymous_bytes / MEGABYTE);
     else
         note(measurement, (double)memory.resident_bytes / MEGABYTE, (double)memory.anonymous_bytes / MEGABYTE);
 }
@@ -87,7 +97,7 @@ static bool growth(struct bench *bench, const struct server *server, unsigned wo
             return false;
     if (!fill(bench, server, workers, failure))
         return false;
-    loop_run_ms(&bench->loop, SETTLE_MS);
+    loop_run_ms(&bench->loop, settle_ms(bench));
     for (size_t i = 0; processes[i] != NULL; i++)
         if (!add_server(server, processes[i], &after, failure))
             return false;
@@ -158,7 +168,7 @@ static void measure_worker(struct bench *bench, struct row_result *results, size
             measurement_fail(&results[i].muster, &failure);
             continue;
         }
-        loop_run_ms(&bench->loop, SETTLE_MS);
+        loop_run_ms(&bench->loop, settle_ms(bench));
         note_idle(&results[i].muster, muster, "muster-worker");
     }
 }
@@ -183,7 +193,7 @@ void scenario_memory(struct bench *bench, struct row_result *results, size_t cou
             continue;
         fprintf(stderr, "%-20s %s\n", "memory", server.name);
         if (servers[i].start(&server, &plan, &failure)) {
-            loop_run_ms(&bench->loop, SETTLE_MS);
+            loop_run_ms(&bench->loop, settle_ms(bench));
             note_idle_rows(results, count, &server);
             if (per_worker_selected(results, count))
                 measure_per_worker(bench, results, count, &server);
