@@ -51,19 +51,19 @@ void health_destroy(struct health *health)
 {
     if (health == NULL)
         return;
-    lookup_destroy_all(health);
+    health_lookup_destroy_all(health);
     while (!list_is_empty(&health->streams))
-        stream_destroy(LIST_OBJECT(health->streams.next, struct health_stream, open));
+        health_stream_destroy(LIST_OBJECT(health->streams.next, struct health_stream, open));
     for (size_t i = 0; i < HEALTH_WATCHERS_MAX; i++) {
         if (health->watchers[i] != NULL)
             health_watcher_close(health, health->watchers[i]);
     }
-    change_reap(health);
+    health_change_reap(health);
     while (!list_is_empty(&health->changes)) {
         struct health_worker *worker = LIST_OBJECT(health->changes.next, struct health_worker, change);
         list_remove(&worker->change);
         timer_stop(&health->wheel, &worker->lease);
-        worker_free(worker);
+        health_worker_free(worker);
     }
     map_free(&health->workers);
     free(health->batch.pointers);
@@ -113,7 +113,7 @@ static void lease_ended(struct timer *timer, void *argument)
 
 void health_judge(struct health *health, struct health_worker *worker, uint64_t now_ms)
 {
-    struct detector_lease lease = worker_lease(worker);
+    struct detector_lease lease = health_worker_lease(worker);
     struct detector_verdict verdict = detector_judge(&health->settings, &lease, now_ms);
 
     /* A timer that comes too early finds that out by itself; only one that would come too
@@ -134,13 +134,13 @@ void health_judge(struct health *health, struct health_worker *worker, uint64_t 
     worker->reason = (uint8_t)verdict.reason;
     if (was_routable != worker_status_routable(verdict.status))
         health->urgent = true;
-    report_add(health, worker);
-    change_note(health, worker, false);
+    health_report_add(health, worker);
+    health_change_note(health, worker, false);
 }
 
 void health_advance(struct health *health, uint64_t now_ms)
 {
-    change_reap(health);
+    health_change_reap(health);
     timer_wheel_advance(&health->wheel, now_ms);
 }
 
@@ -158,11 +158,11 @@ struct health_worker *health_find(const struct health *health, const char *worke
 
 static struct health_worker *add(struct health *health, const Muster__V1__Worker *record)
 {
-    struct health_worker *worker = worker_create(record->spec->worker_id, record->incarnation);
+    struct health_worker *worker = health_worker_create(record->spec->worker_id, record->incarnation);
     if (worker == NULL)
         return NULL;
     if (!map_put(&health->workers, worker->id, worker->id_bytes, worker, NULL)) {
-        worker_free(worker);
+        health_worker_free(worker);
         return NULL;
     }
     list_append(&health->changes, &worker->change);
@@ -189,7 +189,7 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
                         bool fresh, uint64_t now_ms)
 {
     bool first = worker->status == 0;
-    stream_detach(worker);
+    health_stream_detach(worker);
     worker->incarnation = record->incarnation;
     worker->last_heard_ms = now_ms;
     worker->stream_broken = false;
@@ -202,12 +202,12 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     free(worker->untold);
     worker->untold = NULL;
     if (!first) {
-        report_remove(health, worker);
+        health_report_remove(health, worker);
         health_judge(health, worker, now_ms);
-        report_remove(health, worker); /* the registry knows what it just told us */
+        health_report_remove(health, worker); /* the registry knows what it just told us */
         return;
     }
-    struct detector_lease lease = worker_lease(worker);
+    struct detector_lease lease = health_worker_lease(worker);
     struct detector_verdict verdict = detector_judge(&health->settings, &lease, now_ms);
     worker->status = (uint8_t)verdict.status;
     worker->reason = (uint8_t)verdict.reason;
@@ -237,12 +237,12 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
     if (record->incarnation < worker->incarnation)
         return worker;
 
-    uint64_t hash = name_list_hash(record->assigned_services, record->n_assigned_services);
+    uint64_t hash = health_name_list_hash(record->assigned_services, record->n_assigned_services);
     bool told = registered && (fresh || health->synchronised);
     if (registered)
         begin_lease(health, worker, record, fresh, now_ms);
     if ((registered || hash != worker->assignment_hash) && !told) {
-        struct name_list *names = name_list_create(record->assigned_services, record->n_assigned_services);
+        struct name_list *names = health_name_list_create(record->assigned_services, record->n_assigned_services);
         if (names == NULL)
             return NULL;
         free(worker->untold);
@@ -251,23 +251,23 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
     worker->assignment_hash = hash;
     worker->draining = record->draining;
     if (registered)
-        change_note(health, worker, true);
+        health_change_note(health, worker, true);
     else if (worker->stream != NULL)
-        stream_tell(health, worker->stream, worker, 0, 0);
+        health_stream_tell(health, worker->stream, worker, 0, 0);
     return worker;
 }
 
 void health_drop(struct health *health, struct health_worker *worker)
 {
     map_remove(&health->workers, worker->id, worker->id_bytes);
-    report_remove(health, worker);
-    stream_detach(worker);
+    health_report_remove(health, worker);
+    health_stream_detach(worker);
     timer_stop(&health->wheel, &worker->lease);
     --*count_of(health, worker->status);
     health->counts.workers--;
     if (worker_status_routable((Muster__V1__WorkerStatus)worker->status))
         health->urgent = true;
-    change_bury(health, worker);
+    health_change_bury(health, worker);
 }
 
 /* --- The registry's watch --- */
@@ -286,13 +286,13 @@ static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *ev
             return false;
         if (health->in_snapshot && event->worker->incarnation == worker->incarnation &&
             registry_is_wrong(worker, event->worker))
-            report_add(health, worker);
+            health_report_add(health, worker);
         return true;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
         /* All but this one are echoes of what health reported. */
         if (event->status == WORKER_RECONNECTING && worker != NULL && worker->heard &&
             event->incarnation == worker->incarnation)
-            report_add(health, worker);
+            health_report_add(health, worker);
         return true;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
         if (worker != NULL && event->incarnation >= worker->incarnation)
@@ -306,9 +306,9 @@ static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *ev
 /* What the finished snapshot did not name is gone. */
 static void sweep(struct health *health)
 {
-    struct health_worker *worker = change_next(health, &health->changes);
+    struct health_worker *worker = health_change_next(health, &health->changes);
     while (worker != NULL) {
-        struct health_worker *next = change_next(health, &worker->change);
+        struct health_worker *next = health_change_next(health, &worker->change);
         if (!worker->gone && worker->generation != health->generation) {
             /* A tombstone moves to the end of the list, where it is passed over. */
             health_drop(health, worker);
@@ -319,7 +319,7 @@ static void sweep(struct health *health)
 
 bool health_apply_watch(struct health *health, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
 {
-    change_reap(health);
+    health_change_reap(health);
     if (message->snapshot_begin) {
         health->generation++;
         health->in_snapshot = true;

@@ -88,13 +88,13 @@ static void flush(struct heartbeats *heartbeats)
     }
 }
 
-void heartbeats_pump(struct health_shell *shell)
+void health_heartbeats_pump(struct health_shell *shell)
 {
     for (struct health_stream *stream; (stream = health_next_ready_stream(shell->core)) != NULL;)
         flush(health_stream_user(stream));
 }
 
-void heartbeats_stop(struct health_shell *shell)
+void health_heartbeats_stop(struct health_shell *shell)
 {
     for (struct list_link *link = shell->heartbeats.next; link != &shell->heartbeats; link = link->next) {
         struct heartbeats *heartbeats = LIST_OBJECT(link, struct heartbeats, open);
@@ -106,7 +106,7 @@ void heartbeats_stop(struct health_shell *shell)
     }
 }
 
-void heartbeats_free(struct health_shell *shell)
+void health_heartbeats_free(struct health_shell *shell)
 {
     while (!list_is_empty(&shell->heartbeats)) {
         struct heartbeats *heartbeats = LIST_OBJECT(shell->heartbeats.next, struct heartbeats, open);

@@ -6,7 +6,7 @@
 
 #include "services/health/state.h"
 
-void report_add(struct health *health, struct health_worker *worker)
+void health_report_add(struct health *health, struct health_worker *worker)
 {
     if (worker->report_sent) {
         worker->changed_since_report = true;
@@ -18,7 +18,7 @@ void report_add(struct health *health, struct health_worker *worker)
     health->report_count++;
 }
 
-void report_remove(struct health *health, struct health_worker *worker)
+void health_report_remove(struct health *health, struct health_worker *worker)
 {
     if (!list_is_linked(&worker->report))
         return;
@@ -68,7 +68,7 @@ bool health_fill_liveness(struct health *health, size_t limit, uint64_t now_ms,
 
 void health_liveness_answered(struct health *health, bool taken)
 {
-    change_reap(health);
+    health_change_reap(health);
     health->report_under_way = false;
     if (!taken) {
         for (struct list_link *link = health->reports_sent.next; link != &health->reports_sent; link = link->next) {
@@ -82,9 +82,9 @@ void health_liveness_answered(struct health *health, bool taken)
     while (!list_is_empty(&health->reports_sent)) {
         struct health_worker *worker = LIST_OBJECT(health->reports_sent.next, struct health_worker, report);
         bool changed = worker->changed_since_report;
-        report_remove(health, worker);
+        health_report_remove(health, worker);
         if (changed)
-            report_add(health, worker);
+            health_report_add(health, worker);
         else if (worker->status == WORKER_REMOVED && worker->reported == WORKER_REMOVED)
             health_drop(health, worker);
     }

@@ -14,7 +14,7 @@ static void register_again(struct health *health, struct health_stream *stream, 
                            uint64_t sequence, uint32_t index, uint64_t incarnation)
 {
     /* Out of memory: the worker is told with its next heartbeat. */
-    (void)stream_command(health, stream, sequence, index, worker_id, incarnation,
+    (void)health_stream_command(health, stream, sequence, index, worker_id, incarnation,
                          MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN, NULL,
                          "no worker of this id is registered");
 }
@@ -26,7 +26,7 @@ static void lookup_free(struct health_lookup *lookup)
     free(lookup);
 }
 
-bool lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
+bool health_lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
                 uint64_t sequence, uint32_t index, bool relayed)
 {
     size_t id_bytes = strlen(heartbeat->worker_id);
@@ -55,7 +55,7 @@ bool lookup_add(struct health *health, struct health_stream *stream, const Muste
     return true;
 }
 
-void lookup_forget_stream(struct health_stream *stream)
+void health_lookup_forget_stream(struct health_stream *stream)
 {
     /* They stay in the queue, since a question may be under way, but nobody waits for them. */
     while (!list_is_empty(&stream->lookups)) {
@@ -65,7 +65,7 @@ void lookup_forget_stream(struct health_stream *stream)
     }
 }
 
-void lookup_destroy_all(struct health *health)
+void health_lookup_destroy_all(struct health *health)
 {
     list_move_all_to_front(&health->lookups_sent, &health->lookups);
     while (!list_is_empty(&health->lookups))
@@ -113,18 +113,18 @@ static void settle(struct health *health, const struct health_lookup *lookup, bo
     }
     if (lookup->incarnation != 0 && lookup->incarnation < worker->incarnation) {
         health->counts.stale++;
-        (void)stream_command(health, stream, lookup->sequence, lookup->index, worker->id, lookup->incarnation,
+        (void)health_stream_command(health, stream, lookup->sequence, lookup->index, worker->id, lookup->incarnation,
                              MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
                              "this id was registered again since");
         return;
     }
-    stream_heard(health, worker, lookup->relayed ? NULL : stream, lookup->said, NULL, now_ms);
-    stream_tell(health, stream, worker, lookup->sequence, lookup->index);
+    health_stream_heard(health, worker, lookup->relayed ? NULL : stream, lookup->said, NULL, now_ms);
+    health_stream_tell(health, stream, worker, lookup->sequence, lookup->index);
 }
 
 void health_lookup_answered(struct health *health, const Muster__V1__GetWorkersResponse *response, uint64_t now_ms)
 {
-    change_reap(health);
+    health_change_reap(health);
     health->lookup_under_way = false;
     /* An answer from before what the watch has brought already says nothing certain: a
      * worker in it may be gone again. Its next heartbeat asks again. */
@@ -143,7 +143,7 @@ void health_lookup_answered(struct health *health, const Muster__V1__GetWorkersR
         struct health_lookup *lookup = LIST_OBJECT(health->lookups_sent.next, struct health_lookup, queue);
         if (lookup->stream != NULL) {
             settle(health, lookup, current, now_ms);
-            stream_ready(health, lookup->stream);
+            health_stream_ready(health, lookup->stream);
         }
         lookup_free(lookup);
         health->lookup_count--;

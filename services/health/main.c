@@ -37,11 +37,11 @@ static void pump(void *argument)
     struct health_shell *shell = argument;
     uint64_t now_ms = rpc_loop_now_ms(shell->loop);
     health_advance(shell->core, now_ms);
-    heartbeats_pump(shell);
-    registry_client_pump(shell);
+    health_heartbeats_pump(shell);
+    health_registry_client_pump(shell);
     if (shell->stopping)
         return; /* streams that end now do so because of us: nobody is to hear of it */
-    watches_pump(shell);
+    health_watches_pump(shell);
     uint64_t next_ms = health_next_ms(shell->core);
     if (next_ms != UINT64_MAX)
         rpc_loop_timer_start(shell->loop, &shell->next, next_ms > now_ms ? next_ms - now_ms : 1, lease_due, shell);
@@ -88,7 +88,7 @@ static bool start(struct service *service)
     if (!rpc_server_add_service(service->server, &muster__v1__health_service__descriptor, methods,
                                 sizeof(methods) / sizeof(methods[0]), shell))
         return service_fail(service, "the program's own services do not fit together; build it again");
-    registry_client_start(shell, process->settings.registry_address);
+    health_registry_client_start(shell, process->settings.registry_address);
     return true;
 }
 
@@ -96,8 +96,8 @@ static void stopping(struct service *service)
 {
     struct health_shell *shell = &((struct health_process *)service->context)->shell;
     shell->stopping = true;
-    watches_stop(shell);
-    heartbeats_stop(shell);
+    health_watches_stop(shell);
+    health_heartbeats_stop(shell);
 }
 
 static void stopped(struct service *service)
@@ -105,10 +105,10 @@ static void stopped(struct service *service)
     struct health_shell *shell = &((struct health_process *)service->context)->shell;
     if (shell->core == NULL)
         return;
-    registry_client_stop(shell);
+    health_registry_client_stop(shell);
     rpc_loop_timer_stop(shell->loop, &shell->next);
     rpc_loop_cancel_end_of_turn(shell->loop, &shell->pump);
-    heartbeats_free(shell);
+    health_heartbeats_free(shell);
     health_destroy(shell->core);
     shell->core = NULL;
 }

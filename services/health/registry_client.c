@@ -120,7 +120,7 @@ static void log_report(const Muster__V1__ReportLivenessRequest *request)
 
 /* --- Life --- */
 
-void registry_client_pump(struct health_shell *shell)
+void health_registry_client_pump(struct health_shell *shell)
 {
     Muster__V1__GetWorkersRequest lookup;
     Muster__V1__ReportLivenessRequest report;
@@ -136,14 +136,14 @@ void registry_client_pump(struct health_shell *shell)
     }
 }
 
-void registry_client_start(struct health_shell *shell, const char *address)
+void health_registry_client_start(struct health_shell *shell, const char *address)
 {
     shell->registry = rpc_channel_create(shell->loop, address, NULL);
     shell->registry_watch = rpc_kept_stream_start(shell->registry, &muster__v1__registry_service__descriptor,
                                                   "WatchWorkers", NULL, &watch_events, shell);
 }
 
-void registry_client_stop(struct health_shell *shell)
+void health_registry_client_stop(struct health_shell *shell)
 {
     if (shell->registry == NULL)
         return;

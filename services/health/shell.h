@@ -37,19 +37,19 @@ struct health_shell {
 void health_shell_touch(struct health_shell *shell);
 
 /* heartbeats.c: sends what streams have to send; ends all of them. */
-void heartbeats_pump(struct health_shell *shell);
-void heartbeats_stop(struct health_shell *shell);
+void health_heartbeats_pump(struct health_shell *shell);
+void health_heartbeats_stop(struct health_shell *shell);
 /* Frees what is left of calls that could not be answered before the server went. */
-void heartbeats_free(struct health_shell *shell);
+void health_heartbeats_free(struct health_shell *shell);
 
 /* watches.c */
-void watches_pump(struct health_shell *shell);
-void watches_stop(struct health_shell *shell);
+void health_watches_pump(struct health_shell *shell);
+void health_watches_stop(struct health_shell *shell);
 
 /* registry_client.c */
-void registry_client_start(struct health_shell *shell, const char *address);
-void registry_client_pump(struct health_shell *shell);
-void registry_client_stop(struct health_shell *shell);
+void health_registry_client_start(struct health_shell *shell, const char *address);
+void health_registry_client_pump(struct health_shell *shell);
+void health_registry_client_stop(struct health_shell *shell);
 
 /* The events of the methods. */
 extern const struct rpc_events heartbeats_stream_events;

@@ -138,18 +138,18 @@ struct health {
 
 /* --- worker.c --- */
 
-struct health_worker *worker_create(const char *worker_id, uint64_t incarnation);
+struct health_worker *health_worker_create(const char *worker_id, uint64_t incarnation);
 /* Not while it is in any list or its timer runs. */
-void worker_free(struct health_worker *worker);
-struct detector_lease worker_lease(const struct health_worker *worker);
+void health_worker_free(struct health_worker *worker);
+struct detector_lease health_worker_lease(const struct health_worker *worker);
 
 enum load_result { LOAD_SAME, LOAD_CHANGED, LOAD_REFUSED };
 /* Keeps the load. REFUSED: it is too large, or out of memory; what was known stays. */
-enum load_result worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load);
+enum load_result health_worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load);
 
 /* NULL when memory runs out. */
-struct name_list *name_list_create(char *const *names, size_t count);
-uint64_t name_list_hash(char *const *names, size_t count);
+struct name_list *health_name_list_create(char *const *names, size_t count);
+uint64_t health_name_list_hash(char *const *names, size_t count);
 
 /* --- health.c --- */
 
@@ -173,39 +173,39 @@ bool health_batch_reserve(struct health *health, size_t count);
 /* --- streams.c --- */
 
 /* Takes a heartbeat of a known worker: source NULL for a relayed one. */
-void stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
+void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
                   const Muster__V1__Load *load, uint64_t now_ms);
 /* Queues a command. Out of memory: it is lost, and false. Takes over `names`. */
-bool stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
+bool health_stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
                     const char *worker_id, uint64_t incarnation, Muster__V1__WorkerCommandType type,
                     struct name_list *names, const char *reason);
 /* Tells the worker what it has not been told, as an answer to a heartbeat or on its own. */
-void stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
+void health_stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
                  uint64_t sequence, uint32_t index);
-void stream_ready(struct health *health, struct health_stream *stream);
-void stream_detach(struct health_worker *worker);
-void stream_destroy(struct health_stream *stream);
+void health_stream_ready(struct health *health, struct health_stream *stream);
+void health_stream_detach(struct health_worker *worker);
+void health_stream_destroy(struct health_stream *stream);
 
 /* --- lookups.c --- */
 
 /* False: too many wait, or out of memory; acknowledge without an answer. */
-bool lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
+bool health_lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
                 uint64_t sequence, uint32_t index, bool relayed);
-void lookup_forget_stream(struct health_stream *stream);
-void lookup_destroy_all(struct health *health);
+void health_lookup_forget_stream(struct health_stream *stream);
+void health_lookup_destroy_all(struct health *health);
 
 /* --- liveness.c --- */
 
-void report_add(struct health *health, struct health_worker *worker);
-void report_remove(struct health *health, struct health_worker *worker);
+void health_report_add(struct health *health, struct health_worker *worker);
+void health_report_remove(struct health *health, struct health_worker *worker);
 
 /* --- watchers.c --- */
 
 /* The worker changed: watchers will be sent it. */
-void change_note(struct health *health, struct health_worker *worker, bool load_changed);
+void health_change_note(struct health *health, struct health_worker *worker, bool load_changed);
 /* Makes a tombstone of a worker that is in no other list any more, or frees it. */
-void change_bury(struct health *health, struct health_worker *worker);
+void health_change_bury(struct health *health, struct health_worker *worker);
 /* Frees tombstones that everybody has been told of. */
-void change_reap(struct health *health);
+void health_change_reap(struct health *health);
 /* The next worker of the list of changes after a link, tombstones included; NULL: none. */
-struct health_worker *change_next(const struct health *health, const struct list_link *link);
+struct health_worker *health_change_next(const struct health *health, const struct list_link *link);

@@ -26,7 +26,7 @@ void *health_stream_user(const struct health_stream *stream)
     return stream->user;
 }
 
-void stream_ready(struct health *health, struct health_stream *stream)
+void health_stream_ready(struct health *health, struct health_stream *stream)
 {
     if (!list_is_linked(&stream->ready))
         list_append(&health->ready_streams, &stream->ready);
@@ -68,7 +68,7 @@ static void free_commands(struct list_link *list)
     }
 }
 
-bool stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
+bool health_stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
                     const char *worker_id, uint64_t incarnation, Muster__V1__WorkerCommandType type,
                     struct name_list *names, const char *reason)
 {
@@ -85,19 +85,19 @@ bool stream_command(struct health *health, struct health_stream *stream, uint64_
     memcpy(command->worker_id, worker_id, id_bytes);
     list_append(&stream->commands, &command->link);
     stream->command_count++;
-    stream_ready(health, stream);
+    health_stream_ready(health, stream);
     return true;
 }
 
-void stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
+void health_stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
                  uint64_t sequence, uint32_t index)
 {
     if (worker->untold != NULL &&
-        stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
+        health_stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
                        MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_ASSIGNMENT, worker->untold, ""))
         worker->untold = NULL;
     if (!worker->draining_unknown && worker->draining != worker->told_draining &&
-        stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
+        health_stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
                        worker->draining ? MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN
                                         : MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN,
                        NULL, "asked for by an operator"))
@@ -134,13 +134,13 @@ static void untell(struct health *health, struct list_link *commands)
 
 /* --- Heartbeats --- */
 
-void stream_detach(struct health_worker *worker)
+void health_stream_detach(struct health_worker *worker)
 {
     list_remove(&worker->sent_by);
     worker->stream = NULL;
 }
 
-void stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
+void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
                   const Muster__V1__Load *load, uint64_t now_ms)
 {
     worker->last_heard_ms = now_ms;
@@ -148,7 +148,7 @@ void stream_heard(struct health *health, struct health_worker *worker, struct he
     worker->heard = true;
     worker->base = said;
     if (worker->stream != source) {
-        stream_detach(worker);
+        health_stream_detach(worker);
         worker->stream = source;
         if (source != NULL)
             list_append(&source->workers, &worker->sent_by);
@@ -158,11 +158,11 @@ void stream_heard(struct health *health, struct health_worker *worker, struct he
         worker->told_draining = said == WORKER_DRAINING;
     }
     /* A load that is refused leaves the one before, which is better than none. */
-    bool load_changed = load != NULL && worker_set_load(health, worker, load) == LOAD_CHANGED;
+    bool load_changed = load != NULL && health_worker_set_load(health, worker, load) == LOAD_CHANGED;
     uint8_t reason = said == WORKER_ONLINE ? DETECTOR_WELL : DETECTOR_SAYS_SO;
     if (worker->status != said || worker->reason != reason)
         health_judge(health, worker, now_ms);
-    change_note(health, worker, load_changed);
+    health_change_note(health, worker, load_changed);
 }
 
 static uint8_t said_of(const Muster__V1__Heartbeat *heartbeat)
@@ -180,20 +180,20 @@ static void take(struct health *health, struct health_stream *stream, const Must
         /* Not known, or registered again: the registry knows, its watch lags. */
         health->counts.unknown++;
         /* If too many wait already, this one is acknowledged and asked for again next time. */
-        (void)lookup_add(health, stream, heartbeat, sequence, index, relayed);
+        (void)health_lookup_add(health, stream, heartbeat, sequence, index, relayed);
         return;
     }
     if (heartbeat->incarnation != 0 && heartbeat->incarnation < worker->incarnation) {
         health->counts.stale++;
         /* Out of memory: the worker is told with its next heartbeat. */
-        (void)stream_command(health, stream, sequence, index, worker->id, heartbeat->incarnation,
+        (void)health_stream_command(health, stream, sequence, index, worker->id, heartbeat->incarnation,
                              MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
                              "this id was registered again since");
         return;
     }
-    stream_heard(health, worker, relayed ? NULL : stream, said_of(heartbeat), heartbeat->load, now_ms);
+    health_stream_heard(health, worker, relayed ? NULL : stream, said_of(heartbeat), heartbeat->load, now_ms);
     if (worker->untold != NULL || worker->draining != worker->told_draining)
-        stream_tell(health, stream, worker, sequence, index);
+        health_stream_tell(health, stream, worker, sequence, index);
 }
 
 enum health_message_result health_stream_message(struct health *health, struct health_stream *stream,
@@ -207,7 +207,7 @@ enum health_message_result health_stream_message(struct health *health, struct h
     health->counts.heartbeats += message->n_heartbeats;
     for (size_t i = 0; i < message->n_heartbeats; i++)
         take(health, stream, message->heartbeats[i], message->sequence, (uint32_t)i, message->relayed, now_ms);
-    stream_ready(health, stream);
+    health_stream_ready(health, stream);
     return HEALTH_MESSAGE_TAKEN;
 }
 
@@ -283,12 +283,12 @@ bool health_stream_response(struct health *health, struct health_stream *stream,
 
 /* --- The end --- */
 
-void stream_destroy(struct health_stream *stream)
+void health_stream_destroy(struct health_stream *stream)
 {
     list_remove(&stream->open);
     list_remove(&stream->ready);
     while (!list_is_empty(&stream->workers))
-        stream_detach(LIST_OBJECT(stream->workers.next, struct health_worker, sent_by));
+        health_stream_detach(LIST_OBJECT(stream->workers.next, struct health_worker, sent_by));
     free_commands(&stream->commands);
     free_commands(&stream->sent);
     free(stream);
@@ -298,14 +298,14 @@ void health_stream_closed(struct health *health, struct health_stream *stream, u
 {
     untell(health, &stream->sent);
     untell(health, &stream->commands);
-    lookup_forget_stream(stream);
+    health_lookup_forget_stream(stream);
     while (!list_is_empty(&stream->workers)) {
         struct health_worker *worker = LIST_OBJECT(stream->workers.next, struct health_worker, sent_by);
         uint64_t silent_ms = now_ms - worker->last_heard_ms;
-        stream_detach(worker);
+        health_stream_detach(worker);
         worker->stream_broken = true;
         worker->broken_after_ms = silent_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)silent_ms;
         health_judge(health, worker, now_ms);
     }
-    stream_destroy(stream);
+    health_stream_destroy(stream);
 }

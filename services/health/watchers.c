@@ -26,7 +26,7 @@ static bool is_cursor(const struct health *health, const struct list_link *link)
     return false;
 }
 
-struct health_worker *change_next(const struct health *health, const struct list_link *link)
+struct health_worker *health_change_next(const struct health *health, const struct list_link *link)
 {
     do {
         link = link->next;
@@ -34,7 +34,7 @@ struct health_worker *change_next(const struct health *health, const struct list
     return link == &health->changes ? NULL : LIST_OBJECT(link, struct health_worker, change);
 }
 
-void change_note(struct health *health, struct health_worker *worker, bool load_changed)
+void health_change_note(struct health *health, struct health_worker *worker, bool load_changed)
 {
     if (load_changed)
         worker->load_pending = UINT32_MAX;
@@ -54,12 +54,12 @@ static void bury_if_told(struct health *health, struct health_worker *worker)
     health->tombstones--;
 }
 
-void change_bury(struct health *health, struct health_worker *worker)
+void health_change_bury(struct health *health, struct health_worker *worker)
 {
     if (worker->status != WORKER_REMOVED) {
         worker->status = WORKER_REMOVED;
         worker->reason = DETECTOR_WELL;
-        change_note(health, worker, false);
+        health_change_note(health, worker, false);
     }
     free(worker->load);
     free(worker->untold);
@@ -70,12 +70,12 @@ void change_bury(struct health *health, struct health_worker *worker)
     bury_if_told(health, worker);
 }
 
-void change_reap(struct health *health)
+void health_change_reap(struct health *health)
 {
     while (!list_is_empty(&health->buried)) {
         struct health_worker *worker = LIST_OBJECT(health->buried.next, struct health_worker, change);
         list_remove(&worker->change);
-        worker_free(worker);
+        health_worker_free(worker);
     }
 }
 
@@ -88,8 +88,8 @@ struct health_watcher *health_watcher_open(struct health *health)
     if (watcher == NULL)
         return NULL;
     watcher->bit = UINT32_C(1) << slot;
-    for (struct health_worker *worker = change_next(health, &health->changes); worker != NULL;
-         worker = change_next(health, &worker->change)) {
+    for (struct health_worker *worker = health_change_next(health, &health->changes); worker != NULL;
+         worker = health_change_next(health, &worker->change)) {
         worker->pending |= watcher->bit;
         worker->load_pending |= watcher->bit;
         worker->known_to &= ~watcher->bit;
@@ -106,12 +106,12 @@ void health_watcher_close(struct health *health, struct health_watcher *watcher)
     size_t slot = 0;
     while (health->watchers[slot] != watcher)
         slot++;
-    struct health_worker *worker = change_next(health, &watcher->cursor);
+    struct health_worker *worker = health_change_next(health, &watcher->cursor);
     list_remove(&watcher->cursor);
     health->watchers[slot] = NULL;
     health->active &= ~watcher->bit;
     while (worker != NULL) {
-        struct health_worker *next = change_next(health, &worker->change);
+        struct health_worker *next = health_change_next(health, &worker->change);
         if (worker->gone)
             bury_if_told(health, worker);
         worker = next;
@@ -126,13 +126,13 @@ static bool completes(const struct health *health, const struct health_watcher *
 
 bool health_watcher_is_behind(const struct health *health, const struct health_watcher *watcher)
 {
-    return completes(health, watcher) || change_next(health, &watcher->cursor) != NULL;
+    return completes(health, watcher) || health_change_next(health, &watcher->cursor) != NULL;
 }
 
 bool health_watcher_is_too_slow(const struct health *health, const struct health_watcher *watcher)
 {
     uint64_t limit = health->counts.workers > TOMBSTONES_MAX ? health->counts.workers : TOMBSTONES_MAX;
-    return health->tombstones > limit && change_next(health, &watcher->cursor) != NULL;
+    return health->tombstones > limit && health_change_next(health, &watcher->cursor) != NULL;
 }
 
 /* The i-th message of the batch says how the worker is. */
@@ -168,11 +168,11 @@ static void describe(struct health *health, const struct health_watcher *watcher
 bool health_watcher_fill(struct health *health, struct health_watcher *watcher, size_t limit, uint64_t now_ms,
                          int64_t unix_ms, Muster__V1__WatchHealthResponse *response)
 {
-    change_reap(health);
+    health_change_reap(health);
     if (!health_batch_reserve(health, limit))
         return false;
     size_t count = 0;
-    struct health_worker *worker = change_next(health, &watcher->cursor);
+    struct health_worker *worker = health_change_next(health, &watcher->cursor);
     while (worker != NULL && count < limit) {
         bool known = (worker->known_to & watcher->bit) != 0;
         if (!known) {
@@ -186,7 +186,7 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
         list_insert_before(worker->change.next, &watcher->cursor);
         if (worker->gone)
             bury_if_told(health, worker);
-        worker = change_next(health, &watcher->cursor);
+        worker = health_change_next(health, &watcher->cursor);
     }
     bool complete = completes(health, watcher);
     if (count == 0 && !complete)

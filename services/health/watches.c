@@ -58,7 +58,7 @@ static void send_round(struct watch *watch)
     watch->interval_ms = by_size_ms > watch->min_interval_ms ? by_size_ms : watch->min_interval_ms;
 }
 
-void watches_pump(struct health_shell *shell)
+void health_watches_pump(struct health_shell *shell)
 {
     bool urgent = health_urgent_changes(shell->core);
     for (struct list_link *link = shell->watches.next; link != &shell->watches; link = link->next) {
@@ -74,7 +74,7 @@ void watches_pump(struct health_shell *shell)
     }
 }
 
-void watches_stop(struct health_shell *shell)
+void health_watches_stop(struct health_shell *shell)
 {
     for (struct list_link *link = shell->watches.next; link != &shell->watches; link = link->next)
         rpc_call_finish(LIST_OBJECT(link, struct watch, open)->call, RPC_UNAVAILABLE,

@@ -10,7 +10,7 @@
 /* The length before it: a varint of at most three bytes. */
 #define LENGTH_BYTES_MAX 3
 
-struct health_worker *worker_create(const char *worker_id, uint64_t incarnation)
+struct health_worker *health_worker_create(const char *worker_id, uint64_t incarnation)
 {
     size_t id_bytes = strlen(worker_id);
     struct health_worker *worker = calloc(1, sizeof(*worker) + id_bytes + 1);
@@ -23,14 +23,14 @@ struct health_worker *worker_create(const char *worker_id, uint64_t incarnation)
     return worker;
 }
 
-void worker_free(struct health_worker *worker)
+void health_worker_free(struct health_worker *worker)
 {
     free(worker->load);
     free(worker->untold);
     free(worker);
 }
 
-struct detector_lease worker_lease(const struct health_worker *worker)
+struct detector_lease health_worker_lease(const struct health_worker *worker)
 {
     return (struct detector_lease){
         .last_heard_ms = worker->last_heard_ms,
@@ -41,7 +41,7 @@ struct detector_lease worker_lease(const struct health_worker *worker)
     };
 }
 
-enum load_result worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load)
+enum load_result health_worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load)
 {
     size_t bytes = muster__v1__load__get_packed_size(load);
     if (bytes > LOAD_BYTES_MAX)
@@ -76,7 +76,7 @@ enum load_result worker_set_load(struct health *health, struct health_worker *wo
     return LOAD_CHANGED;
 }
 
-struct name_list *name_list_create(char *const *names, size_t count)
+struct name_list *health_name_list_create(char *const *names, size_t count)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++)
@@ -99,7 +99,7 @@ struct name_list *name_list_create(char *const *names, size_t count)
 
 /* FNV-1a (G. Fowler, L. C. Noll, P. Vo), the zero bytes between the names included. The
  * names come from the catalog, not from strangers. */
-uint64_t name_list_hash(char *const *names, size_t count)
+uint64_t health_name_list_hash(char *const *names, size_t count)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < count; i++) {

@@ -126,7 +126,7 @@ static void source_stop(struct router_source *source)
     source->channel = NULL;
 }
 
-void clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,
+void router_clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,
                    const char *assigner_address)
 {
     source_start(shell, &shell->registry, registry_address, &muster__v1__registry_service__descriptor,
@@ -137,7 +137,7 @@ void clients_start(struct router_shell *shell, const char *registry_address, con
                  "WatchCatalog", &catalog_events);
 }
 
-void clients_stop(struct router_shell *shell)
+void router_clients_stop(struct router_shell *shell)
 {
     source_stop(&shell->registry);
     source_stop(&shell->health);

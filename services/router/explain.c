@@ -4,6 +4,8 @@
 
 #include "services/router/state.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +28,7 @@ enum router_result router_route(struct router *router, const Muster__V1__RouteRe
 {
     if (!router->ready)
         return ROUTER_NOT_READY;
-    struct router_service *service = service_find(router, request->service);
+    struct router_service *service = router_service_find(router, request->service);
     if (service == NULL)
         return ROUTER_NO_SERVICE;
     /* One pass: a reservoir of one, weighted (M. T. Chao, "A general purpose unequal
@@ -48,7 +50,7 @@ enum router_result router_route(struct router *router, const Muster__V1__RouteRe
         return ROUTER_NO_WORKER;
     muster__v1__endpoint__init(endpoint);
     endpoint->worker_id = chosen->worker->id;
-    endpoint->url = (char *)(uintptr_t)endpoint_url(chosen); /* read only */
+    endpoint->url = (char *)(uintptr_t)router_endpoint_url(chosen); /* read only */
     endpoint->weight = chosen->weight;
     endpoint->priority = chosen->priority;
     endpoint->worker_type = chosen->worker->type;
@@ -59,6 +61,18 @@ enum router_result router_route(struct router *router, const Muster__V1__RouteRe
 }
 
 /* --- Explain --- */
+
+/* A text in the arena; longer ones than any that is made here are cut. */
+__attribute__((format(printf, 2, 3))) static char *text(struct arena *arena, const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    size_t bytes = length < 0 ? 0 : (size_t)length;
+    return arena_copy(arena, line, bytes < sizeof(line) ? bytes : sizeof(line) - 1);
+}
 
 struct candidate {
     const struct router_worker *worker;
@@ -100,27 +114,27 @@ static char *explain_ineligible(struct router *router, const struct router_servi
     const struct router_worker *worker = candidate->worker;
     const struct router_endpoint *endpoint = candidate->endpoint;
     const char *reason;
-    Muster__V1__WorkerStatus status = worker_status(worker, &reason);
+    Muster__V1__WorkerStatus status = router_worker_status(worker, &reason);
     if (endpoint == NULL)
-        return arena_format(arena, "not assigned to it, and it does not announce it");
+        return text(arena, "not assigned to it, and it does not announce it");
     if (worker->draining || status == WORKER_DRAINING)
-        return arena_format(arena, "draining: takes no new requests");
+        return text(arena, "draining: takes no new requests");
     if (!worker_status_routable(status))
-        return arena_format(arena, "%s%s%s", worker_status_text(status), reason[0] == 0 ? "" : ": ", reason);
-    const char *state = worker_service_state(router, worker, service);
+        return text(arena, "%s%s%s", worker_status_text(status), reason[0] == 0 ? "" : ": ", reason);
+    const char *state = router_worker_service_state(router, worker, service);
     if (state != NULL && strcmp(state, "running") != 0)
-        return arena_format(arena, "not running there: the worker says that the service is \"%s\"", state);
-    if (endpoint_url(endpoint)[0] == 0)
-        return arena_format(arena, "no URL is known for it");
-    if (outlier_is_ejected(endpoint)) {
+        return text(arena, "not running there: the worker says that the service is \"%s\"", state);
+    if (router_endpoint_url(endpoint)[0] == 0)
+        return text(arena, "no URL is known for it");
+    if (router_outlier_is_ejected(endpoint)) {
         const struct router_outlier *outlier = endpoint->outlier;
         uint64_t left_ms = outlier->ejected_until_ms > now_ms ? outlier->ejected_until_ms - now_ms : 0;
-        return arena_format(arena,
+        return text(arena,
                             "ejected for another %.1f s after %u connection failures in a row (%u%s ejection)",
                             (double)left_ms / 1000.0, outlier->failures, outlier->ejections,
                             ordinal(outlier->ejections));
     }
-    return arena_format(arena, "not published yet");
+    return text(arena, "not published yet");
 }
 
 /* Why it won, or lost against the best one. */
@@ -131,22 +145,22 @@ static char *explain_eligible(struct router *router, const struct candidate *can
     char figures[128], best_figures[128];
     router->policy->describe(&candidate->worker->health.figures, figures, sizeof(figures));
     router->policy->describe(&best->worker->health.figures, best_figures, sizeof(best_figures));
-    const char *trial = outlier_is_ejected(candidate->endpoint)
+    const char *trial = router_outlier_is_ejected(candidate->endpoint)
                             ? "; would be ejected for connection failures, but nobody else is left"
                             : "";
     const char *reason;
-    const char *status = worker_status_text(worker_status(candidate->worker, &reason));
+    const char *status = worker_status_text(router_worker_status(candidate->worker, &reason));
     if (candidate == best)
-        return arena_format(arena, "best of %zu: %s, weight %u%s%s%s", eligible, figures, candidate->endpoint->weight,
+        return text(arena, "best of %zu: %s, weight %u%s%s%s", eligible, figures, candidate->endpoint->weight,
                             candidate->endpoint->priority > 0 ? ", though " : "",
                             candidate->endpoint->priority > 0 ? status : "", trial);
     if (candidate->endpoint->priority != best->endpoint->priority)
-        return arena_format(arena, "%s%s%s%s: used only when nobody better answers; %s%s", status,
+        return text(arena, "%s%s%s%s: used only when nobody better answers; %s%s", status,
                             reason[0] == 0 ? "" : " (", reason, reason[0] == 0 ? "" : ")", figures, trial);
     if (candidate->score == best->score)
-        return arena_format(arena, "as good as %s: %s, weight %u; requests are shared%s", best->worker->id, figures,
+        return text(arena, "as good as %s: %s, weight %u; requests are shared%s", best->worker->id, figures,
                             candidate->endpoint->weight, trial);
-    return arena_format(arena, "%s against %s of %s: score %.3f below %.3f, weight %u to %u%s", figures, best_figures,
+    return text(arena, "%s against %s of %s: score %.3f below %.3f, weight %u to %u%s", figures, best_figures,
                         best->worker->id, candidate->score, best->score, candidate->endpoint->weight,
                         best->endpoint->weight, trial);
 }
@@ -177,12 +191,12 @@ enum router_result router_explain(struct router *router, const char *service_nam
     struct arena *arena = &router->arena;
     if (!router->ready)
         return ROUTER_NOT_READY;
-    struct router_service *service = service_find(router, service_name);
+    struct router_service *service = router_service_find(router, service_name);
     if (service == NULL)
         return ROUTER_NO_SERVICE;
-    arena_reset(arena);
+    router_reset_arena(router);
     size_t capacity = service->endpoint_count + OTHERS_MAX;
-    struct candidate *candidates = arena_take(arena, capacity, sizeof(*candidates));
+    struct candidate *candidates = arena_take(arena, capacity * sizeof(*candidates));
     if (candidates == NULL)
         return ROUTER_OUT_OF_MEMORY;
     size_t count = 0, eligible = 0;
@@ -197,8 +211,8 @@ enum router_result router_explain(struct router *router, const char *service_nam
     if (count > ROUTER_EXPLAIN_CANDIDATES_MAX)
         count = ROUTER_EXPLAIN_CANDIDATES_MAX;
 
-    Muster__V1__Candidate *messages = arena_take(arena, count, sizeof(*messages));
-    Muster__V1__Candidate **pointers = arena_take(arena, count, sizeof(*pointers));
+    Muster__V1__Candidate *messages = arena_take(arena, count * sizeof(*messages));
+    Muster__V1__Candidate **pointers = arena_take(arena, count * sizeof(*pointers));
     for (size_t i = 0; i < count && !arena_failed(arena); i++) {
         const struct candidate *candidate = &candidates[i];
         Muster__V1__Candidate *message = pointers[i] = &messages[i];
@@ -206,11 +220,11 @@ enum router_result router_explain(struct router *router, const char *service_nam
         muster__v1__candidate__init(message);
         message->worker_id = (char *)(uintptr_t)candidate->worker->id; /* read only */
         message->url =
-            (char *)(uintptr_t)(candidate->endpoint == NULL ? "" : endpoint_url(candidate->endpoint));
+            (char *)(uintptr_t)(candidate->endpoint == NULL ? "" : router_endpoint_url(candidate->endpoint));
         message->score = candidate->score;
         message->eligible = in_table(candidate);
         message->selected = i == 0 && in_table(candidate);
-        message->status = worker_status(candidate->worker, &reason);
+        message->status = router_worker_status(candidate->worker, &reason);
         if (candidate->worker->draining && worker_status_routable(message->status))
             message->status = WORKER_DRAINING;
         message->reason = in_table(candidate) ? explain_eligible(router, candidate, &candidates[0], eligible)

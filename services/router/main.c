@@ -41,7 +41,7 @@ static void pump(void *argument)
     if (!was_ready && router_is_ready(shell->core))
         log_info("know the roll", LOG_UINT("workers", router_worker_count(shell->core)),
                  LOG_UINT("services", router_service_count(shell->core)));
-    methods_pump(shell);
+    router_methods_pump(shell);
     uint64_t next_ms = router_next_ms(shell->core);
     if (next_ms != UINT64_MAX)
         rpc_loop_timer_start(shell->loop, &shell->next, next_ms > now_ms ? next_ms - now_ms : 1, due, shell);
@@ -65,9 +65,9 @@ static bool start(struct service *service)
     shell->core = router_create(policy, random_next(&random), rpc_loop_now_ms(service->loop));
     if (shell->core == NULL)
         return service_fail(service, "out of memory; free some and start again");
-    if (!methods_add(shell, service->server))
+    if (!router_methods_add(shell, service->server))
         return service_fail(service, "the program's own services do not fit together; build it again");
-    clients_start(shell, process->settings.registry_address, process->settings.health_address,
+    router_clients_start(shell, process->settings.registry_address, process->settings.health_address,
                   process->settings.assigner_address);
     return true;
 }
@@ -76,7 +76,7 @@ static void stopping(struct service *service)
 {
     struct router_shell *shell = &((struct router_process *)service->context)->shell;
     shell->stopping = true;
-    methods_stop(shell);
+    router_methods_stop(shell);
 }
 
 static void stopped(struct service *service)
@@ -84,7 +84,7 @@ static void stopped(struct service *service)
     struct router_shell *shell = &((struct router_process *)service->context)->shell;
     if (shell->core == NULL)
         return;
-    clients_stop(shell);
+    router_clients_stop(shell);
     rpc_loop_timer_stop(shell->loop, &shell->next);
     rpc_loop_cancel_end_of_turn(shell->loop, &shell->pump);
     router_destroy(shell->core);

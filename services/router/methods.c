@@ -77,13 +77,13 @@ static void send_routes(struct routes_watch *watch)
         (void)rpc_call_send(watch->call, &response.base);
 }
 
-void methods_pump(struct router_shell *shell)
+void router_methods_pump(struct router_shell *shell)
 {
     for (struct routes_watch *watch = shell->watches; watch != NULL; watch = watch->next)
         send_routes(watch);
 }
 
-void methods_stop(struct router_shell *shell)
+void router_methods_stop(struct router_shell *shell)
 {
     for (struct routes_watch *watch = shell->watches; watch != NULL; watch = watch->next)
         rpc_call_finish(watch->call, RPC_UNAVAILABLE, "muster-router is stopping; watch again");
@@ -132,7 +132,7 @@ static void watch_ended(struct rpc_call *call, enum rpc_status status, const cha
     free(watch);
 }
 
-bool methods_add(struct router_shell *shell, struct rpc_server *server)
+bool router_methods_add(struct router_shell *shell, struct rpc_server *server)
 {
     const struct rpc_method methods[] = {
         {"Route", RPC_UNARY, {.message = route}},

@@ -14,12 +14,12 @@ static uint64_t ejection_ms(uint32_t ejections)
     return length_ms < OUTLIER_LONGEST_MS ? length_ms : OUTLIER_LONGEST_MS;
 }
 
-bool outlier_is_ejected(const struct router_endpoint *endpoint)
+bool router_outlier_is_ejected(const struct router_endpoint *endpoint)
 {
     return endpoint->outlier != NULL && endpoint->outlier->ejected_until_ms != 0;
 }
 
-void outlier_free(struct router *router, struct router_endpoint *endpoint)
+void router_outlier_free(struct router *router, struct router_endpoint *endpoint)
 {
     if (endpoint->outlier == NULL)
         return;
@@ -39,7 +39,7 @@ static void time_passed(struct timer *timer, void *argument)
         outlier->ejected_until_ms = 0;
         /* On trial: one more failure ejects it again, a success clears it. */
         outlier->failures = OUTLIER_FAILURES - 1;
-        service_touch(router, endpoint->service, false);
+        router_service_touch(router, endpoint->service, false);
     } else {
         outlier->ejections--;
     }
@@ -47,10 +47,10 @@ static void time_passed(struct timer *timer, void *argument)
         timer_start(&router->wheel, timer, router->wheel.now_ms + ejection_ms(outlier->ejections), time_passed,
                     endpoint);
     else
-        outlier_free(router, endpoint);
+        router_outlier_free(router, endpoint);
 }
 
-void outlier_note(struct router *router, struct router_endpoint *endpoint, uint64_t failures, bool successes)
+void router_outlier_note(struct router *router, struct router_endpoint *endpoint, uint64_t failures, bool successes)
 {
     struct router_outlier *outlier = endpoint->outlier;
     if (successes) {
@@ -59,10 +59,10 @@ void outlier_note(struct router *router, struct router_endpoint *endpoint, uint6
             return;
         outlier->failures = 0;
         if (outlier->ejections == 0)
-            outlier_free(router, endpoint);
+            router_outlier_free(router, endpoint);
         return;
     }
-    if (failures == 0 || outlier_is_ejected(endpoint))
+    if (failures == 0 || router_outlier_is_ejected(endpoint))
         return;
     if (outlier == NULL) {
         outlier = calloc(1, sizeof(*outlier));
@@ -78,7 +78,7 @@ void outlier_note(struct router *router, struct router_endpoint *endpoint, uint6
     outlier->ejections++;
     outlier->ejected_until_ms = router->now_ms + ejection_ms(outlier->ejections);
     timer_start(&router->wheel, &outlier->timer, outlier->ejected_until_ms, time_passed, endpoint);
-    service_touch(router, endpoint->service, true);
+    router_service_touch(router, endpoint->service, true);
 }
 
 void router_report_outcomes(struct router *router, const Muster__V1__ReportOutcomesRequest *request, uint64_t now_ms)
@@ -86,11 +86,11 @@ void router_report_outcomes(struct router *router, const Muster__V1__ReportOutco
     router->now_ms = now_ms;
     for (size_t i = 0; i < request->n_outcomes; i++) {
         const Muster__V1__Outcome *outcome = request->outcomes[i];
-        const struct router_worker *worker = worker_find(router, outcome->worker_id);
-        const struct router_service *service = service_find(router, outcome->service);
+        const struct router_worker *worker = router_worker_find(router, outcome->worker_id);
+        const struct router_service *service = router_service_find(router, outcome->service);
         for (size_t j = 0; worker != NULL && j < worker->endpoint_count; j++) {
             if (worker->endpoints[j]->service == service)
-                outlier_note(router, worker->endpoints[j], outcome->connection_failures,
+                router_outlier_note(router, worker->endpoints[j], outcome->connection_failures,
                              outcome->succeeded + outcome->server_errors > 0);
         }
     }

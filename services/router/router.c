@@ -15,6 +15,7 @@ struct router *router_create(const struct policy *policy, uint64_t seed, uint64_
     router->now_ms = now_ms;
     router->ready_at_ms = UINT64_MAX;
     router->publish_at_ms = UINT64_MAX;
+    arena_init(&router->arena, NULL, 0);
     random_seed(&router->random, seed);
     timer_wheel_init(&router->wheel, now_ms);
     return router;
@@ -26,18 +27,24 @@ void router_destroy(struct router *router)
         return;
     size_t position = 0;
     for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;)
-        worker_free(router, worker);
+        router_worker_free(router, worker);
     map_free(&router->workers);
     position = 0;
     for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;)
-        service_free(service);
+        router_service_free(service);
     map_free(&router->services);
     map_free(&router->names);
     for (size_t i = 0; i < ROUTER_WATCHERS_MAX; i++)
         free(router->watchers[i]);
-    arena_reset(&router->arena);
+    arena_free(&router->arena);
     free(router->catalog);
     free(router);
+}
+
+void router_reset_arena(struct router *router)
+{
+    arena_free(&router->arena);
+    arena_init(&router->arena, NULL, 0);
 }
 
 /* --- Publishing --- */
@@ -63,7 +70,7 @@ static uint64_t gather_ms(const struct router *router)
     return by_size_ms > ROUTER_GATHER_MS ? by_size_ms : ROUTER_GATHER_MS;
 }
 
-void service_touch(struct router *router, struct router_service *service, bool urgent)
+void router_service_touch(struct router *router, struct router_service *service, bool urgent)
 {
     service->dirty = true;
     service->urgent = service->urgent || urgent;
@@ -83,7 +90,7 @@ static void publish(struct router *router)
     for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;) {
         if (!service->dirty || !(all || service->urgent))
             continue;
-        if (service_compute(router, service)) {
+        if (router_service_compute(router, service)) {
             service->revision = revision;
             router->revision = revision;
             published += service->endpoint_count;
@@ -94,7 +101,7 @@ static void publish(struct router *router)
     router->urgent = false;
     if (all)
         router->publish_at_ms = UINT64_MAX;
-    services_reap(router);
+    router_services_reap(router);
 }
 
 void router_advance(struct router *router, uint64_t now_ms)
@@ -142,11 +149,11 @@ static bool check_service(struct router *router, struct router_service *service)
     for (size_t i = 0; i < service->endpoint_count; i++) {
         const struct router_endpoint *endpoint = service->endpoints[i];
         if (endpoint->index != i || endpoint->service != service ||
-            endpoint->eligible != endpoint_is_eligible(router, endpoint))
+            endpoint->eligible != router_endpoint_is_eligible(router, endpoint))
             return false;
         in_table += endpoint->in_table ? 1 : 0;
     }
-    return in_table == service->table_count && !service->dirty && !service_compute(router, service);
+    return in_table == service->table_count && !service->dirty && !router_service_compute(router, service);
 }
 
 bool router_check(struct router *router)

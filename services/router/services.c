@@ -10,7 +10,7 @@
 
 /* --- Services and their names --- */
 
-struct router_service *service_find(const struct router *router, const char *name_or_alias)
+struct router_service *router_service_find(const struct router *router, const char *name_or_alias)
 {
     struct router_service *service = map_get_text(&router->names, name_or_alias);
     return service == NULL || service->gone ? NULL : service;
@@ -23,7 +23,7 @@ static void free_texts(char **texts, size_t count)
     free(texts);
 }
 
-void service_free(struct router_service *service)
+void router_service_free(struct router_service *service)
 {
     free_texts(service->aliases, service->alias_count);
     free(service->path);
@@ -44,7 +44,7 @@ static struct router_service *get_service(struct router *router, struct map *nam
             return NULL;
         service->name = strdup(name);
         if (service->name == NULL || !map_put_text(&router->services, service->name, service, NULL)) {
-            service_free(service);
+            router_service_free(service);
             return NULL;
         }
     }
@@ -64,10 +64,10 @@ static void bury(struct router *router, struct router_service *service)
         map_remove_text(&router->names, service->name);
     map_remove_text(&router->services, service->name);
     router->gone_count--;
-    service_free(service);
+    router_service_free(service);
 }
 
-void services_reap(struct router *router)
+void router_services_reap(struct router *router)
 {
     if (router->gone_count == 0)
         return;
@@ -95,19 +95,19 @@ void services_reap(struct router *router)
 
 /* --- Endpoints --- */
 
-const char *endpoint_url(const struct router_endpoint *endpoint)
+const char *router_endpoint_url(const struct router_endpoint *endpoint)
 {
     return endpoint->offer->url != NULL ? endpoint->offer->url : endpoint->worker->url;
 }
 
-bool endpoint_is_eligible(const struct router *router, const struct router_endpoint *endpoint)
+bool router_endpoint_is_eligible(const struct router *router, const struct router_endpoint *endpoint)
 {
     const struct router_worker *worker = endpoint->worker;
     const char *reason;
-    if (!worker->registered || worker->draining || !worker_status_routable(worker_status(worker, &reason)))
+    if (!worker->registered || worker->draining || !worker_status_routable(router_worker_status(worker, &reason)))
         return false;
-    const char *state = worker_service_state(router, worker, endpoint->service);
-    return (state == NULL || strcmp(state, "running") == 0) && endpoint_url(endpoint)[0] != 0;
+    const char *state = router_worker_service_state(router, worker, endpoint->service);
+    return (state == NULL || strcmp(state, "running") == 0) && router_endpoint_url(endpoint)[0] != 0;
 }
 
 static bool add_endpoint(struct router_worker *worker, struct router_service *service,
@@ -142,7 +142,7 @@ static struct router_endpoint *endpoint_of(const struct router_worker *worker, c
     return NULL;
 }
 
-bool endpoints_attach(struct router *router, struct router_worker *worker)
+bool router_endpoints_attach(struct router *router, struct router_worker *worker)
 {
     if (worker->offer_count == 0)
         return true;
@@ -163,14 +163,14 @@ bool endpoints_attach(struct router *router, struct router_worker *worker)
     }
     for (size_t i = 0; i < worker->endpoint_count; i++) {
         struct router_endpoint *endpoint = worker->endpoints[i];
-        endpoint->eligible = endpoint_is_eligible(router, endpoint);
+        endpoint->eligible = router_endpoint_is_eligible(router, endpoint);
         /* The first endpoint of a service ends its outage. */
-        service_touch(router, endpoint->service, endpoint->eligible && endpoint->service->table_count == 0);
+        router_service_touch(router, endpoint->service, endpoint->eligible && endpoint->service->table_count == 0);
     }
     return true;
 }
 
-void endpoints_detach(struct router *router, struct router_worker *worker)
+void router_endpoints_detach(struct router *router, struct router_worker *worker)
 {
     for (size_t i = 0; i < worker->endpoint_count; i++) {
         struct router_endpoint *endpoint = worker->endpoints[i];
@@ -182,8 +182,8 @@ void endpoints_detach(struct router *router, struct router_worker *worker)
             service->table_count--;
             service->altered = true;
         }
-        service_touch(router, service, endpoint->in_table);
-        outlier_free(router, endpoint);
+        router_service_touch(router, service, endpoint->in_table);
+        router_outlier_free(router, endpoint);
         free(endpoint);
     }
     free(worker->endpoints);
@@ -191,16 +191,16 @@ void endpoints_detach(struct router *router, struct router_worker *worker)
     worker->endpoint_count = 0;
 }
 
-void endpoints_judge(struct router *router, struct router_worker *worker, bool figures_changed)
+void router_endpoints_judge(struct router *router, struct router_worker *worker, bool figures_changed)
 {
     for (size_t i = 0; i < worker->endpoint_count; i++) {
         struct router_endpoint *endpoint = worker->endpoints[i];
-        bool eligible = endpoint_is_eligible(router, endpoint);
+        bool eligible = router_endpoint_is_eligible(router, endpoint);
         if (eligible != endpoint->eligible) {
             endpoint->eligible = eligible;
-            service_touch(router, endpoint->service, endpoint->in_table || endpoint->service->table_count == 0);
+            router_service_touch(router, endpoint->service, endpoint->in_table || endpoint->service->table_count == 0);
         } else if (figures_changed && eligible) {
-            service_touch(router, endpoint->service, false);
+            router_service_touch(router, endpoint->service, false);
         }
     }
 }
@@ -208,7 +208,7 @@ void endpoints_judge(struct router *router, struct router_worker *worker, bool f
 static uint8_t priority_of(const struct router_worker *worker)
 {
     const char *reason;
-    switch (worker_status(worker, &reason)) {
+    switch (router_worker_status(worker, &reason)) {
     case WORKER_ONLINE:
         return 0;
     case WORKER_DEGRADED:
@@ -218,17 +218,17 @@ static uint8_t priority_of(const struct router_worker *worker)
     }
 }
 
-bool service_compute(struct router *router, struct router_service *service)
+bool router_service_compute(struct router *router, struct router_service *service)
 {
     bool changed = service->altered;
     bool gone = service->endpoint_count == 0 && !service->in_catalog;
     size_t left = 0;
     for (size_t i = 0; i < service->endpoint_count; i++)
-        left += service->endpoints[i]->eligible && !outlier_is_ejected(service->endpoints[i]) ? 1 : 0;
+        left += service->endpoints[i]->eligible && !router_outlier_is_ejected(service->endpoints[i]) ? 1 : 0;
     service->table_count = 0;
     for (size_t i = 0; i < service->endpoint_count; i++) {
         struct router_endpoint *endpoint = service->endpoints[i];
-        bool in_table = endpoint->eligible && (left == 0 || !outlier_is_ejected(endpoint));
+        bool in_table = endpoint->eligible && (left == 0 || !router_outlier_is_ejected(endpoint));
         uint8_t priority = in_table ? priority_of(endpoint->worker) : 0;
         uint32_t weight =
             in_table ? policy_weight(router->policy->score(&endpoint->worker->health.figures)) : 0;
@@ -297,14 +297,14 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
 {
     bool out_of_memory;
     router->now_ms = now_ms;
-    arena_reset(&router->arena);
+    router_reset_arena(router);
     if (catalog_is_known(router, message, &out_of_memory) || out_of_memory)
         return !out_of_memory;
     router->catalog_known = false; /* until all of it is applied */
 
     size_t position = 0;
     for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;)
-        endpoints_detach(router, worker);
+        router_endpoints_detach(router, worker);
     map_free(&router->names);
     position = 0;
     for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;) {
@@ -316,7 +316,7 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
         service->in_catalog = service->repeatable = false;
         service->required = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED;
         service->altered = true;
-        service_touch(router, service, true);
+        router_service_touch(router, service, true);
     }
     bool done = true;
     for (size_t i = 0; i < message->n_services && done; i++)
@@ -325,10 +325,10 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
         done = take_catalog_service(router, message->services[i]);
     position = 0;
     for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;)
-        done = endpoints_attach(router, worker) && done;
+        done = router_endpoints_attach(router, worker) && done;
     position = 0;
     for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;)
-        service_touch(router, service, true);
+        router_service_touch(router, service, true);
     router->catalog_known = done;
     return done;
 }

@@ -38,11 +38,11 @@ struct router_shell {
 void router_shell_touch(struct router_shell *shell);
 
 /* methods.c */
-bool methods_add(struct router_shell *shell, struct rpc_server *server);
-void methods_pump(struct router_shell *shell);
-void methods_stop(struct router_shell *shell);
+bool router_methods_add(struct router_shell *shell, struct rpc_server *server);
+void router_methods_pump(struct router_shell *shell);
+void router_methods_stop(struct router_shell *shell);
 
 /* clients.c */
-void clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,
+void router_clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,
                    const char *assigner_address);
-void clients_stop(struct router_shell *shell);
+void router_clients_stop(struct router_shell *shell);

@@ -5,16 +5,15 @@
  *     services.c   services: the catalog, names, endpoints
  *     outliers.c   ejections
  *     explain.c    Route and Explain
- *     watchers.c   the route table as messages
- *     arena.c      memory for answers */
+ *     watchers.c   the route table as messages */
 
 #pragma once
 
+#include "common/arena.h"
 #include "common/map.h"
 #include "common/random.h"
 #include "common/timer_wheel.h"
 #include "common/worker_status.h"
-#include "services/router/arena.h"
 #include "services/router/router.h"
 
 /* A name under which a worker serves something, as the registry has it. */
@@ -102,7 +101,7 @@ struct router {
     struct map workers;       /* by id */
     struct map services;      /* by name */
     struct map names;         /* by name and alias, to the same services */
-    struct arena arena;
+    struct arena arena;       /* what the last answer points into */
     uint8_t *catalog;         /* the last catalog, packed; to see whether it changed */
     size_t catalog_bytes;
     bool catalog_known;
@@ -121,36 +120,41 @@ struct router {
     struct router_watcher *watchers[ROUTER_WATCHERS_MAX];
 };
 
+/* --- router.c --- */
+
+/* Frees what the last answer pointed into. */
+void router_reset_arena(struct router *router);
+
 /* --- workers.c --- */
 
-struct router_worker *worker_find(const struct router *router, const char *worker_id);
+struct router_worker *router_worker_find(const struct router *router, const char *worker_id);
 /* How it is, by whoever knows best, and why ("" if nobody said). */
-Muster__V1__WorkerStatus worker_status(const struct router_worker *worker, const char **reason);
+Muster__V1__WorkerStatus router_worker_status(const struct router_worker *worker, const char **reason);
 /* What the worker says of the service; NULL: nothing. */
-const char *worker_service_state(const struct router *router, const struct router_worker *worker,
+const char *router_worker_service_state(const struct router *router, const struct router_worker *worker,
                                  const struct router_service *service);
-void worker_free(struct router *router, struct router_worker *worker);
+void router_worker_free(struct router *router, struct router_worker *worker);
 
 /* --- services.c --- */
 
-struct router_service *service_find(const struct router *router, const char *name_or_alias);
+struct router_service *router_service_find(const struct router *router, const char *name_or_alias);
 /* Connects a worker with the services that its offers name. False: out of memory. */
-bool endpoints_attach(struct router *router, struct router_worker *worker);
-void endpoints_detach(struct router *router, struct router_worker *worker);
+bool router_endpoints_attach(struct router *router, struct router_worker *worker);
+void router_endpoints_detach(struct router *router, struct router_worker *worker);
 /* Looks at the worker's endpoints again after its state changed. */
-void endpoints_judge(struct router *router, struct router_worker *worker, bool figures_changed);
-bool endpoint_is_eligible(const struct router *router, const struct router_endpoint *endpoint);
-void service_touch(struct router *router, struct router_service *service, bool urgent);
-void service_free(struct router_service *service);
+void router_endpoints_judge(struct router *router, struct router_worker *worker, bool figures_changed);
+bool router_endpoint_is_eligible(const struct router *router, const struct router_endpoint *endpoint);
+void router_service_touch(struct router *router, struct router_service *service, bool urgent);
+void router_service_free(struct router_service *service);
 /* Frees services that are gone, which every watcher has been told. */
-void services_reap(struct router *router);
+void router_services_reap(struct router *router);
 /* Brings the published state of its endpoints up to date. Returns whether it changed. */
-bool service_compute(struct router *router, struct router_service *service);
-const char *endpoint_url(const struct router_endpoint *endpoint);
+bool router_service_compute(struct router *router, struct router_service *service);
+const char *router_endpoint_url(const struct router_endpoint *endpoint);
 
 /* --- outliers.c --- */
 
 /* Connection failures were reported, or none and successes. */
-void outlier_note(struct router *router, struct router_endpoint *endpoint, uint64_t failures, bool successes);
-bool outlier_is_ejected(const struct router_endpoint *endpoint);
-void outlier_free(struct router *router, struct router_endpoint *endpoint);
+void router_outlier_note(struct router *router, struct router_endpoint *endpoint, uint64_t failures, bool successes);
+bool router_outlier_is_ejected(const struct router_endpoint *endpoint);
+void router_outlier_free(struct router *router, struct router_endpoint *endpoint);

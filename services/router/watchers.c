@@ -22,7 +22,7 @@ void router_watcher_close(struct router *router, struct router_watcher *watcher)
             router->watchers[i] = NULL;
     }
     free(watcher);
-    services_reap(router);
+    router_services_reap(router);
 }
 
 static void fill_service(struct router *router, const struct router_service *service,
@@ -35,8 +35,8 @@ static void fill_service(struct router *router, const struct router_service *ser
     message->path = service->path == NULL ? (char *)(uintptr_t)"" : service->path; /* read only */
     message->requires = service->required;
     message->repeatable = service->repeatable;
-    message->endpoints = arena_take(&router->arena, service->table_count, sizeof(*message->endpoints));
-    Muster__V1__Endpoint *endpoints = arena_take(&router->arena, service->table_count, sizeof(*endpoints));
+    message->endpoints = arena_take(&router->arena, service->table_count * sizeof(*message->endpoints));
+    Muster__V1__Endpoint *endpoints = arena_take(&router->arena, service->table_count * sizeof(*endpoints));
     if (message->endpoints == NULL || endpoints == NULL)
         return;
     for (size_t i = 0; i < service->endpoint_count; i++) {
@@ -46,7 +46,7 @@ static void fill_service(struct router *router, const struct router_service *ser
         Muster__V1__Endpoint *one = &endpoints[message->n_endpoints];
         muster__v1__endpoint__init(one);
         one->worker_id = endpoint->worker->id;
-        one->url = (char *)(uintptr_t)endpoint_url(endpoint); /* read only */
+        one->url = (char *)(uintptr_t)router_endpoint_url(endpoint); /* read only */
         one->weight = endpoint->weight;
         one->priority = endpoint->priority;
         one->worker_type = endpoint->worker->type;
@@ -60,12 +60,12 @@ bool router_watcher_fill(struct router *router, struct router_watcher *watcher,
     if (!router->ready || watcher->revision == router->revision)
         return false;
     struct arena *arena = &router->arena;
-    arena_reset(arena);
+    router_reset_arena(router);
     muster__v1__watch_routes_response__init(response);
     response->snapshot = watcher->revision == 0;
     response->revision = router->revision;
-    response->services = arena_take(arena, router->services.count, sizeof(*response->services));
-    response->removed_services = arena_take(arena, router->services.count, sizeof(*response->removed_services));
+    response->services = arena_take(arena, router->services.count * sizeof(*response->services));
+    response->removed_services = arena_take(arena, router->services.count * sizeof(*response->removed_services));
     size_t position = 0;
     for (struct router_service *service;
          !arena_failed(arena) && (service = map_next(&router->services, &position)) != NULL;) {
@@ -76,7 +76,7 @@ bool router_watcher_fill(struct router *router, struct router_watcher *watcher,
                 response->removed_services[response->n_removed_services++] = service->name;
             continue;
         }
-        Muster__V1__ServiceRoutes *message = arena_take(arena, 1, sizeof(*message));
+        Muster__V1__ServiceRoutes *message = arena_take(arena, sizeof(*message));
         if (message == NULL)
             break;
         fill_service(router, service, message);

@@ -11,7 +11,7 @@
 
 /* --- Records --- */
 
-struct router_worker *worker_find(const struct router *router, const char *worker_id)
+struct router_worker *router_worker_find(const struct router *router, const char *worker_id)
 {
     return map_get_text(&router->workers, worker_id);
 }
@@ -25,7 +25,7 @@ static bool id_is_legal(const char *worker_id)
 /* NULL: out of memory. */
 static struct router_worker *get_worker(struct router *router, const char *worker_id)
 {
-    struct router_worker *worker = worker_find(router, worker_id);
+    struct router_worker *worker = router_worker_find(router, worker_id);
     if (worker != NULL)
         return worker;
     size_t id_bytes = strlen(worker_id);
@@ -51,9 +51,9 @@ static void free_offers(struct router_offer *offers, size_t count)
     free(offers);
 }
 
-void worker_free(struct router *router, struct router_worker *worker)
+void router_worker_free(struct router *router, struct router_worker *worker)
 {
-    endpoints_detach(router, worker);
+    router_endpoints_detach(router, worker);
     free_offers(worker->offers, worker->offer_count);
     free(worker->url);
     free(worker->reason);
@@ -68,10 +68,10 @@ static void forget_if_unknown(struct router *router, struct router_worker *worke
     if (worker->registered || (worker->health.known && worker->health.status != WORKER_REMOVED))
         return;
     map_remove_text(&router->workers, worker->id);
-    worker_free(router, worker);
+    router_worker_free(router, worker);
 }
 
-Muster__V1__WorkerStatus worker_status(const struct router_worker *worker, const char **reason)
+Muster__V1__WorkerStatus router_worker_status(const struct router_worker *worker, const char **reason)
 {
     const struct router_health *health = &worker->health;
     bool health_knows = health->known && health->incarnation >= worker->incarnation;
@@ -80,13 +80,13 @@ Muster__V1__WorkerStatus worker_status(const struct router_worker *worker, const
     return health_knows ? health->status : worker->status;
 }
 
-const char *worker_service_state(const struct router *router, const struct router_worker *worker,
+const char *router_worker_service_state(const struct router *router, const struct router_worker *worker,
                                  const struct router_service *service)
 {
     const char *name = worker->health.states;
     while (name != NULL && *name != 0) {
         const char *state = name + strlen(name) + 1;
-        if (service_find(router, name) == service)
+        if (router_service_find(router, name) == service)
             return state;
         name = state + strlen(state) + 1;
     }
@@ -174,20 +174,20 @@ static bool put(struct router *router, const Muster__V1__Worker *record)
     worker->draining = record->draining;
     if (!altered) {
         free_offers(offers, offer_count);
-        endpoints_judge(router, worker, true);
+        router_endpoints_judge(router, worker, true);
         return kept;
     }
-    endpoints_detach(router, worker);
+    router_endpoints_detach(router, worker);
     free_offers(worker->offers, worker->offer_count);
     worker->offers = offers;
     worker->offer_count = offer_count;
-    return endpoints_attach(router, worker) && kept;
+    return router_endpoints_attach(router, worker) && kept;
 }
 
 static void unregister(struct router *router, struct router_worker *worker)
 {
     worker->registered = false;
-    endpoints_detach(router, worker);
+    router_endpoints_detach(router, worker);
     free_offers(worker->offers, worker->offer_count);
     worker->offers = NULL;
     worker->offer_count = 0;
@@ -196,7 +196,7 @@ static void unregister(struct router *router, struct router_worker *worker)
 
 static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *event)
 {
-    struct router_worker *worker = worker_find(router, event->worker_id);
+    struct router_worker *worker = router_worker_find(router, event->worker_id);
     bool reason_changed = false;
     bool kept = true;
     switch (event->type) {
@@ -208,7 +208,7 @@ static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *ev
         if (worker != NULL && worker->registered && event->incarnation == worker->incarnation) {
             worker->status = event->status;
             kept = replace_text(&worker->reason, event->reason, true, &reason_changed);
-            endpoints_judge(router, worker, true);
+            router_endpoints_judge(router, worker, true);
         }
         return kept;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
@@ -252,7 +252,7 @@ static bool stale_record(const struct router *router, const struct router_worker
 bool router_apply_workers(struct router *router, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
 {
     router->now_ms = now_ms;
-    arena_reset(&router->arena);
+    router_reset_arena(router);
     if (message->snapshot_begin) {
         router->workers_generation++;
         router->workers_in_snapshot = true;
@@ -328,7 +328,7 @@ static bool apply_worker_health(struct router *router, const Muster__V1__WorkerH
 {
     if (!id_is_legal(message->worker_id))
         return true;
-    struct router_worker *worker = worker_find(router, message->worker_id);
+    struct router_worker *worker = router_worker_find(router, message->worker_id);
     if (worker == NULL && message->status == WORKER_REMOVED)
         return true;
     worker = get_worker(router, message->worker_id);
@@ -353,7 +353,7 @@ static bool apply_worker_health(struct router *router, const Muster__V1__WorkerH
         kept = replace_states(health, message->load, &changed) && kept;
     }
     if (changed)
-        endpoints_judge(router, worker, true);
+        router_endpoints_judge(router, worker, true);
     if (health->status == WORKER_REMOVED)
         forget_if_unknown(router, worker);
     return kept;
@@ -370,7 +370,7 @@ static void forget_health(struct router *router, struct router_worker *worker)
     free(health->reason);
     free(health->states);
     memset(health, 0, sizeof(*health));
-    endpoints_judge(router, worker, true);
+    router_endpoints_judge(router, worker, true);
     forget_if_unknown(router, worker);
 }
 
@@ -383,7 +383,7 @@ void router_health_begin(struct router *router)
 bool router_apply_health(struct router *router, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms)
 {
     router->now_ms = now_ms;
-    arena_reset(&router->arena);
+    router_reset_arena(router);
     for (size_t i = 0; i < message->n_workers; i++) {
         if (!apply_worker_health(router, message->workers[i]))
             return false;
