@@ -365,7 +365,7 @@ struct catalog *catalog_read_file(const char *path, char error[CATALOG_ERROR_BYT
     struct catalog *catalog = catalog_parse(text, bytes, reason);
     free(text);
     if (catalog == NULL)
-        refuse(error, "catalog %.100s: %.200s", path, reason);
+        refuse(error, "catalog %.250s: %.240s", path, reason);
     return catalog;
 }
 

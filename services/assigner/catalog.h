@@ -27,7 +27,7 @@
 
 #define CATALOG_MAX_SERVICES 1000
 #define CATALOG_MAX_FILE_BYTES (4 * 1024 * 1024)
-#define CATALOG_ERROR_BYTES 320
+#define CATALOG_ERROR_BYTES 512
 
 struct catalog_service {
     char *name;

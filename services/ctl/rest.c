@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* A worker list of a large fleet; more than that is not meant for a terminal. */
 #define BODY_LIMIT_BYTES ((size_t)1 << 30)
@@ -29,6 +30,23 @@ static size_t take_body(char *data, size_t size, size_t count, void *argument)
         return 0;
     buffer_append(body, data, size * count);
     return buffer_failed(body) ? 0 : size * count;
+}
+
+static size_t take_header(char *data, size_t size, size_t count, void *argument)
+{
+    static const char name[] = "x-served-by:";
+    struct rest_answer *answer = argument;
+    size_t bytes = size * count;
+    if (bytes >= sizeof(name) && strncasecmp(data, name, sizeof(name) - 1) == 0) {
+        const char *value = data + sizeof(name) - 1;
+        size_t length = bytes - (sizeof(name) - 1);
+        for (; length > 0 && *value == ' '; length--)
+            value++;
+        while (length > 0 && (value[length - 1] == '\r' || value[length - 1] == '\n'))
+            length--;
+        (void)snprintf(answer->served_by, sizeof(answer->served_by), "%.*s", (int)length, value);
+    }
+    return bytes;
 }
 
 /* A proxy of the environment cannot reach the loopback of this machine. */
@@ -89,6 +107,8 @@ static bool request(const char *base, const char *path, const char *post, uint64
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
     (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "musterctl");
     if (is_loopback(url.data))
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");

@@ -11,9 +11,10 @@
 #include <jansson.h>
 
 struct rest_answer {
-    long status;     /* 0: no answer */
-    json_t *body;    /* NULL: no answer, or not JSON */
-    char error[512]; /* one line; empty when status is 2xx and the body is JSON */
+    long status;        /* 0: no answer */
+    json_t *body;       /* NULL: no answer, or not JSON */
+    char error[512];    /* one line; empty when status is 2xx and the body is JSON */
+    char served_by[64]; /* X-Served-By; "" when there is none */
 };
 
 /* False: libcurl could not be set up. rest_stop undoes it. */

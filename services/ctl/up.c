@@ -22,6 +22,7 @@
 
 #define PATH_BYTES 4096
 #define PROBE_TIMEOUT_MS 2000
+#define REQUESTS_PER_WORKER 8
 
 struct up_settings {
     const char *host, *grpc_host, *data_dir, *log_dir, *bin_dir, *catalog;
@@ -38,6 +39,8 @@ struct up {
     int lock;            /* of the data directory; -1: none */
     char url[320];       /* as shown */
     char local_url[320]; /* as asked */
+    bool *answered;      /* for each demo worker, whether it has answered a request */
+    size_t answered_count;
     char last_problem[512];
 };
 
@@ -95,7 +98,8 @@ static bool reserve_ports(struct up *up, const struct plan_options *options)
     size_t count = plan_process_count(options->demo_workers);
     up->reservations = calloc(count, sizeof(*up->reservations));
     up->ports = calloc(count, sizeof(*up->ports));
-    if (up->reservations == NULL || up->ports == NULL) {
+    up->answered = calloc(count, sizeof(*up->answered));
+    if (up->reservations == NULL || up->ports == NULL || up->answered == NULL) {
         (void)fail("out of memory");
         return false;
     }
@@ -165,15 +169,30 @@ static bool is_healthy(struct up *up)
     return healthy;
 }
 
-/* A request through the gateway to a worker: that the routes have arrived everywhere. */
-static bool demo_service_answers(struct up *up)
+/* Requests through the gateway, until each demo worker has answered one: the routes to all of
+ * them have arrived everywhere. Each time some requests more, since the gateway chooses at
+ * random. */
+static bool demo_workers_answer(struct up *up)
 {
-    struct rest_answer answer;
-    bool answered = rest_post_text(up->local_url, "/api/service/document-processing", "Is anybody there?\n",
-                                   PROBE_TIMEOUT_MS, &answer);
-    (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
-    rest_answer_free(&answer);
-    return answered;
+    size_t count = (size_t)up->settings.demo_workers;
+    for (size_t i = 0; i < REQUESTS_PER_WORKER * count && up->answered_count < count; i++) {
+        struct rest_answer answer;
+        bool answered = rest_post_text(up->local_url, "/api/service/document-processing", "Is anybody there?\n",
+                                       PROBE_TIMEOUT_MS, &answer);
+        unsigned int number = 0;
+        if (answered && sscanf(answer.served_by, "demo-%u", &number) == 1 && number >= 1 && number <= count &&
+            !up->answered[number - 1]) {
+            up->answered[number - 1] = true;
+            up->answered_count++;
+        }
+        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+        rest_answer_free(&answer);
+        if (!answered)
+            return false;
+    }
+    (void)snprintf(up->last_problem, sizeof(up->last_problem), "%zu of %zu demo workers have answered a request",
+                   up->answered_count, count);
+    return up->answered_count == count;
 }
 
 static bool serves(void *argument)
@@ -181,7 +200,7 @@ static bool serves(void *argument)
     struct up *up = argument;
     if (!is_healthy(up))
         return false;
-    return up->settings.demo_workers == 0 || (demo_workers_are_online(up) && demo_service_answers(up));
+    return up->settings.demo_workers == 0 || (demo_workers_are_online(up) && demo_workers_answer(up));
 }
 
 static void announce(void *argument)
@@ -297,6 +316,7 @@ int command_up(const struct command *command, int argc, char **argv)
         port_release(&up.reservations[i]);
     free(up.reservations);
     free(up.ports);
+    free(up.answered);
     plan_free(&up.plan);
     if (up.lock >= 0)
         (void)close(up.lock);
