@@ -27,7 +27,7 @@ static void refuse(struct job *job, enum rpc_status status, const char *text)
     if (error == ERROR_PART_UNAVAILABLE)
         job_fail(job, error, "the registry cannot be reached or is not ready (%s); try again in a moment", text);
     else if (error == ERROR_UNKNOWN_WORKER)
-        job_fail(job, error, "no worker of this id is registered");
+        job_fail(job, error, "no worker %s is registered", job->name);
     else
         job_fail(job, error, "%s", text);
 }

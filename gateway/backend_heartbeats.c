@@ -12,12 +12,13 @@ static void finish(void *context, struct job *job)
 {
     struct backend *backend = context;
     if (job->refusal == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN) {
-        job_fail(job, ERROR_UNKNOWN_WORKER, "no worker of this id is registered; register again");
+        job_fail(job, ERROR_UNKNOWN_WORKER, "no worker %s is registered; register again", job->heartbeat->worker_id);
         return;
     }
     if (job->refusal == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION) {
         job_fail(job, ERROR_STALE_INCARNATION,
-                 "the id was registered again since this incarnation; stop, or register under another id");
+                 "%s was registered again since this incarnation; stop, or register under another id",
+                 job->heartbeat->worker_id);
         return;
     }
     /* Without memory the load comes with the watch, a moment later. */
