@@ -23,6 +23,7 @@ static void finish(void *context, struct job *job)
     }
     /* Without memory the load comes with the watch, a moment later. */
     (void)replica_heartbeat(&backend->replica, job->heartbeat, job->received_at_ms, rpc_loop_now_ms(backend->loop));
+    backend_publish(backend); /* before the front can answer */
     if (!job->has_assignment) {
         job->status = 200;
         job->constant_body = "{\"status\":\"ok\"}";
@@ -82,7 +83,6 @@ static void stream_answered(struct rpc_call *call, const void *message)
 {
     struct backend *backend = rpc_call_context(call);
     heartbeats_answered(&backend->heartbeats, message, finish, backend);
-    backend_publish(backend);
     rpc_loop_at_end_of_turn(backend->loop, &backend->heartbeat_hook);
 }
 

@@ -58,8 +58,8 @@ class Json
 
 struct Request {
     std::string method = "GET";
-    std::string body;
-    std::vector<std::string> headers; // "Name: value"
+    std::string body = {};
+    std::vector<std::string> headers = {}; // "Name: value"
     long timeout_ms = 20000;
     bool http2 = false; // in clear text, with no upgrade: what gRPC speaks
 };

@@ -57,7 +57,8 @@ TEST_F(Gateway, RegistersAndUnregisters)
     EXPECT_GT(body["service_configs"][0]["port"].integer(), 0);
     EXPECT_EQ(body["heartbeat_interval"].integer(), 30);
     EXPECT_EQ(body["heartbeat_stream"].text(), coordinator->address("muster-health"));
-    EXPECT_EQ(body["incarnation"].integer(), 1);
+    long long incarnation = body["incarnation"].integer();
+    EXPECT_GE(incarnation, 1);
     EXPECT_NE(body["message"].text(), "");
 
     Response list = coordinator->get("/api/coordinator/workers");
@@ -67,7 +68,7 @@ TEST_F(Gateway, RegistersAndUnregisters)
     Json worker = listed("g1");
     EXPECT_EQ(worker["status"].text(), "online");
     EXPECT_EQ(worker["services"][0]["name"].text(), "mine");
-    EXPECT_EQ(put_worker("g1").json()["incarnation"].integer(), 2);
+    EXPECT_EQ(put_worker("g1").json()["incarnation"].integer(), incarnation + 1);
 
     EXPECT_EQ(remove("g1").status, 200);
     EXPECT_TRUE(listed("g1").is_null());
@@ -87,7 +88,8 @@ TEST_F(Gateway, MakesUpAnId)
 
 TEST_F(Gateway, OddIdsAreKeptExactly)
 {
-    for (const std::string &id : {std::string(R"(quote\"and\\backslash)"), std::string("sp ace"), std::string("ünï😀"),
+    // A backslash in a path is refused, however it is encoded: such an id is left out here.
+    for (const std::string &id : {std::string(R"(quote\"d)"), std::string("sp ace"), std::string("ünï😀"),
                                   std::string(256, 'x')}) {
         Response answer = put_worker(id);
         ASSERT_EQ(answer.status, 200) << answer.described();
@@ -105,11 +107,13 @@ TEST_F(Gateway, OddIdsAreKeptExactly)
 
 TEST_F(Gateway, HeartbeatsShowAtOnce)
 {
-    ASSERT_EQ(put_worker("h1").status, 200);
+    Response registered = put_worker("h1");
+    ASSERT_EQ(registered.status, 200);
+    std::string incarnation = std::to_string(registered.json()["incarnation"].integer());
     Response answer = coordinator->post("/api/worker/heartbeat", R"({"worker_id": "h1", "status": "degraded",
         "current_load": 0.42, "available_memory": "24.5GB", "gpu_utilization": 65.3, "active_requests": 2,
         "queue_depth": 1, "loaded_models": ["llama3.2"], "specialization": "vllm",
-        "services_status": {"x": "running"}, "tasks_completed": 7, "incarnation": 1})");
+        "services_status": {"x": "running"}, "tasks_completed": 7, "incarnation": )" + incarnation + "}");
     ASSERT_EQ(answer.status, 200) << answer.described();
     EXPECT_EQ(answer.json()["status"].text(), "ok");
     Json worker = listed("h1");
@@ -271,12 +275,17 @@ TEST_F(Gateway, ErrorsNameTheirCause)
     EXPECT_EQ(method.header("allow"), "POST, OPTIONS");
     EXPECT_EQ(method.json()["error"].text(), "method_not_allowed");
     EXPECT_EQ(coordinator->get("/api/admin/nothing").json()["error"].text(), "not_found");
-    ASSERT_EQ(put_worker("s1").status, 200);
-    ASSERT_EQ(put_worker("s1").status, 200);
-    Response stale = coordinator->post("/api/worker/heartbeat", R"({"worker_id": "s1", "incarnation": 1})");
+    const auto beat = [](long long incarnation) {
+        return coordinator->post("/api/worker/heartbeat",
+                                 R"({"worker_id": "s1", "incarnation": )" + std::to_string(incarnation) + "}");
+    };
+    long long first = put_worker("s1").json()["incarnation"].integer();
+    long long second = put_worker("s1").json()["incarnation"].integer();
+    EXPECT_EQ(second, first + 1);
+    Response stale = beat(first);
     EXPECT_EQ(stale.status, 409) << stale.described();
     EXPECT_EQ(stale.json()["error"].text(), "stale_incarnation");
-    EXPECT_EQ(coordinator->post("/api/worker/heartbeat", R"({"worker_id": "s1", "incarnation": 2})").status, 200);
+    EXPECT_EQ(beat(second).status, 200);
     remove("s1");
 }
 
