@@ -255,6 +255,7 @@ static void http_answered(void *context, const struct control_answer *answer)
     enum agent_http_answer result = AGENT_HTTP_FAILED;
     bool changed = false;
     struct heartbeat_names assigned;
+    assigned.count = 0;
     char error[TEXT_BYTES];
     if (answer->status == 404) {
         result = AGENT_HTTP_UNKNOWN_WORKER;

@@ -182,8 +182,11 @@ static void signal_came(struct loop_watch *watch, uint32_t events)
     struct signalfd_siginfo came;
     while (read(worker->signals, &came, sizeof came) == (ssize_t)sizeof came) {
         log_info("leaving", LOG_TEXT("signal", came.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT"));
-        if (worker->leaving)
-            loop_stop(worker->loop); /* again, while waiting for requests: enough waited */
+        /* Asked again, it waits no longer for what it is waiting for. */
+        if (worker->drained)
+            loop_stop(worker->loop);
+        else if (worker->leaving)
+            front_drain(worker->front, 0, requests_drained, worker);
         else
             membership_stop(worker->membership);
     }
