@@ -1,9 +1,11 @@
 /* muster-gateway: reads the settings, starts the threads, says when it serves, and ends on
  * SIGTERM with everything in flight finished. gateway.h says what the threads do. */
 
+#define _GNU_SOURCE /* sched_getaffinity */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +123,15 @@ static bool is_loopback(const char *address)
            strncmp(address, "[::1]", 5) == 0;
 }
 
+/* Those that this process may run on, which can be fewer than the machine has. */
+static uint64_t usable_cores(void)
+{
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    return count < 1 ? 1 : count > HTTP_THREADS_MAX ? HTTP_THREADS_MAX : (uint64_t)count;
+}
+
 static bool take_settings(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
@@ -144,12 +155,8 @@ static bool take_settings(struct program *program)
         }
         program->ready_descriptor = (int)number;
     }
-    if (settings->http_threads == 0) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        settings->http_threads = cores > 0 ? (uint64_t)cores : 1;
-        if (settings->http_threads > HTTP_THREADS_MAX)
-            settings->http_threads = HTTP_THREADS_MAX;
-    }
+    if (settings->http_threads == 0)
+        settings->http_threads = usable_cores();
     if (!cors_parse(&gateway->cors, settings->allowed_origins)) {
         snprintf(program->error, sizeof program->error, "out of memory");
         return false;

@@ -100,7 +100,7 @@ static bool parse_hex4(struct parser *parser, uint32_t *value)
 /* Behind "\u". Writes what it stands for. */
 static bool parse_unicode_escape(struct parser *parser, char *out, size_t *written)
 {
-    uint32_t code_point;
+    uint32_t code_point = 0;
     if (!parse_hex4(parser, &code_point))
         return false;
     if (code_point == 0)
@@ -108,7 +108,7 @@ static bool parse_unicode_escape(struct parser *parser, char *out, size_t *writt
     if (code_point >= 0xDC00 && code_point <= 0xDFFF)
         return refuse(parser, "a lone surrogate in a string");
     if (code_point >= 0xD800 && code_point <= 0xDBFF) {
-        uint32_t low;
+        uint32_t low = 0;
         if (parser->bytes - parser->at < 2 || parser->source[parser->at] != '\\' || parser->source[parser->at + 1] != 'u')
             return refuse(parser, "a lone surrogate in a string");
         parser->at += 2;
@@ -198,7 +198,7 @@ static bool parse_text(struct parser *parser)
         char *decoded = document->decoded + document->decoded_bytes;
         memcpy(decoded, text, text_bytes);
         while (parser->source[parser->at] == '\\') {
-            size_t written;
+            size_t written = 0;
             parser->at++;
             if (!parse_escape(parser, decoded + text_bytes, &written))
                 return false;
