@@ -124,9 +124,15 @@ TEST_F(BadInput, AStaleIncarnation)
     const char twice[] = R"({"worker_id": "twice", "tunnel_url": "http://127.0.0.1:9"})";
     ASSERT_EQ(coordinator->post("/api/worker/register", twice).json()["incarnation"].integer(), 1);
     ASSERT_EQ(coordinator->post("/api/worker/register", twice).json()["incarnation"].integer(), 2);
-    Response stale = coordinator->post("/api/worker/heartbeat", R"({"worker_id": "twice", "incarnation": 1})");
+    // The failure detector hears of the second registration a moment later.
+    Response stale;
+    EXPECT_TRUE(eventually([&] {
+        stale = coordinator->post("/api/worker/heartbeat", R"({"worker_id": "twice", "incarnation": 1})");
+        return stale.status != 200;
+    }));
     expect_error(stale, 409);
     EXPECT_EQ(stale.json()["error"].text(), "stale_incarnation");
+    EXPECT_EQ(coordinator->post("/api/worker/heartbeat", R"({"worker_id": "twice", "incarnation": 2})").status, 200);
 }
 
 TEST_F(BadInput, MethodsAndPathsThatDoNotExist)

@@ -28,15 +28,19 @@ class Relay : public ::testing::Test
     }
     static void put_worker(const std::string &id, const std::string &url, const std::string &service)
     {
-        Response answer = coordinator->post("/api/worker/register", R"({"worker_id": ")" + id + R"(", "tunnel_url": ")" +
-                                                                        url + R"(", "services": [")" + service + "\"]}");
+        Response answer =
+            coordinator->post("/api/worker/register", R"({"worker_id": ")" + id + R"(", "tunnel_url": ")" + url +
+                                                          R"(", "services": [")" + service + "\"]}");
         ASSERT_EQ(answer.status, 200) << answer.described();
     }
     static void remove(const std::string &id)
     {
         EXPECT_EQ(coordinator->request("/api/worker/unregister/" + id, {.method = "DELETE"}).status, 200);
     }
-    static std::string first_line(const std::string &head) { return head.substr(0, head.find("\r\n")); }
+    static std::string first_line(const std::string &head)
+    {
+        return head.substr(0, head.find("\r\n"));
+    }
     static Coordinator *coordinator;
 };
 
@@ -147,7 +151,10 @@ class Wire
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         connected = connect(descriptor, reinterpret_cast<sockaddr *>(&to), sizeof to) == 0;
     }
-    ~Wire() { close(descriptor); }
+    ~Wire()
+    {
+        close(descriptor);
+    }
     void send_text(const std::string &text)
     {
         EXPECT_EQ(send(descriptor, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));

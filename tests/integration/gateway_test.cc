@@ -29,8 +29,8 @@ class Gateway : public ::testing::Test
     }
     static Response put_worker(const std::string &id, const std::string &more = "")
     {
-        return coordinator->post("/api/worker/register", R"({"worker_id": ")" + id +
-                                                             R"(", "tunnel_url": "http://127.0.0.1:9")" + more + "}");
+        return coordinator->post("/api/worker/register",
+                                 R"({"worker_id": ")" + id + R"(", "tunnel_url": "http://127.0.0.1:9")" + more + "}");
     }
     static Json listed(const std::string &id)
     {
@@ -89,8 +89,8 @@ TEST_F(Gateway, MakesUpAnId)
 TEST_F(Gateway, OddIdsAreKeptExactly)
 {
     // A backslash in a path is refused, however it is encoded: such an id is left out here.
-    for (const std::string &id : {std::string(R"(quote\"d)"), std::string("sp ace"), std::string("ünï😀"),
-                                  std::string(256, 'x')}) {
+    for (const std::string &id :
+         {std::string(R"(quote\"d)"), std::string("sp ace"), std::string("ünï😀"), std::string(256, 'x')}) {
         Response answer = put_worker(id);
         ASSERT_EQ(answer.status, 200) << answer.described();
         std::string kept = answer.json()["worker_id"].text();
@@ -113,7 +113,8 @@ TEST_F(Gateway, HeartbeatsShowAtOnce)
     Response answer = coordinator->post("/api/worker/heartbeat", R"({"worker_id": "h1", "status": "degraded",
         "current_load": 0.42, "available_memory": "24.5GB", "gpu_utilization": 65.3, "active_requests": 2,
         "queue_depth": 1, "loaded_models": ["llama3.2"], "specialization": "vllm",
-        "services_status": {"x": "running"}, "tasks_completed": 7, "incarnation": )" + incarnation + "}");
+        "services_status": {"x": "running"}, "tasks_completed": 7, "incarnation": )" +
+                                                                     incarnation + "}");
     ASSERT_EQ(answer.status, 200) << answer.described();
     EXPECT_EQ(answer.json()["status"].text(), "ok");
     Json worker = listed("h1");
@@ -147,8 +148,8 @@ TEST_F(Gateway, ReadsItsOwnWrites)
     for (int round = 0; round < 200; round++) {
         std::string id = "rw" + std::to_string(round % 3);
         double load = round / 1000.0;
-        ASSERT_EQ(post("/api/worker/register", R"({"worker_id": ")" + id +
-                                                   R"(", "tunnel_url": "http://h", "services": ["rw-service"]})")
+        ASSERT_EQ(post("/api/worker/register",
+                       R"({"worker_id": ")" + id + R"(", "tunnel_url": "http://h", "services": ["rw-service"]})")
                       .status,
                   200);
         ASSERT_FALSE(worker(id).is_null()) << "round " << round;
@@ -331,11 +332,12 @@ TEST_F(Gateway, Operations)
     EXPECT_EQ(head.status, 200);
     EXPECT_EQ(head.body, "");
     std::string metrics = coordinator->get("/metrics").body;
-    for (const char *line : {"\ncoordinator_workers_total 1\n", "\ncoordinator_workers_active 1\n",
-                             "\n# TYPE coordinator_services_total gauge\n", "\n# TYPE coordinator_heartbeats_total counter\n",
-                             "gateway_requests_total{route=\"worker_register\",status=\"2xx\"}",
-                             "gateway_request_duration_seconds_bucket{route=\"health\",le=\"+Inf\"}",
-                             "gateway_part_up{part=\"registry\"} 1\n"})
+    for (const char *line :
+         {"\ncoordinator_workers_total 1\n", "\ncoordinator_workers_active 1\n",
+          "\n# TYPE coordinator_services_total gauge\n", "\n# TYPE coordinator_heartbeats_total counter\n",
+          "gateway_requests_total{route=\"worker_register\",status=\"2xx\"}",
+          "gateway_request_duration_seconds_bucket{route=\"health\",le=\"+Inf\"}",
+          "gateway_part_up{part=\"registry\"} 1\n"})
         EXPECT_NE(metrics.find(line), std::string::npos) << line << " is not in\n" << metrics;
     remove("o1");
 }
