@@ -1,18 +1,11 @@
-/* Finding files in serialised descriptors, for reflection.
- *
- * A FileDescriptorSet is what protoc writes: files, in which types and services lie with
- * their names. Reflection answers with whole files as they are, so nothing has to be
- * decoded but the way to a name: this reads fields of the wire format one after the other
- * and looks into those on the way. There is no index: the descriptors of a program are some
- * ten kilobytes, and are read when a person lists services.
- *
- * The bytes are checked as they are read: a length that reaches beyond its message ends the
- * reading of that message. */
+/* Reads serialised descriptors; see descriptors.h. */
+
+#include "common/rpc/descriptors.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/rpc/internal.h"
+#include "common/rpc/memory.h"
 
 /* Field numbers of google/protobuf/descriptor.proto. */
 enum {
@@ -175,7 +168,7 @@ bool rpc_files_import(const struct rpc_files *files, size_t file, size_t n, size
 /* Whether symbol is that name, or starts with it and a dot: then *rest is what follows. */
 static bool enters(const char *symbol, struct rpc_bytes name, const char **rest)
 {
-    if (name.data == NULL || strncmp(symbol, (const char *)name.data, name.count) != 0)
+    if (name.data == NULL || strlen(symbol) < name.count || memcmp(symbol, name.data, name.count) != 0)
         return false;
     if (symbol[name.count] == '\0')
         *rest = "";
@@ -201,6 +194,7 @@ static bool has_child(struct rpc_bytes parent, uint32_t number, const char *name
 /* Whether a message, an enumeration or a service is, or holds, what is left of a symbol. */
 static bool holds(struct rpc_bytes parent, uint32_t message_number, uint32_t enum_number, const char *symbol)
 {
+    /* Goes no deeper than the symbol has parts. */
     struct rpc_bytes rest = parent;
     struct field field;
     while (read_field(&rest, &field)) {
@@ -254,16 +248,19 @@ size_t rpc_files_by_symbol(const struct rpc_files *files, const char *symbol)
 
 /* --- Extensions --- */
 
+/* Messages may lie inside each other this deep; protoc allows less. */
+#define NESTING_LIMIT 64
+
 /* Calls found for each extension of the type in a file or message, nested ones included. */
-static void visit_extensions(struct rpc_bytes parent, uint32_t extension_number, uint32_t message_number,
+static void visit_extensions(struct rpc_bytes parent, uint32_t extension_number, uint32_t message_number, unsigned depth,
                              const char *type, void (*found)(void *argument, int32_t number), void *argument)
 {
     struct field field;
     while (read_field(&parent, &field)) {
         if (field.bytes.data == NULL)
             continue;
-        if (field.number == message_number)
-            visit_extensions(field.bytes, MESSAGE_EXTENSION, MESSAGE_NESTED, type, found, argument);
+        if (field.number == message_number && depth < NESTING_LIMIT)
+            visit_extensions(field.bytes, MESSAGE_EXTENSION, MESSAGE_NESTED, depth + 1, type, found, argument);
         if (field.number != extension_number)
             continue;
         struct rpc_bytes extendee = get_bytes(field.bytes, FIELD_EXTENDEE);
@@ -286,7 +283,7 @@ void rpc_files_extensions(const struct rpc_files *files, const char *type,
                           void (*found)(void *argument, int32_t number), void *argument)
 {
     for (size_t i = 0; i < files->count; i++)
-        visit_extensions(files->items[i], FILE_EXTENSION, FILE_MESSAGE, type, found, argument);
+        visit_extensions(files->items[i], FILE_EXTENSION, FILE_MESSAGE, 0, type, found, argument);
 }
 
 struct wanted {
@@ -304,7 +301,7 @@ size_t rpc_files_by_extension(const struct rpc_files *files, const char *type, i
 {
     struct wanted wanted = {number, false};
     for (size_t i = 0; i < files->count; i++) {
-        visit_extensions(files->items[i], FILE_EXTENSION, FILE_MESSAGE, type, compare_number, &wanted);
+        visit_extensions(files->items[i], FILE_EXTENSION, FILE_MESSAGE, 0, type, compare_number, &wanted);
         if (wanted.found)
             return i;
     }

@@ -26,15 +26,11 @@
 #include <grpc/support/time.h>
 
 #include "common/random.h"
+#include "common/rpc/descriptors.h"
+#include "common/rpc/memory.h"
 #include "common/rpc/rpc.h"
 
 #define RPC_CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
-
-/* malloc, calloc and realloc that abort; see "Memory" in loop.h. */
-void *rpc_allocate(size_t bytes);
-void *rpc_allocate_zeroed(size_t bytes);
-void *rpc_reallocate(void *old, size_t bytes);
-char *rpc_copy_text(const char *text);
 
 /* --- Loop --- */
 
@@ -210,31 +206,6 @@ void rpc_client_done(struct rpc_call *call, enum rpc_status status, const char *
 /* client.c, for kept_stream.c */
 struct rpc_loop *rpc_channel_loop(const struct rpc_channel *channel);
 struct rpc_kept_stream **rpc_channel_kept_streams(struct rpc_channel *channel);
-
-/* --- Descriptors: finding things in serialised FileDescriptorProtos; descriptors.c --- */
-
-struct rpc_bytes {
-    const uint8_t *data;
-    size_t count;
-};
-
-struct rpc_files {
-    struct rpc_bytes *items; /* each a FileDescriptorProto, inside the bytes handed in */
-    size_t count;
-};
-
-bool rpc_files_add(struct rpc_files *files, const uint8_t *set, size_t count);
-void rpc_files_free(struct rpc_files *files);
-/* The index of a file, or files->count. */
-size_t rpc_files_by_name(const struct rpc_files *files, const char *name);
-size_t rpc_files_by_symbol(const struct rpc_files *files, const char *symbol);
-size_t rpc_files_by_extension(const struct rpc_files *files, const char *type, int32_t number);
-/* Calls found(argument, number) for each extension of a message type. */
-void rpc_files_extensions(const struct rpc_files *files, const char *type,
-                          void (*found)(void *argument, int32_t number), void *argument);
-/* The n-th file that a file imports: its index; files->count: it is missing. False: there is
- * no n-th. */
-bool rpc_files_import(const struct rpc_files *files, size_t file, size_t n, size_t *imported);
 
 /* --- Servers --- */
 

@@ -1,9 +1,7 @@
-/* Allocation that does not fail: see "Memory" in loop.h. */
+#include "common/rpc/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#include "common/rpc/internal.h"
 
 static void *checked(void *memory)
 {
