@@ -8,17 +8,27 @@
 /* A message that health has not acknowledged for so long will not be: the stream is begun anew. */
 #define ACKNOWLEDGE_LIMIT_MS 5000
 
+static void refuse_unknown(struct job *job)
+{
+    job_fail(job, ERROR_UNKNOWN_WORKER, "no worker %s is registered; register again", job->heartbeat->worker_id);
+}
+
+static void refuse_stale(struct job *job)
+{
+    job_fail(job, ERROR_STALE_INCARNATION,
+             "%s was registered again since this incarnation; stop, or register under another id",
+             job->heartbeat->worker_id);
+}
+
 static void finish(void *context, struct job *job)
 {
     struct backend *backend = context;
     if (job->refusal == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN) {
-        job_fail(job, ERROR_UNKNOWN_WORKER, "no worker %s is registered; register again", job->heartbeat->worker_id);
+        refuse_unknown(job);
         return;
     }
     if (job->refusal == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION) {
-        job_fail(job, ERROR_STALE_INCARNATION,
-                 "%s was registered again since this incarnation; stop, or register under another id",
-                 job->heartbeat->worker_id);
+        refuse_stale(job);
         return;
     }
     /* Without memory the load comes with the watch, a moment later. */
@@ -68,6 +78,16 @@ static void turn_ended(void *argument)
 
 void backend_run_heartbeat(struct backend *backend, struct job *job)
 {
+    switch (replica_judge(&backend->replica, job->heartbeat)) {
+    case REPLICA_STALE_INCARNATION:
+        refuse_stale(job);
+        return;
+    case REPLICA_REMOVED:
+        refuse_unknown(job);
+        return;
+    case REPLICA_ASK_HEALTH:
+        break;
+    }
     if (backend->heartbeat_stream == NULL || !rpc_kept_stream_is_up(backend->heartbeat_stream)) {
         fail(backend, job);
         return;

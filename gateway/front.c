@@ -352,8 +352,13 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
         snprintf(error, error_bytes, "cannot create an event loop; check the limits of memory and open files");
         return false;
     }
-    front->upstreams =
-        http_upstreams_create(front->loop, &(struct http_upstreams_config){.resolver = resolver}, error, error_bytes);
+    front->upstreams = http_upstreams_create(
+        front->loop,
+        &(struct http_upstreams_config){
+            .resolver = resolver,
+            .first_byte_timeout_ms = (uint32_t)(front->gateway->settings.first_byte_timeout_seconds * 1000),
+        },
+        error, error_bytes);
     if (front->upstreams == NULL)
         return false;
     front->server = http_server_create(front->loop, &(struct http_server_config){

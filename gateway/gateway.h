@@ -36,6 +36,7 @@ struct gateway_settings {
     uint64_t port;
     uint64_t http_threads; /* 0: one per core */
     uint64_t max_body_bytes;
+    double first_byte_timeout_seconds;
     double drain_timeout_seconds;
     const char *allowed_origins;
     const char *coordinator_id; /* "": the host's name */

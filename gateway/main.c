@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/config.h"
@@ -184,6 +185,17 @@ static bool start_fronts(struct program *program)
     return true;
 }
 
+/* Each connection is a descriptor, and a relayed request takes two: the usual soft limit of
+ * 1,024 is for programs that use select(2). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* else the limit that there is holds */
+}
+
 static bool start(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
@@ -257,6 +269,8 @@ int main(int argc, char **argv)
          "Where muster-health is.", 0, 0},
         {"router-address", SETTING_TEXT, &settings->router_address, "127.0.0.1:7104", "HOST:PORT",
          "Where muster-router is.", 0, 0},
+        {"first-byte-timeout-seconds", SETTING_DOUBLE, &settings->first_byte_timeout_seconds, "120", "SECONDS",
+         "How long a worker may take to begin its answer, before the client gets 504.", 0.001, 86400},
         {"drain-timeout-seconds", SETTING_DOUBLE, &settings->drain_timeout_seconds, "10", "SECONDS",
          "How long requests may take to finish when the process is told to stop.", 0, 3600},
         {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
@@ -272,6 +286,7 @@ int main(int argc, char **argv)
     int exit_code = 2;
     if (take_settings(&program)) {
         block_signals(&program);
+        raise_descriptor_limit();
         exit_code = start(&program) ? 0 : 1;
         if (exit_code == 0)
             run(&program);

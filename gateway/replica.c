@@ -336,6 +336,17 @@ bool replica_apply_health(struct replica *replica, const Muster__V1__WatchHealth
     return fine;
 }
 
+enum replica_verdict replica_judge(const struct replica *replica, const Muster__V1__Heartbeat *heartbeat)
+{
+    const struct replica_worker *worker = map_get_text(&replica->by_id, heartbeat->worker_id);
+    if (worker == NULL)
+        return REPLICA_ASK_HEALTH;
+    if (worker->record == NULL)
+        return worker->removed_at_revision != 0 ? REPLICA_REMOVED : REPLICA_ASK_HEALTH;
+    bool stale = heartbeat->incarnation != 0 && heartbeat->incarnation < worker->record->incarnation;
+    return stale ? REPLICA_STALE_INCARNATION : REPLICA_ASK_HEALTH;
+}
+
 bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *heartbeat, int64_t received_at_ms,
                        uint64_t now_ms)
 {

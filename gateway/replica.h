@@ -100,6 +100,11 @@ void replica_health_begins(struct replica *replica);
 bool replica_put(struct replica *replica, const Muster__V1__Worker *record);
 bool replica_remove(struct replica *replica, const char *id, uint64_t revision);
 
+/* What this gateway knows of a heartbeat before health has seen it. The watch of health may be
+ * behind what a request through this gateway has changed. */
+enum replica_verdict { REPLICA_ASK_HEALTH, REPLICA_STALE_INCARNATION, REPLICA_REMOVED };
+enum replica_verdict replica_judge(const struct replica *replica, const Muster__V1__Heartbeat *heartbeat);
+
 /* A heartbeat of ours was taken by health; received_at_ms is when it came in here. */
 bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *heartbeat, int64_t received_at_ms,
                        uint64_t now_ms);

@@ -258,6 +258,28 @@ TEST_F(Relay, UpgradesBecomeATunnel)
     remove("tunnel");
 }
 
+// A coordinator of its own, with little patience.
+TEST(SlowWorker, AClientIsToldInTime)
+{
+    Coordinator coordinator({.environment = {"FIRST_BYTE_TIMEOUT_SECONDS=0.5"}});
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    std::atomic<int> heard{0};
+    FakeWorker worker([&](FakeWorker::Connection &connection, const std::string &) {
+        heard++;
+        return !connection.read_some().empty(); // until the gateway gives up
+    });
+    ASSERT_EQ(coordinator
+                  .post("/api/worker/register",
+                        R"({"worker_id": "slow", "tunnel_url": ")" + worker.url() + R"(", "services": ["slow"]})")
+                  .status,
+              200);
+    Response answer = coordinator.post("/api/service/slow", "");
+    EXPECT_EQ(answer.status, 504) << answer.described();
+    EXPECT_EQ(answer.json()["error"].text(), "worker_timeout");
+    EXPECT_EQ(heard, 1) << "a POST that was heard is not repeated";
+    EXPECT_EQ(coordinator.stop(), 0) << coordinator.log();
+}
+
 TEST_F(Relay, ADrainedWorkerGetsNothingNew)
 {
     FakeWorker worker([](FakeWorker::Connection &connection, const std::string &) {

@@ -246,6 +246,26 @@ TEST_F(OwnHeartbeat, OfAnEarlierIncarnationChangesNothing)
     EXPECT_EQ(replica_status(find("a")), DEGRADED);
 }
 
+TEST_F(Replica, JudgesHeartbeatsByItsOwnWrites)
+{
+    Muster__V1__Heartbeat heartbeat = MUSTER__V1__HEARTBEAT__INIT;
+    std::string id = "a";
+    heartbeat.worker_id = id.data();
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH) << "the watch may be behind";
+    put({"a", 5, 3});
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH) << "of no incarnation";
+    heartbeat.incarnation = 3;
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH);
+    heartbeat.incarnation = 4;
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH) << "registered elsewhere, not heard of yet";
+    heartbeat.incarnation = 2;
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_STALE_INCARNATION);
+    ASSERT_TRUE(replica_remove(&replica, "a", 6));
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_REMOVED);
+    apply(Changes().remove("a", 6).upto(6));
+    EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH);
+}
+
 TEST_F(Replica, KnowsWhoOffersWhat)
 {
     Catalog catalog;
