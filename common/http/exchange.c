@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FREE_EXCHANGES_MAX 256
+#define FREE_EXCHANGES_MAX 1024
 
 static void recycle(struct loop_reapable *reapable)
 {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FREE_RELAYS_MAX 256
+#define FREE_RELAYS_MAX 1024
 #define OUTPUT_HIGH_BYTES 65536 /* the client's body pauses while so much waits for the upstream */
 #define INPUT_ROOM_BYTES 4096
 

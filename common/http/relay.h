@@ -44,7 +44,7 @@ void http_resolver_destroy(struct http_resolver *resolver);
 struct http_upstreams_config {
     struct http_resolver *resolver; /* NULL: literal addresses and "localhost" only */
     struct http_limits limits;      /* of responses' heads */
-    uint32_t pool_idle_max;         /* connections kept for each origin; default 256 */
+    uint32_t pool_idle_max;         /* connections kept for each origin; default 2,048 */
     uint32_t pool_idle_timeout_ms;  /* default 30,000 */
     uint32_t connect_timeout_ms;    /* name, TCP and TLS together; default 3,000 */
     uint32_t first_byte_timeout_ms; /* from the request's last byte to the answer's first; default 60,000 */

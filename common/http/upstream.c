@@ -123,7 +123,7 @@ struct http_upstreams *http_upstreams_create(struct loop *loop, const struct htt
     own->limits.line_bytes = or_default(own->limits.line_bytes, limits.line_bytes);
     own->limits.head_bytes = or_default(own->limits.head_bytes, limits.head_bytes);
     own->limits.field_count = or_default(own->limits.field_count, limits.field_count);
-    own->pool_idle_max = or_default(own->pool_idle_max, 256);
+    own->pool_idle_max = or_default(own->pool_idle_max, 2048);
     own->pool_idle_timeout_ms = or_default(own->pool_idle_timeout_ms, 30000);
     own->connect_timeout_ms = or_default(own->connect_timeout_ms, 3000);
     own->first_byte_timeout_ms = or_default(own->first_byte_timeout_ms, 60000);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Events fetched by one epoll_wait: large enough that a busy loop seldom asks twice. */
-#define EVENTS_PER_TURN 512
+#define EVENTS_PER_TURN 128
 
 struct loop {
     int epoll;
