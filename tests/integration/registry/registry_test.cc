@@ -322,7 +322,13 @@ TEST(RegistryWatch, OneThatDoesNotReadCostsNothingAndCatchesUp)
         ASSERT_TRUE(pair.client->wait([&] { return answers == 20; }));
     }
     long after = resident_kilobytes(pair.registry->id());
+    // Sanitizers keep freed memory; what they find in this test is worth having all the same.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     EXPECT_LT(after - before, 8 * 1024);
+#else
+    EXPECT_GT(after, 0);
+    EXPECT_GT(before, 0);
+#endif
     rpc_call_resume(slow.call);
     auto workers = pair.client->all_workers();
     uint64_t incarnation = workers["w7"]->incarnation;
