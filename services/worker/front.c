@@ -257,9 +257,10 @@ static void handle(void *context, struct http_exchange *exchange)
                      "start it with --service NAME=URL or --run NAME=COMMAND.");
         break;
     case SERVICE_MATCH_NONE:
-        answer_error(exchange, 404, "unknown_service",
-                     "This worker has no such service. Paths are /api/NAME, /api/service/NAME and /health, "
-                     "which lists the names.");
+        answer_error(
+            exchange, 404, "unknown_service",
+            "This worker has no such service. Paths are /api/NAME, /api/service/NAME, /service/NAME and /health, "
+            "which lists the names.");
         break;
     }
 }

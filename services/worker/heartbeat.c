@@ -222,7 +222,7 @@ bool heartbeat_encode_json(const struct heartbeat *heartbeat, struct buffer *out
                              "services_status", services);
     if (body == NULL)
         return false;
-    int failed = json_dump_callback(body, append_json, out, JSON_COMPACT);
+    int failed = json_dump_callback(body, append_json, out, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(body);
     return failed == 0 && !buffer_failed(out);
 }

@@ -108,8 +108,7 @@ static void take_reply(struct membership *membership, const struct registration_
     snprintf(membership->worker_type, sizeof membership->worker_type, "%s", reply->worker_type);
     for (size_t i = 0; i < reply->service_count; i++) {
         const struct registration_service *service = &reply->services[i];
-        if (!service_table_configure(membership->config.table, service->name, service->path, service->aliases,
-                                     service->alias_count))
+        if (!service_table_configure(membership->config.table, service->name, service->aliases, service->alias_count))
             log_warning("out of memory, aliases are not known", LOG_TEXT("service", service->name));
     }
     log_info("registered", LOG_TEXT("worker_id", membership->config.worker_id),

@@ -44,7 +44,9 @@ static json_t *services_json(const struct registration *registration)
 {
     json_t *services = json_array();
     for (size_t i = 0; services != NULL && i < registration->service_count; i++)
-        if (json_array_append_new(services, json_pack("{s:s}", "name", registration->services[i])) != 0) {
+        if (json_array_append_new(services,
+                                  json_pack("{s:s, s:s++}", "name", registration->services[i], "url",
+                                            registration->tunnel_url, "/service/", registration->services[i])) != 0) {
             json_decref(services);
             services = NULL;
         }
@@ -73,7 +75,7 @@ bool registration_encode(const struct registration *registration, struct buffer 
                              registration->location, "capabilities", capabilities, "services", services);
     if (body == NULL)
         return false;
-    int failed = json_dump_callback(body, append_json, out, JSON_COMPACT);
+    int failed = json_dump_callback(body, append_json, out, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(body);
     return failed == 0 && !buffer_failed(out);
 }
@@ -101,7 +103,6 @@ static bool read_service(const json_t *config, struct registration_service *serv
 {
     const json_t *aliases = json_object_get(config, "aliases");
     service->name = json_string_value(json_object_get(config, "name"));
-    service->path = json_string_value(json_object_get(config, "path"));
     size_t count = json_is_array(aliases) ? json_array_size(aliases) : 0;
     if (count == 0)
         return true;

@@ -19,7 +19,7 @@ struct registration {
     const char *location;
     const struct detect_machine_figures *machine;
     const struct detect_coordinator *coordinator;
-    const char *const *services; /* names announced, served under tunnel_url */
+    const char *const *services; /* names announced, each at tunnel_url/service/NAME */
     size_t service_count;
 };
 
@@ -34,7 +34,6 @@ bool registration_encode(const struct registration *registration, struct buffer 
 /* How to run one assigned service. */
 struct registration_service {
     const char *name;
-    const char *path;           /* NULL: not said */
     const char *const *aliases; /* alias_count of them */
     size_t alias_count;
 };

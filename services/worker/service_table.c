@@ -15,7 +15,6 @@ void service_table_free(struct service_table *table)
     for (size_t i = 0; i < table->count; i++) {
         struct service *service = table->services[i];
         free_texts(service->aliases, service->alias_count);
-        free(service->path);
         free(service->name);
         free(service);
     }
@@ -68,30 +67,25 @@ bool service_answers_to(const struct service *service, struct http_text type)
     return false;
 }
 
-bool service_table_configure(struct service_table *table, const char *name, const char *path,
-                             const char *const *aliases, size_t alias_count)
+bool service_table_configure(struct service_table *table, const char *name, const char *const *aliases,
+                             size_t alias_count)
 {
     struct service *service = service_table_find(table, name);
     if (service == NULL)
         return true;
-    char **copies = alias_count > 0 ? calloc(alias_count, sizeof *copies) : NULL;
-    char *path_copy = path != NULL && path[0] == '/' ? strdup(path) : NULL;
-    bool whole = (copies != NULL || alias_count == 0) && (path_copy != NULL || path == NULL || path[0] != '/');
-    for (size_t i = 0; whole && i < alias_count; i++) {
-        copies[i] = strdup(aliases[i]);
-        whole = copies[i] != NULL;
-    }
-    if (!whole) {
-        if (copies != NULL)
-            free_texts(copies, alias_count);
-        free(path_copy);
+    char **copies = NULL;
+    if (alias_count > 0 && (copies = calloc(alias_count, sizeof *copies)) == NULL)
         return false;
+    for (size_t i = 0; i < alias_count; i++) {
+        copies[i] = strdup(aliases[i]);
+        if (copies[i] == NULL) {
+            free_texts(copies, alias_count);
+            return false;
+        }
     }
     free_texts(service->aliases, service->alias_count);
-    free(service->path);
     service->aliases = copies;
     service->alias_count = alias_count;
-    service->path = path_copy;
     return true;
 }
 
@@ -140,95 +134,25 @@ static enum service_match match_type(const struct service_table *table, struct h
     return SERVICE_MATCH_NONE;
 }
 
-/* Takes `text` off the front of *path; false, and leaves it, when it is not there. */
-static bool skip(struct http_text *path, const char *text, size_t bytes)
-{
-    if (path->bytes < bytes || memcmp(path->data, text, bytes) != 0)
-        return false;
-    path->data += bytes;
-    path->bytes -= bytes;
-    return true;
-}
-
-static bool at_segment_end(struct http_text path)
-{
-    return path.bytes == 0 || path.data[0] == '/';
-}
-
-/* Whether the path begins with the template, `type` in the place of "{type}". */
-static bool begins_with_template(struct http_text path, const char *template, const char *type)
-{
-    static const char slot[] = "{type}";
-    const char *at = strstr(template, slot);
-    if (at == NULL)
-        return skip(&path, template, strlen(template)) && at_segment_end(path);
-    const char *behind = at + sizeof slot - 1;
-    return skip(&path, template, (size_t)(at - template)) && skip(&path, type, strlen(type)) &&
-           skip(&path, behind, strlen(behind)) && at_segment_end(path);
-}
-
-static bool matches_own_path(const struct service *service, struct http_text path)
-{
-    if (service->path == NULL)
-        return false;
-    bool found = begins_with_template(path, service->path, service->name);
-    for (size_t i = 0; !found && i < service->alias_count; i++)
-        found = begins_with_template(path, service->path, service->aliases[i]);
-    return found;
-}
-
-static struct service *only_relayed(const struct service_table *table)
-{
-    struct service *only = NULL;
-    for (size_t i = 0; i < table->count; i++) {
-        if (table->services[i]->kind == SERVICE_BUILT_IN)
-            continue;
-        if (only != NULL)
-            return NULL;
-        only = table->services[i];
-    }
-    return only;
-}
-
 enum service_match service_table_match(const struct service_table *table, struct http_text path,
                                        struct service_route *route)
 {
-    struct http_text rest = path, after_first, type;
-    struct http_text first = {NULL, 0};
-    enum service_match match = SERVICE_MATCH_NONE;
+    struct http_text rest = path, first, type;
     *route = (struct service_route){NULL, "", path};
-    if (!http_path_next_segment(&rest, &first))
-        first = (struct http_text){NULL, 0};
-    if (http_text_equal(first, "api")) {
-        after_first = rest;
-        if (!http_path_next_segment(&rest, &type))
-            return SERVICE_MATCH_NONE;
-        match = match_type(table, type, route);
-        if (match == SERVICE_MATCH_NONE && http_text_equal(type, "service")) {
-            route->prefix = "/api";
-            route->rest = rest;
-            after_first = rest;
-            if (!http_path_next_segment(&after_first, &type))
-                return SERVICE_MATCH_NONE;
-            match = match_type(table, type, route);
-        }
-    } else if (http_text_equal(first, "service") && http_path_next_segment(&rest, &type)) {
-        route->rest = rest.bytes > 0 ? rest : http_text_of("/");
-        match = match_type(table, type, route);
-    }
-    if (match != SERVICE_MATCH_NONE)
-        return match;
-
-    route->prefix = "";
-    route->rest = path;
-    for (size_t i = 0; i < table->count; i++)
-        if (matches_own_path(table->services[i], path)) {
-            route->service = table->services[i];
-            return SERVICE_MATCH_LOCAL;
-        }
-    /* Paths under /api name their service; one that we do not have is not another one's. */
-    if (http_text_equal(first, "api"))
+    if (!http_path_next_segment(&rest, &first) || !http_path_next_segment(&rest, &type))
         return SERVICE_MATCH_NONE;
-    route->service = only_relayed(table);
-    return route->service != NULL ? SERVICE_MATCH_LOCAL : SERVICE_MATCH_NONE;
+    if (http_text_equal(first, "service")) {
+        route->rest = rest.bytes > 0 ? rest : http_text_of("/");
+        return match_type(table, type, route);
+    }
+    if (!http_text_equal(first, "api"))
+        return SERVICE_MATCH_NONE;
+    enum service_match match = match_type(table, type, route);
+    if (match != SERVICE_MATCH_NONE || !http_text_equal(type, "service"))
+        return match;
+    route->prefix = "/api";
+    route->rest = rest;
+    if (!http_path_next_segment(&rest, &type))
+        return SERVICE_MATCH_NONE;
+    return match_type(table, type, route);
 }

@@ -5,17 +5,16 @@
  * a server that runs here, a command, or the built-in demonstration. The coordinator may
  * assign others; those are reported as "unavailable", so that nobody is sent here for them.
  *
- * Paths. The coordinator sends requests to /api/NAME[/REST] (or to the path that the
- * catalog gives the service), where NAME may be an alias. Clients that come directly use
- * the paths that they would use at the coordinator. In the order of preference:
+ * Paths. Each local service is announced to the coordinator with a URL of its own at this
+ * worker, /service/NAME, so that whatever the coordinator appends to it reaches that
+ * service. Requests that are sent to the worker as such name the service in the path, as
+ * clients do that have the list of workers and come directly:
  *
- *     /api/service/NAME[/REST]    goes to the service as /api/NAME[/REST]
- *     /api/NAME[/REST]            goes on as it is
- *     /service/NAME[/REST]        goes on as /REST
- *     the catalog's path          goes on as it is
- *     anything else               goes on as it is, if there is exactly one relayed
- *                                 service: the coordinator sends /service/NAME/REST to a
- *                                 worker as /REST, and then that is the only meaning
+ *     /service/NAME[/REST]        goes to the service as /REST
+ *     /api/NAME[/REST]            goes as it is
+ *     /api/service/NAME[/REST]    goes as /api/NAME[/REST]
+ *
+ * NAME may be an alias.
  *
  * Threading: none of its own. */
 
@@ -46,7 +45,6 @@ struct service {
     /* What the coordinator said of it, if anything. */
     char **aliases;
     size_t alias_count;
-    char *path; /* with "{type}" in it; NULL: "/api/{type}" */
 };
 
 /* An all-zero table is empty. */
@@ -73,8 +71,8 @@ bool service_answers_to(const struct service *service, struct http_text type);
 
 /* Takes over what the coordinator said of a service; one that is not local is passed over.
  * False: memory ran out, the service is as before. */
-bool service_table_configure(struct service_table *table, const char *name, const char *path,
-                             const char *const *aliases, size_t alias_count);
+bool service_table_configure(struct service_table *table, const char *name, const char *const *aliases,
+                             size_t alias_count);
 
 /* Each local service and each assigned one that is not: names and words for a heartbeat.
  * Returns how many of `states` were filled; they point into the table. */

@@ -119,7 +119,7 @@ static void render_health(void *context, struct buffer *body)
         "available_memory", worker->sample.available_memory, "gpu_utilization",
         worker->machine.gpu.present ? worker->machine.gpu.utilization : 0.0, "active_requests",
         (int)front_active(worker->front), "tasks_completed", (json_int_t)front_completed(worker->front));
-    if (root == NULL || json_dump_callback(root, append_json, body, JSON_COMPACT) != 0)
+    if (root == NULL || json_dump_callback(root, append_json, body, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0)
         body->failed = true;
     json_decref(root);
 }

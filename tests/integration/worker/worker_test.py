@@ -100,6 +100,7 @@ class Registration(Case):
                       "a coordinator on the same machine says nothing")
         self.assertGreater(capabilities["latency_ms"], 0)
         self.assertEqual([s["name"] for s in body["services"]], ["ocr", "document-processing"])
+        self.assertEqual(body["services"][0]["url"], body["tunnel_url"] + "/service/ocr")
 
     def test_makes_up_an_id_that_stays_and_tries_until_the_coordinator_is_there(self):
         self.rest.answers[("POST", "/api/worker/register")] = lambda path, body: (503, {"message": "later"})
@@ -435,7 +436,7 @@ class Services(Case):
                                ("/api/ocr/scan", "/base/api/ocr/scan"),
                                ("/api/service/ocr/scan?q", "/base/api/ocr/scan?q"),
                                ("/service/vision-ocr/v1/models", "/base/v1/models"),
-                               ("/v1/models", "/base/v1/models")):
+                               ("/service/ocr?x", "/base/?x")):
             status, headers, answer = worker.request("POST", path, body=body)
             self.assertEqual(status, 200, path)
             answer = json.loads(answer)

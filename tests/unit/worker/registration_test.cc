@@ -1,0 +1,161 @@
+/* The JSON of a registration, both ways. */
+
+#include <gtest/gtest.h>
+#include <jansson.h>
+
+#include <string>
+
+extern "C" {
+#include "services/worker/registration.h"
+}
+
+namespace
+{
+
+TEST(Registration, SaysEverything)
+{
+    detect_machine_figures machine = {};
+    machine.gpu.present = true;
+    strcpy(machine.gpu.name, "RTX 4090");
+    machine.gpu.memory_mib = 24564;
+    machine.cores = 16;
+    machine.memory.total_bytes = 64ull << 30;
+    machine.disk_free_bytes = DETECT_STORAGE_BYTES + 1;
+    detect_coordinator coordinator = {12.5, true};
+    const char *services[] = {"ocr"};
+    registration said = {};
+    said.worker_id = "gpu-1";
+    said.tunnel_url = "https://abc.example.com/base";
+    said.worker_type = "auto";
+    said.location = "uk";
+    said.machine = &machine;
+    said.coordinator = &coordinator;
+    said.services = services;
+    said.service_count = 1;
+    buffer out = BUFFER_INIT;
+    ASSERT_TRUE(registration_encode(&said, &out));
+    json_t *body = json_loadb(out.data, out.bytes, 0, nullptr);
+    json_t *expected = json_loads(
+        R"({"worker_id": "gpu-1", "tunnel_url": "https://abc.example.com/base", "worker_type": "auto", "location": "uk",
+            "capabilities": {"has_gpu": true, "gpu_type": "RTX 4090", "gpu_memory": "24 GB", "cpu_cores": 16,
+                             "ram": "64GB", "has_storage": true, "disk_free": "93.1GB", "has_edge": true,
+                             "has_public_ip": false, "latency_ms": 12.5},
+            "services": [{"name": "ocr", "url": "https://abc.example.com/base/service/ocr"}]})",
+        0, nullptr);
+    ASSERT_NE(expected, nullptr);
+    EXPECT_TRUE(json_equal(body, expected)) << std::string(out.data, out.bytes);
+    json_decref(body);
+    json_decref(expected);
+    buffer_clear(&out);
+    said.location = "\xff";
+    EXPECT_FALSE(registration_encode(&said, &out));
+    buffer_free(&out);
+}
+
+bool decode(const std::string &body, registration_reply *reply)
+{
+    char error[200] = "";
+    bool whole = registration_decode(body.data(), body.size(), reply, error, sizeof error);
+    EXPECT_EQ(whole, error[0] == '\0') << body << error;
+    return whole;
+}
+
+TEST(Registration, ReadsTheAnswerOfTheContract)
+{
+    registration_reply reply;
+    ASSERT_TRUE(decode(
+        R"({"status": "registered", "worker_id": "gpu-1", "worker_type": "gpu", "tier": 1,
+            "assigned_services": ["llm-inference", "vision-ocr"],
+            "service_configs": [{"name": "llm-inference", "port": 8105, "priority": 1},
+                                {"port": 1}, 7,
+                                {"name": "vision-ocr", "aliases": ["ocr", 3, "scan"]}],
+            "heartbeat_interval": 30, "heartbeat_stream": "10.0.0.5:7103", "incarnation": 4, "message": "m"})",
+        &reply));
+    EXPECT_STREQ(reply.worker_id, "gpu-1");
+    EXPECT_STREQ(reply.worker_type, "gpu");
+    EXPECT_EQ(reply.incarnation, 4u);
+    EXPECT_EQ(reply.interval_ms, 30000u);
+    EXPECT_STREQ(reply.stream, "10.0.0.5:7103");
+    ASSERT_EQ(reply.assigned.count, 2u);
+    EXPECT_STREQ(reply.assigned.names[1], "vision-ocr");
+    ASSERT_EQ(reply.service_count, 2u);
+    EXPECT_EQ(reply.services[0].alias_count, 0u);
+    ASSERT_EQ(reply.services[1].alias_count, 2u);
+    EXPECT_STREQ(reply.services[1].aliases[1], "scan");
+    registration_reply_free(&reply);
+}
+
+TEST(Registration, ReadsTheShortestAnswer)
+{
+    registration_reply reply;
+    ASSERT_TRUE(decode(R"({"worker_id": "w"})", &reply));
+    EXPECT_EQ(reply.incarnation, 0u);
+    EXPECT_EQ(reply.interval_ms, 0u);
+    EXPECT_EQ(reply.stream, nullptr);
+    EXPECT_EQ(reply.assigned.count, 0u);
+    registration_reply_free(&reply);
+    ASSERT_TRUE(decode(R"({"worker_id": "w", "heartbeat_interval": 0.25, "heartbeat_stream": ""})", &reply));
+    EXPECT_EQ(reply.interval_ms, 250u);
+    EXPECT_EQ(reply.stream, nullptr);
+    registration_reply_free(&reply);
+    ASSERT_TRUE(decode(R"({"worker_id": "w", "heartbeat_interval": 1e300})", &reply));
+    EXPECT_EQ(reply.interval_ms, 86400000u);
+    registration_reply_free(&reply);
+}
+
+TEST(Registration, RefusesWhatItCannotUse)
+{
+    registration_reply reply;
+    for (const std::string body :
+         {"", "{", "[]", "null", "{}", R"({"worker_id": ""})", R"({"worker_id": 1})", R"({"worker_id": "a b"})",
+          R"({"worker_id": "w", "incarnation": "1"})", R"({"worker_id": "w", "incarnation": -1})",
+          R"({"worker_id": "w", "heartbeat_interval": 0})", R"({"worker_id": "w", "heartbeat_interval": "x"})",
+          R"({"worker_id": "w", "assigned_services": "ocr"})", R"({"worker_id": "w", "assigned_services": [1]})"})
+        EXPECT_FALSE(decode(body, &reply)) << body;
+    EXPECT_FALSE(decode(R"({"worker_id": ")" + std::string(257, 'x') + R"("})", &reply));
+    EXPECT_FALSE(decode(R"({"worker_id": "w", "assigned_services": [")" + std::string(128, 'x') + R"("]})", &reply));
+}
+
+TEST(Registration, ReadsAnswersToHeartbeats)
+{
+    heartbeat_names assigned;
+    bool changed;
+    auto read = [&](const std::string &body) {
+        return registration_decode_heartbeat(body.data(), body.size(), &changed, &assigned);
+    };
+    EXPECT_TRUE(read(R"({"status": "ok"})"));
+    EXPECT_FALSE(changed);
+    EXPECT_TRUE(read(R"({"status": "ok", "assigned_services": ["ocr"]})"));
+    EXPECT_TRUE(changed);
+    EXPECT_STREQ(assigned.names[0], "ocr");
+    EXPECT_TRUE(read(R"({"assigned_services": []})"));
+    EXPECT_TRUE(changed);
+    EXPECT_EQ(assigned.count, 0u);
+    EXPECT_FALSE(read(R"({"assigned_services": 3})"));
+    EXPECT_FALSE(read("ok"));
+}
+
+TEST(Registration, TellsErrorsInWords)
+{
+    auto text = [](const std::string &body) {
+        char out[300];
+        registration_error_text(body.data(), body.size(), out, sizeof out);
+        return std::string(out);
+    };
+    EXPECT_EQ(text(R"({"error": "x", "message": "do this"})"), "do this");
+    EXPECT_EQ(text("<html>"), "<html>");
+    EXPECT_EQ(text(std::string(1000, 'x')).size(), 200u);
+    EXPECT_EQ(text(""), "");
+}
+
+TEST(Registration, IdsThatCanStandAnywhere)
+{
+    for (const char *id : {"gpu-1", "a", "A.b_c~/x", "x@y"})
+        EXPECT_TRUE(registration_id_acceptable(id)) << id;
+    for (const char *id : {"", "caf\xc3\xa9", "a b", "a\"b", "a\\b", "a\nb", "\x7f"})
+        EXPECT_FALSE(registration_id_acceptable(id)) << id;
+    EXPECT_TRUE(registration_id_acceptable(std::string(256, 'x').c_str()));
+    EXPECT_FALSE(registration_id_acceptable(std::string(257, 'x').c_str()));
+}
+
+} // namespace
