@@ -171,13 +171,13 @@ static struct health_worker *add(struct health *health, const Muster__V1__Worker
 }
 
 /* The state of a record that was found, as far as it can be believed. */
-static uint8_t found_base(const Muster__V1__Worker *record)
+static uint8_t found_base(Muster__V1__WorkerStatus status)
 {
-    switch (record->status) {
+    switch (status) {
     case WORKER_DEGRADED:
     case WORKER_OFFLINE:
     case WORKER_RECONNECTING:
-        return (uint8_t)record->status;
+        return (uint8_t)status;
     default:
         /* A drain is the record's own field; what the worker said of one shows when it is heard. */
         return WORKER_ONLINE;
@@ -194,11 +194,11 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     worker->last_heard_ms = now_ms;
     worker->stream_broken = false;
     worker->heard = fresh;
-    worker->base = fresh ? WORKER_ONLINE : found_base(record);
+    worker->base = fresh ? WORKER_ONLINE : found_base(record->status);
     timer_stop(&health->wheel, &worker->lease);
     /* The answer to its registration told it, unless that was before our time. */
     worker->told_draining = false;
-    worker->draining_unknown = !health->synchronised && !fresh;
+    worker->drain_unconfirmed = !health->synchronised && !fresh;
     free(worker->untold);
     worker->untold = NULL;
     if (!first) {
@@ -216,12 +216,24 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     health->urgent = true;
 }
 
-/* The record in a snapshot, or its change of state, is not what health knows better. */
-static bool registry_is_wrong(const struct health_worker *worker, const Muster__V1__Worker *record)
+/* The registry says how a worker is that health knows as well. One that was heard is as health
+ * says, and the registry is told so (its echo of an earlier report ends here too, with at most
+ * one report more). One that was not is as the registry says: when it is heard at last, that
+ * must be a change to be reported. */
+static void compare_status(struct health *health, struct health_worker *worker, Muster__V1__WorkerStatus status,
+                           uint64_t now_ms)
 {
-    if (!worker->heard || record->status == (Muster__V1__WorkerStatus)worker->status)
-        return false;
-    return !(record->status == WORKER_DRAINING && record->draining);
+    if (status == (Muster__V1__WorkerStatus)worker->status || worker->status == WORKER_REMOVED)
+        return;
+    if (worker->heard) {
+        health_report_add(health, worker);
+        return;
+    }
+    worker->base = found_base(status);
+    worker->stream_broken = false;
+    health_judge(health, worker, now_ms);
+    if (status == (Muster__V1__WorkerStatus)worker->status)
+        health_report_remove(health, worker);
 }
 
 struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh,
@@ -284,15 +296,12 @@ static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *ev
         worker = health_put(health, event->worker, !health->in_snapshot, now_ms);
         if (worker == NULL)
             return false;
-        if (health->in_snapshot && event->worker->incarnation == worker->incarnation &&
-            registry_is_wrong(worker, event->worker))
-            health_report_add(health, worker);
+        if (event->worker->incarnation == worker->incarnation)
+            compare_status(health, worker, event->worker->status, now_ms);
         return true;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
-        /* All but this one are echoes of what health reported. */
-        if (event->status == WORKER_RECONNECTING && worker != NULL && worker->heard &&
-            event->incarnation == worker->incarnation)
-            health_report_add(health, worker);
+        if (worker != NULL && event->incarnation == worker->incarnation)
+            compare_status(health, worker, event->status, now_ms);
         return true;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
         if (worker != NULL && event->incarnation >= worker->incarnation)

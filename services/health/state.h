@@ -51,7 +51,7 @@ struct health_worker {
     bool stream_broken : 1;
     bool draining : 1;            /* as the registry says */
     bool told_draining : 1;       /* what the worker knows of that */
-    bool draining_unknown : 1;    /* health restarted: what it knows shows in its first heartbeat */
+    bool drain_unconfirmed : 1;   /* it has not said so yet */
     bool report_sent : 1;         /* in ->reports_sent */
     bool changed_since_report : 1;
     bool gone : 1;                /* a tombstone: only in `changes`, for watchers to be told */

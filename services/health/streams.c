@@ -96,39 +96,28 @@ void health_stream_tell(struct health *health, struct health_stream *stream, str
         health_stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
                        MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_ASSIGNMENT, worker->untold, ""))
         worker->untold = NULL;
-    if (!worker->draining_unknown && worker->draining != worker->told_draining &&
+    if (worker->draining != worker->told_draining &&
         health_stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
-                       worker->draining ? MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN
-                                        : MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN,
-                       NULL, "asked for by an operator"))
+                              worker->draining ? MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN
+                                               : MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN,
+                              NULL, "asked for by an operator")) {
         worker->told_draining = worker->draining;
+        worker->drain_unconfirmed = true;
+    }
 }
 
-/* A stream broke before its commands surely arrived: they are to be told again. To be told
- * twice does no harm. */
+/* A stream broke before its commands surely arrived: assignments are to be told again. To be
+ * told twice does no harm. (Whether a worker knows that it drains, it says itself.) */
 static void untell(struct health *health, struct list_link *commands)
 {
     for (struct list_link *link = commands->next; link != commands; link = link->next) {
         struct health_command *command = LIST_OBJECT(link, struct health_command, link);
         struct health_worker *worker = health_find(health, command->worker_id);
-        if (worker == NULL || worker->incarnation != command->incarnation)
+        if (command->names == NULL || worker == NULL || worker->incarnation != command->incarnation ||
+            worker->untold != NULL)
             continue;
-        switch (command->type) {
-        case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_ASSIGNMENT:
-            if (worker->untold == NULL) {
-                worker->untold = command->names;
-                command->names = NULL;
-            }
-            break;
-        case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN:
-            worker->told_draining = false;
-            break;
-        case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN:
-            worker->told_draining = true;
-            break;
-        default:
-            break;
-        }
+        worker->untold = command->names;
+        command->names = NULL;
     }
 }
 
@@ -153,9 +142,11 @@ void health_stream_heard(struct health *health, struct health_worker *worker, st
         if (source != NULL)
             list_append(&source->workers, &worker->sent_by);
     }
-    if (worker->draining_unknown) {
-        worker->draining_unknown = false;
+    if (worker->drain_unconfirmed) {
+        /* A command that got lost on the way is told again, until the worker says what it was
+         * told. One that drains of its own accord was never told anything. */
         worker->told_draining = said == WORKER_DRAINING;
+        worker->drain_unconfirmed = worker->told_draining != worker->draining;
     }
     /* A load that is refused leaves the one before, which is better than none. */
     bool load_changed = load != NULL && health_worker_set_load(health, worker, load) == LOAD_CHANGED;

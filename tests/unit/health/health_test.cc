@@ -501,23 +501,22 @@ TEST_F(HealthTest, WithoutAStreamTheAssignmentWaitsForTheNextHeartbeat)
     health_stream_closed(health_, gateway, now_);
 }
 
-TEST_F(HealthTest, ACommandThatMayBeLostWithItsStreamIsToldAgain)
+TEST_F(HealthTest, AnAssignmentThatMayBeLostWithItsStreamIsToldAgain)
 {
     Synchronise();
     ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {"ocr"}}));
     auto *stream = health_stream_open(health_, nullptr);
     Send(stream, {{"w"}});
-    ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {"llm"}, true}));
+    ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {"llm"}}));
     Answer answer;
     ASSERT_TRUE(Take(stream, &answer));
-    EXPECT_EQ(answer.commands.size(), 2u);
+    EXPECT_EQ(answer.commands.size(), 1u);
     health_stream_closed(health_, stream, now_);
     stream = health_stream_open(health_, nullptr);
     Send(stream, {{"w"}}, false, 1);
     ASSERT_TRUE(Take(stream, &answer));
-    ASSERT_EQ(answer.commands.size(), 2u);
+    ASSERT_EQ(answer.commands.size(), 1u);
     EXPECT_EQ(answer.commands[0].assigned, (std::vector<std::string>{"llm"}));
-    EXPECT_EQ(answer.commands[1].type, MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN);
     EXPECT_FALSE(Take(stream, &answer)); // it went out
     health_stream_closed(health_, stream, now_);
     stream = health_stream_open(health_, nullptr);
@@ -527,22 +526,42 @@ TEST_F(HealthTest, ACommandThatMayBeLostWithItsStreamIsToldAgain)
     health_stream_closed(health_, stream, now_);
 }
 
-TEST_F(HealthTest, DrainAndUndrainAreTold)
+TEST_F(HealthTest, DrainAndUndrainAreToldUntilTheWorkerSaysSo)
 {
+    constexpr auto kDrain = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN;
+    constexpr auto kUndrain = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN;
     Synchronise();
     ASSERT_TRUE(Put({"w"}));
     auto *stream = health_stream_open(health_, nullptr);
+    auto told = [&]() -> std::vector<Muster__V1__WorkerCommandType> {
+        Answer answer;
+        std::vector<Muster__V1__WorkerCommandType> types;
+        Take(stream, &answer);
+        for (const auto &command : answer.commands)
+            types.push_back(command.type);
+        return types;
+    };
+    using Types = std::vector<Muster__V1__WorkerCommandType>;
+    Send(stream, {{"w", 1, WORKER_DRAINING}}); // of its own accord
+    EXPECT_EQ(told(), Types{});
     Send(stream, {{"w"}});
-    Answer answer;
-    Take(stream, &answer);
+    EXPECT_EQ(told(), Types{});
     ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {}, true}));
-    ASSERT_TRUE(Take(stream, &answer));
-    ASSERT_EQ(answer.commands.size(), 1u);
-    EXPECT_EQ(answer.commands[0].type, MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN);
-    ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {}, false}));
-    ASSERT_TRUE(Take(stream, &answer));
-    ASSERT_EQ(answer.commands.size(), 1u);
-    EXPECT_EQ(answer.commands[0].type, MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN);
+    EXPECT_EQ(told(), Types{kDrain}); // at once, over the stream
+    Send(stream, {{"w"}});
+    EXPECT_EQ(told(), Types{kDrain}) << "it does not seem to know";
+    Send(stream, {{"w", 1, WORKER_DRAINING}});
+    EXPECT_EQ(told(), Types{});
+    ASSERT_TRUE(Put({"w", 1, WORKER_DRAINING, {}, false}));
+    EXPECT_EQ(told(), Types{kUndrain});
+    Send(stream, {{"w", 1, WORKER_DRAINING}});
+    EXPECT_EQ(told(), Types{kUndrain});
+    Send(stream, {{"w"}});
+    EXPECT_EQ(told(), Types{});
+    // A drained worker that registers again is still to drain.
+    ASSERT_TRUE(Put({"w", 2, WORKER_ONLINE, {}, true}));
+    Send(stream, {{"w", 2}});
+    EXPECT_EQ(told(), Types{kDrain});
     health_stream_closed(health_, stream, now_);
 }
 
@@ -771,6 +790,47 @@ TEST_F(HealthTest, ARestartedRegistryIsToldWhoWasHeard)
     Send(stream, {{"new"}});
     EXPECT_EQ(Report()["new"], WORKER_ONLINE);
     health_stream_closed(health_, stream, now_);
+}
+
+TEST_F(HealthTest, AWorkerThatWasNotHeardYetIsAsTheRegistrySays)
+{
+    WatchMessage first(5);
+    ASSERT_TRUE(Apply(first.Begin().Put({"w"}).Complete()));
+    EXPECT_EQ(Status("w"), WORKER_ONLINE);
+    // The registry restarts before the first heartbeat: that must become a change to report.
+    health_watch_begin(health_);
+    WatchMessage second(9);
+    ASSERT_TRUE(Apply(second.Begin().Put({"w", 1, WORKER_RECONNECTING}).Complete()));
+    EXPECT_EQ(Status("w"), WORKER_RECONNECTING);
+    EXPECT_TRUE(Report().empty());
+    WatchMessage third(10); // a late report of the health process before this one
+    ASSERT_TRUE(Apply(third.Status("w", 1, WORKER_OFFLINE)));
+    EXPECT_EQ(Status("w"), WORKER_OFFLINE);
+    EXPECT_TRUE(Report().empty());
+    auto *stream = health_stream_open(health_, nullptr);
+    Send(stream, {{"w"}});
+    EXPECT_EQ(Report()["w"], WORKER_ONLINE);
+    // And one that comes when it was heard is set right.
+    WatchMessage fourth(11);
+    ASSERT_TRUE(Apply(fourth.Status("w", 1, WORKER_OFFLINE)));
+    EXPECT_EQ(Status("w"), WORKER_ONLINE);
+    EXPECT_EQ(Report()["w"], WORKER_ONLINE);
+    WatchMessage fifth(12); // the echo
+    ASSERT_TRUE(Apply(fifth.Status("w", 1, WORKER_ONLINE)));
+    EXPECT_TRUE(Report().empty());
+    health_stream_closed(health_, stream, now_);
+}
+
+TEST_F(HealthTest, AnUnheardWorkerThatWasGivenUpStaysGivenUp)
+{
+    WatchMessage first(5);
+    ASSERT_TRUE(Apply(first.Begin().Put({"w"}).Complete()));
+    To(120000);
+    EXPECT_EQ(Report(false)["w"], WORKER_REMOVED);
+    health_watch_begin(health_);
+    WatchMessage second(9);
+    ASSERT_TRUE(Apply(second.Begin().Put({"w", 1, WORKER_RECONNECTING}).Complete()));
+    EXPECT_EQ(Report()["w"], WORKER_REMOVED);
 }
 
 TEST_F(HealthTest, ARestoredWorkerKeepsItsStateUntilItIsGivenUp)
