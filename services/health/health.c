@@ -196,9 +196,10 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     worker->heard = fresh;
     worker->base = fresh ? WORKER_ONLINE : found_base(record->status);
     timer_stop(&health->wheel, &worker->lease);
-    /* The answer to its registration told it, unless that was before our time. */
+    /* Whether it believes that it is to drain, left over from an earlier registration maybe,
+     * shows in its first heartbeat. */
     worker->told_draining = false;
-    worker->drain_unconfirmed = !health->synchronised && !fresh;
+    worker->drain_unconfirmed = true;
     free(worker->untold);
     worker->untold = NULL;
     if (!first) {

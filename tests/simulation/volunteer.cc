@@ -106,7 +106,6 @@ void Volunteer::Registered(const Bytes &answer)
     incarnation = worker->incarnation;
     acknowledged_incarnation = std::max(acknowledged_incarnation, incarnation);
     assigned.assign(worker->assigned_services, worker->assigned_services + worker->n_assigned_services);
-    draining = false; // a registration starts afresh; if it still is to drain, it will be told
     last_acknowledged_ms = world_->Now();
     if (on_acknowledged)
         on_acknowledged(*this);

@@ -542,6 +542,8 @@ TEST_F(HealthTest, DrainAndUndrainAreToldUntilTheWorkerSaysSo)
         return types;
     };
     using Types = std::vector<Muster__V1__WorkerCommandType>;
+    Send(stream, {{"w"}});
+    EXPECT_EQ(told(), Types{});
     Send(stream, {{"w", 1, WORKER_DRAINING}}); // of its own accord
     EXPECT_EQ(told(), Types{});
     Send(stream, {{"w"}});
@@ -558,9 +560,13 @@ TEST_F(HealthTest, DrainAndUndrainAreToldUntilTheWorkerSaysSo)
     EXPECT_EQ(told(), Types{kUndrain});
     Send(stream, {{"w"}});
     EXPECT_EQ(told(), Types{});
-    // A drained worker that registers again is still to drain.
-    ASSERT_TRUE(Put({"w", 2, WORKER_ONLINE, {}, true}));
-    Send(stream, {{"w", 2}});
+    // One that registers again and still believes that it is to drain is told that it is not.
+    ASSERT_TRUE(Put({"w", 2}));
+    Send(stream, {{"w", 2, WORKER_DRAINING}});
+    EXPECT_EQ(told(), Types{kUndrain});
+    // And one that is to drain still is.
+    ASSERT_TRUE(Put({"w", 3, WORKER_ONLINE, {}, true}));
+    Send(stream, {{"w", 3}});
     EXPECT_EQ(told(), Types{kDrain});
     health_stream_closed(health_, stream, now_);
 }
