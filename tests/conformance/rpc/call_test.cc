@@ -406,6 +406,41 @@ TEST_F(Call, LargerThanTheLimitIsRefused)
     EXPECT_EQ(status, RPC_RESOURCE_EXHAUSTED);
 }
 
+TEST_F(Call, UnaryLargerThanTheLimitIsRefused)
+{
+    server_options.max_message_bytes = 1000;
+    unary.message = [](rpc_call *call, const void *) { reply_empty(call); };
+    start();
+    std::vector<uint8_t> body(2000);
+    Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+    SimpleRequest request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
+    payload.body = {body.size(), body.data()};
+    request.payload = &payload;
+    Result result;
+    rpc_channel_call(channel, test_service(), "UnaryCall", &request.base, nullptr, Result::done, &result);
+    ASSERT_TRUE(turn_until([&] { return result.ended; }));
+    EXPECT_EQ(result.status, RPC_RESOURCE_EXHAUSTED) << result.text;
+    EXPECT_TRUE(turn_until([&] { return rpc_server_open_calls(server) == 0; }));
+}
+
+TEST_F(Call, AnswerLargerThanTheLimitIsRefused)
+{
+    channel_options.max_message_bytes = 1000;
+    unary.message = [](rpc_call *call, const void *) {
+        std::vector<uint8_t> body(2000);
+        Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+        SimpleResponse response = GRPC__TESTING__SIMPLE_RESPONSE__INIT;
+        payload.body = {body.size(), body.data()};
+        response.payload = &payload;
+        rpc_call_reply(call, &response.base);
+    };
+    start();
+    Result result;
+    call_unary(&result);
+    ASSERT_TRUE(turn_until([&] { return result.ended; }));
+    EXPECT_EQ(result.status, RPC_RESOURCE_EXHAUSTED) << result.text;
+}
+
 // A service descriptor that lets a client send another message where SimpleRequest is due.
 static ProtobufCServiceDescriptor with_input(const ProtobufCMessageDescriptor *input, std::vector<ProtobufCMethodDescriptor> *methods)
 {

@@ -99,6 +99,14 @@ def large_unary(stub):
     expect(response.payload.body, bytes(314159))
 
 
+def compressed_unary(stub):
+    """Not one of the listed cases, but clients may compress."""
+    response = stub.unary_call(
+        messages.SimpleRequest(response_size=314159, payload=payload(271828)), timeout=10,
+        compression=grpc.Compression.Gzip)
+    expect(response.payload.body, bytes(314159))
+
+
 def client_streaming(stub):
     requests = (messages.StreamingInputCallRequest(payload=payload(size)) for size in SIZES_IN)
     expect(stub.input_call(requests, timeout=10).aggregated_payload_size, 74922)
@@ -191,7 +199,7 @@ def timeout_on_sleeping_server(stub):
 
 
 CASES = [
-    empty_unary, large_unary, client_streaming, server_streaming, ping_pong, empty_stream, custom_metadata,
+    empty_unary, large_unary, compressed_unary, client_streaming, server_streaming, ping_pong, empty_stream, custom_metadata,
     status_code_and_message, special_status_message, unimplemented_method, unimplemented_service,
     cancel_after_begin, cancel_after_first_response, timeout_on_sleeping_server,
 ]
