@@ -366,7 +366,8 @@ void rpc_call_deliver(struct rpc_call *call, grpc_byte_buffer *buffer)
 
 static void start_receive(struct rpc_call *call)
 {
-    if (!call->receives || call->receive_outstanding || call->no_more_messages || call->received != NULL || !may_deliver(call))
+    if (!call->receives || call->receive_outstanding || call->no_more_messages || call->received != NULL ||
+        !may_deliver(call))
         return;
     grpc_op operation;
     memset(&operation, 0, sizeof(operation));
@@ -387,7 +388,8 @@ static void receive_done(struct rpc_tag *tag, bool success)
         /* Half-closed, or lost: if that, the end is on its way and may already be in the
          * queue behind us. */
         call->no_more_messages = true;
-        call->half_close_due = success && call->side == RPC_SIDE_SERVER && !grpc_call_failed_before_recv_message(call->core);
+        call->half_close_due =
+            success && call->side == RPC_SIDE_SERVER && !grpc_call_failed_before_recv_message(call->core);
     } else if (may_deliver(call)) {
         grpc_byte_buffer *buffer = call->received;
         call->received = NULL;
@@ -448,7 +450,8 @@ static void tell_end(struct rpc_call *call)
     if (call->side == RPC_SIDE_SERVER) {
         bool delivered = call->last_sent && !call->send_failed && !call->core_cancelled && !call->cancelled;
         if (call->events->ended != NULL)
-            call->events->ended(call, delivered ? RPC_OK : RPC_CANCELLED, delivered ? "" : "the call was cancelled or lost");
+            call->events->ended(call, delivered ? RPC_OK : RPC_CANCELLED,
+                                delivered ? "" : "the call was cancelled or lost");
         return;
     }
     char *text = grpc_slice_to_c_string(call->status_text);

@@ -79,7 +79,7 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message);
 /* Server: ends the call after what is queued has gone out. The text is for people; it is
  * cut at 1 KiB. Finishing twice does nothing. */
 __attribute__((format(printf, 3, 4))) void rpc_call_finish(struct rpc_call *call, enum rpc_status status,
-                                                            const char *format, ...);
+                                                           const char *format, ...);
 
 /* Ends the call now; what is queued is dropped. `ended` follows, with RPC_CANCELLED unless
  * another end came first. */

@@ -135,7 +135,8 @@ struct rpc_channel *rpc_channel_create(struct rpc_loop *loop, const char *addres
     };
     size_t count = 15;
     if (options->user_agent != NULL) {
-        arguments[count] = (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)GRPC_ARG_PRIMARY_USER_AGENT_STRING};
+        arguments[count] =
+            (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)GRPC_ARG_PRIMARY_USER_AGENT_STRING};
         arguments[count++].value.string = (char *)(uintptr_t)options->user_agent;
     }
     grpc_channel_args list = {count, arguments};
@@ -264,7 +265,8 @@ static struct rpc_call *call_create(struct rpc_channel *channel, const ProtobufC
             call->deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(timeout_ms, GPR_TIMESPAN));
         }
         if (options->wait_for_ready)
-            call->header_flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
+            call->header_flags =
+                GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
         for (size_t i = 0; i < options->metadata_count; i++)
             legal = rpc_metadata_add(&call->headers, &options->metadata[i]) && legal;
     }

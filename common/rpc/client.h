@@ -23,10 +23,10 @@
 struct rpc_channel;
 
 enum rpc_channel_state {
-    RPC_CHANNEL_IDLE,       /* not in use, or the connection was closed while it was not */
+    RPC_CHANNEL_IDLE, /* not in use, or the connection was closed while it was not */
     RPC_CHANNEL_CONNECTING,
     RPC_CHANNEL_READY,
-    RPC_CHANNEL_FAILING,    /* could not connect; waits before it tries again */
+    RPC_CHANNEL_FAILING, /* could not connect; waits before it tries again */
 };
 
 /* 0 or NULL takes the default. */
@@ -60,8 +60,8 @@ const char *rpc_channel_address(const struct rpc_channel *channel);
 
 /* All zeroes, or NULL: no deadline, fail when there is no connection. */
 struct rpc_call_options {
-    uint64_t timeout_ms;  /* RPC_DEADLINE_EXCEEDED after; 0: never */
-    bool wait_for_ready;  /* wait for a connection instead of failing with RPC_UNAVAILABLE */
+    uint64_t timeout_ms; /* RPC_DEADLINE_EXCEEDED after; 0: never */
+    bool wait_for_ready; /* wait for a connection instead of failing with RPC_UNAVAILABLE */
     const struct rpc_metadata *metadata;
     size_t metadata_count;
 };
@@ -72,8 +72,8 @@ typedef void (*rpc_done)(struct rpc_call *call, enum rpc_status status, const ch
                          void *argument);
 
 /* Sends one request for one answer; `done` is called exactly once, from the loop. The call
- * may be used to cancel it until then. Descriptors must outlive the channel. Asking for a method that the service does not have
- * is an error of the program and aborts it. */
+ * may be used to cancel it until then. Descriptors must outlive the channel. Asking for a method that the service does
+ * not have is an error of the program and aborts it. */
 struct rpc_call *rpc_channel_call(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
                                   const char *method, const ProtobufCMessage *request,
                                   const struct rpc_call_options *options, rpc_done done, void *argument);
@@ -97,16 +97,15 @@ struct rpc_call *rpc_channel_stream(struct rpc_channel *channel, const ProtobufC
 struct rpc_kept_stream;
 
 struct rpc_kept_stream_options {
-    uint64_t min_delay_ms; /* 0: 100 */
-    uint64_t max_delay_ms; /* 0: 2,000 */
+    uint64_t min_delay_ms;               /* 0: 100 */
+    uint64_t max_delay_ms;               /* 0: 2,000 */
     const struct rpc_metadata *metadata; /* must outlive the stream */
     size_t metadata_count;
 };
 
 /* The first call is started from the loop, not inside this function. */
-struct rpc_kept_stream *rpc_kept_stream_start(struct rpc_channel *channel,
-                                              const ProtobufCServiceDescriptor *service, const char *method,
-                                              const struct rpc_kept_stream_options *options,
+struct rpc_kept_stream *rpc_kept_stream_start(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
+                                              const char *method, const struct rpc_kept_stream_options *options,
                                               const struct rpc_events *events, void *argument);
 
 /* The call that is open now, or NULL while none is. */

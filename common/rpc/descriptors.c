@@ -252,8 +252,9 @@ size_t rpc_files_by_symbol(const struct rpc_files *files, const char *symbol)
 #define NESTING_LIMIT 64
 
 /* Calls found for each extension of the type in a file or message, nested ones included. */
-static void visit_extensions(struct rpc_bytes parent, uint32_t extension_number, uint32_t message_number, unsigned depth,
-                             const char *type, void (*found)(void *argument, int32_t number), void *argument)
+static void visit_extensions(struct rpc_bytes parent, uint32_t extension_number, uint32_t message_number,
+                             unsigned depth, const char *type, void (*found)(void *argument, int32_t number),
+                             void *argument)
 {
     struct field field;
     while (read_field(&parent, &field)) {

@@ -73,7 +73,7 @@ struct rpc_loop {
     pthread_mutex_t mutex;
     struct rpc_posts posts;
     bool waking;
-    bool woken;                     /* the loop's own, as are all below */
+    bool woken; /* the loop's own, as are all below */
     struct rpc_posts running_posts;
     struct rpc_tag wake_tag;
     grpc_channel *wake_channel;
@@ -135,8 +135,8 @@ struct rpc_call {
     void *context, *user;
     const char *method_name;
 
-    struct rpc_call *next, **link;                   /* among those of its server or channel */
-    struct rpc_call *next_touched, **link_touched;   /* link_touched is NULL: not touched */
+    struct rpc_call *next, **link;                 /* among those of its server or channel */
+    struct rpc_call *next_touched, **link_touched; /* link_touched is NULL: not touched */
 
     /* What is outstanding. */
     unsigned outstanding;
@@ -162,11 +162,11 @@ struct rpc_call {
     grpc_metadata_array received_headers, received_trailers;
 
     /* The end. */
-    bool over;      /* nothing can be sent or received any more */
+    bool over;        /* nothing can be sent or received any more */
     bool end_started; /* server: the wait for the end was started */
     bool end_rides;   /* server: in the batch that sends the status */
-    bool cancelled; /* by us */
-    bool abandoned; /* no callback any more */
+    bool cancelled;   /* by us */
+    bool abandoned;   /* no callback any more */
     int core_cancelled;
     bool send_failed;
     grpc_status_code status;
@@ -215,16 +215,15 @@ struct rpc_server_method {
     struct rpc_method method;
     const ProtobufCMethodDescriptor *descriptor;
     void *context;
-    char *path;     /* "/package.Service/Method" */
-    void *handle;   /* gRPC core's */
-    bool builtin;   /* health or reflection */
+    char *path;   /* "/package.Service/Method" */
+    void *handle; /* gRPC core's */
+    bool builtin; /* health or reflection */
 };
 
 struct rpc_served {
     const ProtobufCServiceDescriptor *descriptor;
     bool serving;
 };
-
 
 struct rpc_server {
     struct rpc_loop *loop;
@@ -235,12 +234,12 @@ struct rpc_server {
     struct rpc_served *services;
     size_t service_count;
     struct rpc_files files;
-    bool serving; /* the server as a whole */
+    bool serving;                                /* the server as a whole */
     ProtobufCServiceDescriptor reflection_alpha; /* see reflection.c */
 
     struct rpc_call *calls;
-    size_t open_calls;  /* those of `calls` that are not builtin */
-    size_t slots;       /* waiting for a call to come in */
+    size_t open_calls; /* those of `calls` that are not builtin */
+    size_t slots;      /* waiting for a call to come in */
     struct rpc_health_watcher *health_watchers;
 
     bool started, draining, shut_down;

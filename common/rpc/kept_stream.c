@@ -82,9 +82,8 @@ static void start(struct timer *timer, void *argument)
         stream->events.started(stream->call);
 }
 
-struct rpc_kept_stream *rpc_kept_stream_start(struct rpc_channel *channel,
-                                              const ProtobufCServiceDescriptor *service, const char *method,
-                                              const struct rpc_kept_stream_options *options,
+struct rpc_kept_stream *rpc_kept_stream_start(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
+                                              const char *method, const struct rpc_kept_stream_options *options,
                                               const struct rpc_events *events, void *argument)
 {
     static const struct rpc_kept_stream_options defaults;

@@ -42,8 +42,9 @@ struct rpc_loop *rpc_loop_create(void)
     pthread_mutex_init(&loop->mutex, NULL);
     loop->wake_tag.function = woken;
     loop->wake_channel = grpc_lame_client_channel_create("wake-up", GRPC_STATUS_UNAVAILABLE, "");
-    loop->wake_call = grpc_channel_create_call(loop->wake_channel, NULL, 0, loop->queue, grpc_slice_from_static_string("/"),
-                                               NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    loop->wake_call =
+        grpc_channel_create_call(loop->wake_channel, NULL, 0, loop->queue, grpc_slice_from_static_string("/"), NULL,
+                                 gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     return loop;
 }
 
@@ -63,7 +64,8 @@ void rpc_loop_destroy(struct rpc_loop *loop)
     grpc_call_unref(loop->wake_call);
     grpc_channel_destroy(loop->wake_channel);
     grpc_completion_queue_shutdown(loop->queue);
-    while (grpc_completion_queue_next(loop->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type != GRPC_QUEUE_SHUTDOWN)
+    while (grpc_completion_queue_next(loop->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type !=
+           GRPC_QUEUE_SHUTDOWN)
         continue;
     grpc_completion_queue_destroy(loop->queue);
     grpc_shutdown_blocking();
@@ -211,7 +213,8 @@ void rpc_loop_timer_start(struct rpc_loop *loop, struct timer *timer, uint64_t d
 {
     /* Not loop->now_ms, which may be old when the loop has not run for a while. */
     uint64_t now_ms = clock_monotonic_ms();
-    timer_start(&loop->wheel, timer, delay_ms < UINT64_MAX - now_ms ? now_ms + delay_ms : UINT64_MAX, expired, argument);
+    timer_start(&loop->wheel, timer, delay_ms < UINT64_MAX - now_ms ? now_ms + delay_ms : UINT64_MAX, expired,
+                argument);
 }
 
 void rpc_loop_timer_stop(struct rpc_loop *loop, struct timer *timer)

@@ -131,7 +131,8 @@ static void answer(struct rpc_call *call, const void *message)
         answer_file(call, &response, rpc_files_by_name(files, request.file_by_filename), "there is no such file");
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
-        answer_file(call, &response, rpc_files_by_symbol(files, request.file_containing_symbol), "there is no such symbol");
+        answer_file(call, &response, rpc_files_by_symbol(files, request.file_containing_symbol),
+                    "there is no such symbol");
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
         answer_file(call, &response,
@@ -167,7 +168,9 @@ static void close_stream(struct rpc_call *call)
 void rpc_reflection_add(struct rpc_server *server)
 {
     static const struct rpc_method methods[] = {
-        {"ServerReflectionInfo", RPC_BIDI_STREAMING, {.message = answer, .half_closed = close_stream, .writable = go_on}},
+        {"ServerReflectionInfo",
+         RPC_BIDI_STREAMING,
+         {.message = answer, .half_closed = close_stream, .writable = go_on}},
     };
     rpc_server_add(server, &grpc__reflection__v1__server_reflection__descriptor, methods, 1, server, true);
     server->reflection_alpha = grpc__reflection__v1__server_reflection__descriptor;

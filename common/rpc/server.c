@@ -84,8 +84,7 @@ bool rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescriptor 
         if (find_method(service, methods[i].name) == NULL)
             return false;
     }
-    server->services =
-        rpc_reallocate(server->services, (server->service_count + 1) * sizeof(server->services[0]));
+    server->services = rpc_reallocate(server->services, (server->service_count + 1) * sizeof(server->services[0]));
     server->services[server->service_count++] = (struct rpc_served){service, false};
     server->methods = rpc_reallocate(server->methods, (server->method_count + count) * sizeof(server->methods[0]));
     for (size_t i = 0; i < count; i++) {
@@ -172,13 +171,16 @@ static void explain_bind_error(const char *address, char *error, size_t error_by
     int number = bind_error(address);
     switch (number) {
     case EADDRINUSE:
-        snprintf(error, error_bytes, "cannot listen on %s: the port is in use; stop the process that has it or choose another port", address);
+        snprintf(error, error_bytes,
+                 "cannot listen on %s: the port is in use; stop the process that has it or choose another port",
+                 address);
         return;
     case EACCES:
         snprintf(error, error_bytes, "cannot listen on %s: permission denied; choose a port above 1023", address);
         return;
     case EADDRNOTAVAIL:
-        snprintf(error, error_bytes, "cannot listen on %s: no such address on this machine; choose one that it has, or 127.0.0.1", address);
+        snprintf(error, error_bytes,
+                 "cannot listen on %s: no such address on this machine; choose one that it has, or 127.0.0.1", address);
         return;
     case 0:
         snprintf(error, error_bytes, "cannot listen on %s: it was in use a moment ago; try again", address);
@@ -227,9 +229,9 @@ static void wait_for_unknown(struct rpc_server *server)
     unknown->call = slot_create(server);
     unknown->tag.function = unknown_arrived;
     grpc_call_details_init(&unknown->details);
-    grpc_call_error error =
-        grpc_server_request_call(server->core, &unknown->call->core, &unknown->details, &unknown->call->received_headers,
-                                 server->loop->queue, server->loop->queue, &unknown->tag);
+    grpc_call_error error = grpc_server_request_call(server->core, &unknown->call->core, &unknown->details,
+                                                     &unknown->call->received_headers, server->loop->queue,
+                                                     server->loop->queue, &unknown->tag);
     if (error != GRPC_CALL_OK)
         abort(); /* a mistake in this file */
 }
@@ -366,7 +368,8 @@ static void check_drained(struct rpc_server *server)
         return;
     uint64_t soon_ms = rpc_loop_now_ms(server->loop) + CONNECTION_GRACE_MS;
     if (!server->shut_down) {
-        if (server->open_calls == 0 && timer_active(&server->deadline_timer) && server->deadline_timer.expires_at_ms > soon_ms)
+        if (server->open_calls == 0 && timer_active(&server->deadline_timer) &&
+            server->deadline_timer.expires_at_ms > soon_ms)
             timer_start(&server->loop->wheel, &server->deadline_timer, soon_ms, cut_connections, server);
         return;
     }

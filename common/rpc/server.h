@@ -26,13 +26,13 @@ struct rpc_server;
 
 /* 0 or NULL takes the default. */
 struct rpc_server_options {
-    const char *address;               /* "HOST:PORT" or "[::1]:PORT"; port 0: any free one */
-    size_t max_message_bytes;          /* longer requests end with RESOURCE_EXHAUSTED; 4 MiB */
-    size_t max_metadata_bytes;         /* of one request; 16 KiB */
-    uint32_t max_streams;              /* calls at a time on one connection; 1,000 */
-    uint64_t keepalive_ms;             /* ping a silent client after; 60 s */
-    uint64_t keepalive_timeout_ms;     /* and give it up after another; 20 s */
-    uint64_t min_ping_interval_ms;     /* clients that ping more often are cut off; 5 s */
+    const char *address;           /* "HOST:PORT" or "[::1]:PORT"; port 0: any free one */
+    size_t max_message_bytes;      /* longer requests end with RESOURCE_EXHAUSTED; 4 MiB */
+    size_t max_metadata_bytes;     /* of one request; 16 KiB */
+    uint32_t max_streams;          /* calls at a time on one connection; 1,000 */
+    uint64_t keepalive_ms;         /* ping a silent client after; 60 s */
+    uint64_t keepalive_timeout_ms; /* and give it up after another; 20 s */
+    uint64_t min_ping_interval_ms; /* clients that ping more often are cut off; 5 s */
 };
 
 enum rpc_kind {
@@ -76,8 +76,7 @@ size_t rpc_server_open_calls(const struct rpc_server *server);
  * calls go on. Calls that are open after timeout_ms are cancelled. When all have ended,
  * done(argument), once. Long-lived streams do not end on their own: finish them. A second
  * call only brings the deadline forward. */
-void rpc_server_drain(struct rpc_server *server, uint64_t timeout_ms, void (*done)(void *argument),
-                      void *argument);
+void rpc_server_drain(struct rpc_server *server, uint64_t timeout_ms, void (*done)(void *argument), void *argument);
 
 /* Frees the server. One that is not drained is drained first with no time left: its calls
  * end, with their callbacks, inside this function. Not inside a callback of a call. */

@@ -44,7 +44,8 @@ static struct setting *merge_settings(const struct service *service, struct comm
 {
     const struct setting ours[] = {
         {"host", SETTING_TEXT, &common->host, "127.0.0.1", "ADDRESS", "Address to listen on.", 0, 0},
-        {"port", SETTING_UINT, &common->port, default_port, "PORT", "TCP port to listen on; 0: any free one.", 0, 65535},
+        {"port", SETTING_UINT, &common->port, default_port, "PORT", "TCP port to listen on; 0: any free one.", 0,
+         65535},
         {"drain-timeout-seconds", SETTING_DOUBLE, &common->drain_timeout_seconds, "10", "SECONDS",
          "How long open calls may take to finish when the process is told to stop.", 0, 3600},
         {"ready-fd", SETTING_TEXT, &common->ready_descriptor, "", "N",

@@ -41,8 +41,8 @@ struct service {
     const struct setting *settings; /* of its own, on top of the common ones */
     size_t setting_count;
     uint16_t default_port;
-    size_t max_message_bytes;       /* of the server; 0: its default */
-    void *context;                  /* main's own */
+    size_t max_message_bytes; /* of the server; 0: its default */
+    void *context;            /* main's own */
 
     /* Builds the service and adds it to the server. False after service_fail. Needed. */
     bool (*start)(struct service *service);
@@ -61,8 +61,8 @@ struct service {
     struct rpc_loop *loop;
     struct rpc_server *server;
     const char *host;
-    char address[300]; /* "127.0.0.1:7104", from `serving` on */
-    char error[512];   /* what service_fail said */
+    char address[300];       /* "127.0.0.1:7104", from `serving` on */
+    char error[512];         /* what service_fail said */
     struct process *process; /* service.c's own */
 };
 

@@ -11,8 +11,9 @@ extern "C" {
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
 }
 
-class Health : public World {
-protected:
+class Health : public World
+{
+  protected:
     struct Answer {
         bool ended = false;
         rpc_status status = RPC_OK;
@@ -83,7 +84,8 @@ TEST_F(Health, WatchTellsEachChangeOnceUntilTheServerDrains)
     rpc_server_set_serving(server, "grpc.testing.TestService", true);
     ASSERT_TRUE(turn_until([&] { return seen.size() == 3; }));
     int drained = 0;
-    rpc_server_drain(server, UINT64_MAX, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
+    rpc_server_drain(
+        server, UINT64_MAX, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
     ASSERT_TRUE(turn_until([&] { return drained == 1 && end != RPC_OK; }));
     EXPECT_EQ(seen, (std::vector<int>{SERVING, NOT_SERVING, SERVING, NOT_SERVING}));
     EXPECT_EQ(end, RPC_UNAVAILABLE);
@@ -122,8 +124,9 @@ struct Found {
     bool answered = false;
 };
 
-class Reflection : public World, public testing::WithParamInterface<std::string> {
-protected:
+class Reflection : public World, public testing::WithParamInterface<std::string>
+{
+  protected:
     Found ask(const std::function<void(Request *)> &fill)
     {
         // The two versions differ in their name only.
@@ -139,7 +142,8 @@ protected:
             EXPECT_STREQ(response->valid_host, "host");
             found.answered = true;
             if (response->error_response != nullptr &&
-                response->message_response_case == GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE)
+                response->message_response_case ==
+                    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE)
                 found.error = response->error_response->error_code;
             if (response->message_response_case ==
                 GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE)
@@ -198,9 +202,9 @@ TEST_P(Reflection, ListsServices)
         request->message_request_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES;
         request->list_services = const_cast<char *>("*");
     });
-    EXPECT_EQ(found.services, (std::set<std::string>{"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
-                                                     "grpc.reflection.v1alpha.ServerReflection",
-                                                     "grpc.testing.TestService"}));
+    EXPECT_EQ(found.services,
+              (std::set<std::string>{"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+                                     "grpc.reflection.v1alpha.ServerReflection", "grpc.testing.TestService"}));
 }
 
 TEST_P(Reflection, FindsTheFileOfASymbol)
@@ -221,9 +225,9 @@ TEST_P(Reflection, FindsTheFileOfASymbol)
 TEST_P(Reflection, SaysNotFoundForAnUnknownSymbol)
 {
     start();
-    for (const char *symbol : {"", ".", "grpc", "grpc.testing", "grpc.testing.", "grpc.testing.Empt", "grpc.testing.Empty.",
-                               "grpc.testing.TestService.NoCall", "grpc.testing.TestService.UnaryCall.x",
-                               "other.testing.Empty"})
+    for (const char *symbol :
+         {"", ".", "grpc", "grpc.testing", "grpc.testing.", "grpc.testing.Empt", "grpc.testing.Empty.",
+          "grpc.testing.TestService.NoCall", "grpc.testing.TestService.UnaryCall.x", "other.testing.Empty"})
         EXPECT_EQ(by_symbol(symbol).error, RPC_NOT_FOUND) << symbol;
 }
 
@@ -265,4 +269,5 @@ TEST_P(Reflection, KnowsThatThereAreNoExtensions)
     EXPECT_EQ(found.error, RPC_NOT_FOUND);
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Reflection, testing::Values("v1", "v1alpha"), [](const auto &param) { return param.param; });
+INSTANTIATE_TEST_SUITE_P(Of, Reflection, testing::Values("v1", "v1alpha"),
+                         [](const auto &param) { return param.param; });

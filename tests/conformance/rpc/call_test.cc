@@ -4,7 +4,9 @@
 
 #include "tests/conformance/rpc/world.h"
 
-class Call : public World {};
+class Call : public World
+{
+};
 
 static const rpc_call_options wait_for_ready = {0, true, nullptr, 0};
 
@@ -24,7 +26,8 @@ TEST_F(Call, IsAnsweredLaterByAPostOfAnotherThread)
     std::thread helper;
     unary.message = [&](rpc_call *call, const void *) {
         helper = std::thread([this, call] {
-            rpc_loop_post(loop, [](void *argument) { reply_empty(static_cast<rpc_call *>(argument)); }, call);
+            rpc_loop_post(
+                loop, [](void *argument) { reply_empty(static_cast<rpc_call *>(argument)); }, call);
         });
     };
     start();
@@ -257,7 +260,8 @@ TEST_F(Call, AServerThatDoesNotReadHoldsTheClientBack)
         EXPECT_EQ(request_number(message), received++);
         // One at a time: paused inside the callback, resumed later.
         rpc_call_pause(call);
-        rpc_loop_post(loop, [](void *argument) { rpc_call_resume(static_cast<rpc_call *>(argument)); }, call);
+        rpc_loop_post(
+            loop, [](void *argument) { rpc_call_resume(static_cast<rpc_call *>(argument)); }, call);
     };
     duplex.half_closed = [](rpc_call *call) { rpc_call_finish(call, RPC_OK, "%s", ""); };
     start();
@@ -337,7 +341,9 @@ TEST_F(Call, HalfClosedComesAfterTheLastMessage)
         order.push_back("half_closed");
         rpc_call_finish(call, RPC_OK, "%s", "");
     };
-    duplex.ended = [&](rpc_call *, rpc_status status, const std::string &) { order.push_back(rpc_status_name(status)); };
+    duplex.ended = [&](rpc_call *, rpc_status status, const std::string &) {
+        order.push_back(rpc_status_name(status));
+    };
     start();
     Handlers client;
     rpc_call *call = start_duplex(&client);
@@ -442,7 +448,8 @@ TEST_F(Call, AnswerLargerThanTheLimitIsRefused)
 }
 
 // A service descriptor that lets a client send another message where SimpleRequest is due.
-static ProtobufCServiceDescriptor with_input(const ProtobufCMessageDescriptor *input, std::vector<ProtobufCMethodDescriptor> *methods)
+static ProtobufCServiceDescriptor with_input(const ProtobufCMessageDescriptor *input,
+                                             std::vector<ProtobufCMethodDescriptor> *methods)
 {
     ProtobufCServiceDescriptor service = *test_service();
     methods->assign(service.methods, service.methods + service.n_methods);

@@ -2,8 +2,9 @@
 
 #include "tests/conformance/rpc/world.h"
 
-class Client : public World {
-protected:
+class Client : public World
+{
+  protected:
     // An address at which nobody listens, though somebody will.
     void reserve_address()
     {
@@ -136,8 +137,9 @@ TEST_F(Client, ResolvesHostNames)
 
 // --- Kept streams ---
 
-class KeptStream : public Client {
-protected:
+class KeptStream : public Client
+{
+  protected:
     Handlers client;
     rpc_kept_stream *stream = nullptr;
 

@@ -71,14 +71,16 @@ static int32_t payload_bytes(const Grpc__Testing__Payload *payload)
     return payload != NULL ? (int32_t)payload->body.len : 0;
 }
 
-static void empty_done(struct rpc_call *call, enum rpc_status status, const char *text, const void *response, void *argument)
+static void empty_done(struct rpc_call *call, enum rpc_status status, const char *text, const void *response,
+                       void *argument)
 {
     take_end(argument, call, status, text);
     if (response != NULL)
         take_message(argument, 0);
 }
 
-static void simple_done(struct rpc_call *call, enum rpc_status status, const char *text, const void *response, void *argument)
+static void simple_done(struct rpc_call *call, enum rpc_status status, const char *text, const void *response,
+                        void *argument)
 {
     const Grpc__Testing__SimpleResponse *simple = response;
     take_end(argument, call, status, text);
@@ -220,7 +222,8 @@ static bool server_streaming(struct rpc_channel *channel, struct outcome *outcom
     }
     request.n_response_parameters = 4;
     request.response_parameters = list;
-    struct rpc_call *call = rpc_channel_stream(channel, SERVICE, "StreamingOutputCall", &plain, &output_events, outcome);
+    struct rpc_call *call =
+        rpc_channel_stream(channel, SERVICE, "StreamingOutputCall", &plain, &output_events, outcome);
     rpc_call_send(call, &request.base);
     rpc_call_half_close(call);
     wait_for_end(outcome);
@@ -265,7 +268,8 @@ static bool custom_metadata(struct rpc_channel *channel, struct outcome *outcome
     if (!ended_with(outcome, RPC_OK, "") || !got_sizes(outcome, sizes, 1) || !outcome->metadata_echoed)
         return false;
     *outcome = (struct outcome){.loop = outcome->loop};
-    struct rpc_call *call = rpc_channel_stream(channel, SERVICE, "FullDuplexCall", &with_metadata, &output_events, outcome);
+    struct rpc_call *call =
+        rpc_channel_stream(channel, SERVICE, "FullDuplexCall", &with_metadata, &output_events, outcome);
     send_output_request(call, RESPONSE_PAYLOAD_BYTES, REQUEST_PAYLOAD_BYTES);
     rpc_call_half_close(call);
     wait_for_end(outcome);
@@ -307,7 +311,8 @@ static bool special_status_message(struct rpc_channel *channel, struct outcome *
     return status_of_unary(channel, outcome, SPECIAL_TEXT);
 }
 
-static bool unimplemented(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service, struct outcome *outcome)
+static bool unimplemented(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
+                          struct outcome *outcome)
 {
     Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
     rpc_channel_call(channel, service, "UnimplementedCall", &request.base, &plain, empty_done, outcome);

@@ -262,10 +262,16 @@ int main(int argc, char **argv)
         {"StreamingOutputCall", RPC_SERVER_STREAMING, {.message = output_message, .ended = answers_ended}},
         {"FullDuplexCall",
          RPC_BIDI_STREAMING,
-         {.started = duplex_started, .message = duplex_message, .half_closed = duplex_half_closed, .ended = answers_ended}},
+         {.started = duplex_started,
+          .message = duplex_message,
+          .half_closed = duplex_half_closed,
+          .ended = answers_ended}},
         {"HalfDuplexCall",
          RPC_BIDI_STREAMING,
-         {.started = duplex_started, .message = duplex_message, .half_closed = duplex_half_closed, .ended = answers_ended}},
+         {.started = duplex_started,
+          .message = duplex_message,
+          .half_closed = duplex_half_closed,
+          .ended = answers_ended}},
     };
     struct rpc_loop *loop = rpc_loop_create();
     struct rpc_server_options options = {.address = argc > 1 ? argv[1] : "127.0.0.1:0", .max_message_bytes = 16 << 20};

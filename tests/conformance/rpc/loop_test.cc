@@ -5,7 +5,9 @@
 
 #include "tests/conformance/rpc/world.h"
 
-class Loop : public World {};
+class Loop : public World
+{
+};
 
 TEST_F(Loop, PostsOfManyThreadsAllComeAndInTheOrderOfEachThread)
 {

@@ -8,7 +8,9 @@
 
 #include "tests/conformance/rpc/world.h"
 
-class Server : public World {};
+class Server : public World
+{
+};
 
 TEST_F(Server, SaysThatItsPortIsInUse)
 {
@@ -56,8 +58,9 @@ TEST_F(Server, RefusesMalformedDescriptors)
 // --- Clients that vanish ---
 
 // A client made of bytes, so that it can break off anywhere.
-class RawClient {
-public:
+class RawClient
+{
+  public:
     explicit RawClient(const std::string &address)
     {
         sockaddr_in where = {};
@@ -78,12 +81,13 @@ public:
     void start_call(const std::string &path)
     {
         std::string block;
-        for (auto &[key, value] : std::vector<std::pair<std::string, std::string>>{{":method", "POST"},
-                                                                                   {":scheme", "http"},
-                                                                                   {":path", path},
-                                                                                   {":authority", "test"},
-                                                                                   {"te", "trailers"},
-                                                                                   {"content-type", "application/grpc"}}) {
+        for (auto &[key, value] :
+             std::vector<std::pair<std::string, std::string>>{{":method", "POST"},
+                                                              {":scheme", "http"},
+                                                              {":path", path},
+                                                              {":authority", "test"},
+                                                              {"te", "trailers"},
+                                                              {"content-type", "application/grpc"}}) {
             block += '\0'; // literal, not indexed, new name
             block += static_cast<char>(key.size());
             block += key;
@@ -121,7 +125,7 @@ public:
         EXPECT_EQ(write(descriptor, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
     }
 
-private:
+  private:
     int descriptor = socket(AF_INET, SOCK_STREAM, 0);
 
     void frame(int type, int flags, int stream, const std::string &payload)
@@ -136,7 +140,9 @@ private:
     }
 };
 
-class VanishingClient : public Server, public testing::WithParamInterface<std::string> {};
+class VanishingClient : public Server, public testing::WithParamInterface<std::string>
+{
+};
 
 TEST_P(VanishingClient, EndsItsStreamAndIsNotMistakenForHalfClosed)
 {
@@ -167,7 +173,8 @@ TEST_P(VanishingClient, EndsItsStreamAndIsNotMistakenForHalfClosed)
     EXPECT_EQ(rpc_server_open_calls(server), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(By, VanishingClient, testing::Values("closing", "resetting", "within_a_message", "with_rubbish"),
+INSTANTIATE_TEST_SUITE_P(By, VanishingClient,
+                         testing::Values("closing", "resetting", "within_a_message", "with_rubbish"),
                          [](const auto &param) { return param.param; });
 
 TEST_F(Server, IsNotDisturbedByAClientThatSendsNoHttp2)
@@ -200,7 +207,8 @@ TEST_F(Server, DrainsByFinishingWhatIsOpenAndTakingNothingNew)
     call_unary(&open);
     ASSERT_TRUE(turn_until([&] { return held != nullptr; }));
     int drained = 0;
-    rpc_server_drain(server, 10000, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
+    rpc_server_drain(
+        server, 10000, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
     turn_for(300); // longer than idle connections are given
     EXPECT_EQ(drained, 0);
     EXPECT_FALSE(open.ended);
@@ -232,7 +240,8 @@ TEST_F(Server, DrainCancelsWhatIsOpenAtItsDeadline)
     };
     start_duplex(&client);
     ASSERT_TRUE(turn_until([&] { return started; }));
-    rpc_server_drain(server, 100, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
+    rpc_server_drain(
+        server, 100, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
     ASSERT_TRUE(turn_until([&] { return drained == 1 && client_ended; }));
     EXPECT_EQ(ended, 1);
 }
@@ -246,7 +255,8 @@ TEST_F(Server, DrainIsBroughtForwardByASecondOne)
     Handlers client;
     start_duplex(&client);
     ASSERT_TRUE(turn_until([&] { return started; }));
-    rpc_server_drain(server, UINT64_MAX, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
+    rpc_server_drain(
+        server, UINT64_MAX, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
     turn_for(50);
     EXPECT_EQ(drained, 0);
     rpc_server_drain(server, 0, nullptr, nullptr);
@@ -262,7 +272,8 @@ TEST_F(Server, WithNothingOpenDrainsDespiteIdleConnections)
     call_unary(&result);
     ASSERT_TRUE(turn_until([&] { return result.ended; }));
     int drained = 0;
-    rpc_server_drain(server, UINT64_MAX, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
+    rpc_server_drain(
+        server, UINT64_MAX, [](void *argument) { ++*static_cast<int *>(argument); }, &drained);
     EXPECT_TRUE(turn_until([&] { return drained == 1; }));
 }
 

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -119,8 +120,9 @@ struct Result {
     }
 };
 
-class World : public testing::Test {
-protected:
+class World : public testing::Test
+{
+  protected:
     rpc_loop *loop = rpc_loop_create();
     rpc_server *server = nullptr;
     rpc_channel *channel = nullptr;
@@ -271,7 +273,7 @@ protected:
         return number_of(static_cast<const OutputResponse *>(message)->payload);
     }
 
-private:
+  private:
     std::vector<std::shared_ptr<Handlers *>> pointed_to;
 
     // The service's context is the World; this leads on to the handlers of a method.
