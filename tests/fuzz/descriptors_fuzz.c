@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     const uint8_t *end = bytes > 0 ? memchr(data, '\0', bytes) : NULL;
     if (end == NULL)
         return 0;
-    const char *name = (const char *)data;
+    char *name = strdup((const char *)data); /* so that reading past its end shows */
+    require(name != NULL);
     const uint8_t *set = end + 1;
     size_t set_bytes = bytes - (size_t)(set - data);
     struct rpc_files files = {NULL, 0};
@@ -47,5 +48,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     rpc_files_extensions(&files, name, count_extension, &extensions);
     require((rpc_files_by_extension(&files, name, 1) < files.count) <= (extensions > 0));
     rpc_files_free(&files);
+    free(name);
     return 0;
 }
