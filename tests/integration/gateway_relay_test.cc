@@ -22,7 +22,9 @@ class Relay : public ::testing::Test
     }
     static void TearDownTestSuite()
     {
+        EXPECT_EQ(coordinator->restarts("muster-gateway"), 0) << coordinator->log();
         EXPECT_EQ(coordinator->stop(), 0) << coordinator->log();
+        EXPECT_EQ(coordinator->log().find("Sanitizer"), std::string::npos) << coordinator->log();
         delete coordinator;
         coordinator = nullptr;
     }
