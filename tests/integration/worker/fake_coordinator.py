@@ -36,7 +36,7 @@ class Rest:
     """The REST side. `answers` maps (method, path prefix) to a function of (path, body) that
     returns (status, JSON), and may be changed at any time."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         self.requests = queue.Queue()
         self.history = []
         self.answers = {}
@@ -82,6 +82,9 @@ class Rest:
         self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
         self.url = "http://127.0.0.1:%d" % self.port
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+            self.url = self.url.replace("http", "https")
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def next(self, method, prefix, timeout=20):

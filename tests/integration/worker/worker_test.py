@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,35 @@ class Registration(Case):
             self.rest.next("POST", "/api/worker/register", timeout=60)
         self.rest.next("POST", "/api/worker/register", timeout=60)
         wait_until(lambda: worker.health()["membership"] == "registered", "registered")
+
+
+class Https(Case):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.certificate = os.path.join(folder.name, "certificate.pem")
+        key = os.path.join(folder.name, "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", self.certificate, "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        self.rest.stop()
+        self.rest = fake_coordinator.Rest(tls=context)
+        self.serve_rest(self.rest)
+
+    def test_a_certificate_that_is_trusted(self):
+        worker = self.start_worker("--ca-file", self.certificate, "--heartbeat-interval-seconds", "0.2")
+        for _ in range(3):
+            self.rest.next("POST", "/api/worker/heartbeat")
+        self.assertEqual(worker.stop(), 0)
+        self.rest.next("DELETE", "/api/worker/unregister/")
+
+    def test_a_certificate_that_is_not(self):
+        worker = self.start_worker()
+        wait_until(lambda: "certificate" in worker.log(), "the log says why")
+        self.assertFalse(self.rest.history)
 
 
 class HttpHeartbeats(Case):
