@@ -2,6 +2,8 @@
 
 #include "services/registry/record.h"
 
+#include "common/json/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,26 +68,21 @@ void record_free(struct record *record)
     free(record);
 }
 
-/* Texts are cut between characters: half of one would be no legal protobuf string. */
-static size_t cut_utf8(const char *text, size_t limit)
+size_t record_reason_bytes(const char *reason)
 {
-    size_t bytes = strnlen(text, limit + 1);
-    if (bytes <= limit)
-        return bytes;
-    bytes = limit;
-    while (bytes > 0 && ((unsigned char)text[bytes] & 0xc0) == 0x80)
-        bytes--;
+    size_t bytes = 0, available = strnlen(reason, REASON_MAX_BYTES);
+    size_t next;
+    while ((next = utf8_sequence_bytes((const unsigned char *)reason + bytes, available - bytes)) > 0)
+        bytes += next;
     return bytes;
 }
 
 bool record_set_status(struct record *record, Muster__V1__WorkerStatus status, const char *reason, int64_t unix_ms)
 {
+    size_t bytes = reason == NULL ? 0 : record_reason_bytes(reason);
     char *copy = NULL;
-    if (reason != NULL && reason[0] != '\0') {
-        copy = strndup(reason, cut_utf8(reason, REASON_MAX_BYTES));
-        if (copy == NULL)
-            return false;
-    }
+    if (bytes > 0 && (copy = strndup(reason, bytes)) == NULL)
+        return false;
     free(record->status_reason);
     record->status_reason = copy;
     record->status = (uint8_t)status;

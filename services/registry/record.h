@@ -49,7 +49,12 @@ struct record *record_copy(const struct record *record);
 /* Frees; NULL is fine. */
 void record_free(struct record *record);
 
-/* Sets the status; the reason is cut at 255 bytes. False when memory runs out: nothing is changed. */
+/* How much of a reason is kept: at most 255 bytes, up to the first that is no UTF-8, since it
+ * is sent on to clients that refuse a message with such a text as a whole. */
+size_t record_reason_bytes(const char *reason);
+
+/* Sets the status and as much of the reason as is kept; NULL or "": none. False when memory runs out: nothing is
+ * changed. */
 bool record_set_status(struct record *record, Muster__V1__WorkerStatus status, const char *reason, int64_t unix_ms);
 
 /* The revision at which the record last changed in any way. */

@@ -224,7 +224,7 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
         return REGISTRY_NOT_FOUND;
     if (incarnation != 0 && incarnation != record->incarnation)
         return REGISTRY_STALE;
-    size_t reason_bytes = strlen(reason);
+    size_t reason_bytes = record_reason_bytes(reason);
     struct registry_departure *departure = malloc(sizeof(*departure) + record->id_bytes + 1 + reason_bytes + 1);
     if (departure == NULL)
         return REGISTRY_OUT_OF_MEMORY;
@@ -235,7 +235,8 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
         .reason = departure->id + record->id_bytes + 1,
     };
     memcpy(departure->id, record->id, record->id_bytes + 1u);
-    memcpy(departure->id + record->id_bytes + 1, reason, reason_bytes + 1);
+    memcpy(departure->id + record->id_bytes + 1, reason, reason_bytes);
+    departure->id[record->id_bytes + 1 + reason_bytes] = '\0';
     *change = (struct registry_change){.departure = departure};
     return REGISTRY_OK;
 }

@@ -2,9 +2,9 @@
 
 #include "services/registry/spec.h"
 
+#include "common/json/document.h"
+#include "common/json/utf8.h"
 #include "common/map.h"
-
-#include <jansson.h>
 
 #include <math.h>
 #include <stdarg.h>
@@ -26,53 +26,21 @@ __attribute__((format(printf, 2, 3))) static bool refuse(char error[SPEC_ERROR_B
     return false;
 }
 
-/* The character at `text`, and how many bytes it has: 0 when they are no legal UTF-8 (RFC
- * 3629: shortest form, no surrogates, up to U+10FFFF). */
-static size_t decode_utf8(const unsigned char *text, uint32_t *character)
-{
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t bytes;
-    if (text[0] < 0x80) {
-        *character = text[0];
-        return 1;
-    }
-    if ((text[0] & 0xe0) == 0xc0) {
-        bytes = 2;
-        *character = text[0] & 0x1f;
-    } else if ((text[0] & 0xf0) == 0xe0) {
-        bytes = 3;
-        *character = text[0] & 0x0f;
-    } else if ((text[0] & 0xf8) == 0xf0) {
-        bytes = 4;
-        *character = text[0] & 0x07;
-    } else {
-        return 0;
-    }
-    for (size_t i = 1; i < bytes; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        *character = (*character << 6) | (text[i] & 0x3f);
-    }
-    if (*character < smallest[bytes] || *character > 0x10ffff || (*character >= 0xd800 && *character <= 0xdfff))
-        return 0;
-    return bytes;
-}
-
 /* A text of at most max_bytes that can be shown: UTF-8 without control characters. */
 static bool check_text(const char *text, size_t max_bytes, const char *field, char error[SPEC_ERROR_BYTES])
 {
     size_t bytes = strlen(text);
     if (bytes > max_bytes)
         return refuse(error, "%s: is %zu bytes long; at most %zu are allowed", field, bytes, max_bytes);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
-        uint32_t character;
-        size_t length = decode_utf8(at, &character);
+    const unsigned char *all = (const unsigned char *)text;
+    for (size_t at = 0; at < bytes;) {
+        size_t length = utf8_sequence_bytes(all + at, bytes - at);
         if (length == 0)
-            return refuse(error, "%s: is not valid UTF-8 at byte %zu", field,
-                          (size_t)(at - (const unsigned char *)text));
-        if (character < 0x20 || (character >= 0x7f && character < 0xa0))
+            return refuse(error, "%s: is not valid UTF-8 at byte %zu", field, at);
+        bool c1 = length == 2 && all[at] == 0xc2 && all[at + 1] < 0xa0;
+        if (all[at] < 0x20 || all[at] == 0x7f || c1)
             return refuse(error, "%s: has a control character (U+%04X) at byte %zu; leave it out", field,
-                          (unsigned)character, (size_t)(at - (const unsigned char *)text));
+                          (unsigned)all[at + length - 1], at);
         at += length;
     }
     return true;
@@ -159,15 +127,15 @@ static bool check_json(const char *text, bool array, const char *field, char err
         return true;
     if (bytes > SPEC_JSON_MAX_BYTES)
         return refuse(error, "%s: is %zu bytes long; at most %d are allowed", field, bytes, SPEC_JSON_MAX_BYTES);
-    json_error_t json_error;
-    json_t *json = json_loadb(text, bytes, JSON_ALLOW_NUL, &json_error);
-    if (json == NULL)
-        return refuse(error, "%s: is not valid JSON at byte %d: %.100s", field, json_error.position, json_error.text);
-    bool right = array ? json_is_array(json) : json_is_object(json);
-    json_decref(json);
-    if (!right)
-        return refuse(error, "%s: must be a JSON %s", field, array ? "array" : "object");
-    return true;
+    struct json_document document;
+    enum json_type wanted = array ? JSON_TYPE_ARRAY : JSON_TYPE_OBJECT;
+    bool legal = json_document_parse(&document, text, bytes);
+    if (!legal)
+        refuse(error, "%s: is not valid JSON: %s", field, document.error);
+    else if (json_root(&document)->type != wanted)
+        legal = refuse(error, "%s: must be %s of JSON", field, json_type_name(wanted));
+    json_document_free(&document);
+    return legal;
 }
 
 static bool check_capabilities(const Muster__V1__Capabilities *capabilities, char error[SPEC_ERROR_BYTES])
@@ -225,6 +193,7 @@ static bool check_services(const Muster__V1__WorkerSpec *spec, char error[SPEC_E
 bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
 {
     error[0] = '\0';
+    size_t bytes = muster__v1__worker_spec__get_packed_size(spec);
     if (spec->worker_id[0] != '\0' && !spec_check_id(spec->worker_id, "worker_id", error))
         return false;
     if (spec->tunnel_url[0] == '\0')
@@ -237,7 +206,9 @@ bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]
         return refuse(error, "worker_type: %d is no type; use auto, gpu, cpu, storage or edge", (int)spec->worker_type);
     return check_text(spec->location, TEXT_MAX_BYTES, "location", error) &&
            check_capabilities(spec->capabilities, error) && check_services(spec, error) &&
-           check_json(spec->containers_json, true, "containers", error);
+           check_json(spec->containers_json, true, "containers", error) &&
+           (bytes <= SPEC_MAX_BYTES ||
+            refuse(error, "spec: is %zu bytes in all; at most %d are allowed", bytes, SPEC_MAX_BYTES));
 }
 
 static void strip_slashes(char *url)

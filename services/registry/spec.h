@@ -10,7 +10,8 @@
  *     capabilities each, of 1 to 128 bytes.
  *   - capabilities.json: one JSON object of at most 1 MiB; containers_json: one JSON array of
  *     at most 1 MiB. Both are shown in lists as they came, so that text which is no JSON would
- *     break the answer of everybody.
+ *     break the answer of everybody. Strict, as common/json reads it;
+ *   - all of it: at most 4 MiB, fields that this version does not know included.
  * Protocol buffers do not promise any of that: protobuf-c hands over strings of any bytes.
  *
  * Threading: none; plain functions without state. */
@@ -24,7 +25,8 @@
 #define SPEC_ID_MAX_BYTES 256
 #define SPEC_SERVICES_MAX 1000
 #define SPEC_JSON_MAX_BYTES (1024 * 1024)
-#define SPEC_ERROR_BYTES 256
+#define SPEC_MAX_BYTES (4 * 1024 * 1024)
+#define SPEC_ERROR_BYTES 320
 
 /* Whether an id is legal. If not, `error` says why, in one line that names `field`. */
 bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERROR_BYTES]);

@@ -368,6 +368,14 @@ TEST(Registry, LongReasonsAreCutBetweenCharacters)
     std::string reason = std::string(254, 'x') + "ä";
     ASSERT_EQ(registry_set_status(roll.registry, "w1", 1, degraded, reason.c_str(), 7), REGISTRY_OK);
     EXPECT_EQ(registry_find(roll.registry, "w1")->status_reason, std::string(254, 'x'));
+    // A text that is no UTF-8 would make every watcher refuse the message that it is in.
+    ASSERT_EQ(registry_set_status(roll.registry, "w1", 1, offline, "broken \xff here", 7), REGISTRY_OK);
+    EXPECT_STREQ(registry_find(roll.registry, "w1")->status_reason, "broken ");
+    Watcher watcher(roll);
+    watcher.catch_up();
+    roll.remove("w1", (std::string(1000, 'r') + "\xff").c_str());
+    watcher.catch_up();
+    EXPECT_EQ(watcher.last_reason, std::string(255, 'r'));
 }
 
 TEST(Registry, DrainingIsKeptAndTheStatusIsTheLatest)

@@ -141,16 +141,18 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"latency", [](Spec &s) { s.capabilities.latency_ms = -1; }, "capabilities.latency_ms: must be 0"},
         Case{"latency_nan", [](Spec &s) { s.capabilities.latency_ms = __builtin_nan(""); }, "capabilities.latency_ms"},
         Case{"gpu_type", SET(capabilities.gpu_type, "a\tb"), "capabilities.gpu_type: has a control character"},
-        Case{"json", SET(capabilities.json, R"({"a": [1, "\u0000"]})"), ""},
+        Case{"json", SET(capabilities.json, R"({"a": [1, "\u0041"]})"), ""},
+        Case{"json_zero", SET(capabilities.json, R"({"a": "\u0000"})"), "capabilities: is not valid JSON"},
+        Case{"json_twice", SET(capabilities.json, R"({"a": 1, "a": 2})"), "capabilities: is not valid JSON"},
         Case{"json_broken", SET(capabilities.json, "{"), "capabilities: is not valid JSON"},
-        Case{"json_array", SET(capabilities.json, "[]"), "capabilities: must be a JSON object"},
+        Case{"json_array", SET(capabilities.json, "[]"), "capabilities: must be an object of JSON"},
         Case{"json_longest", SET(capabilities.json, "{\"a\":\"" + std::string((1 << 20) - 8, 'x') + "\"}"), ""},
         Case{"json_too_long", SET(capabilities.json, "{\"a\":\"" + std::string((1 << 20) - 7, 'x') + "\"}"),
              "capabilities: is 1048577 bytes"},
         Case{"json_deep", SET(capabilities.json, "{\"a\":" + std::string(500000, '[')),
              "capabilities: is not valid JSON"},
         Case{"containers", SET(spec.containers_json, "[{}]"), ""},
-        Case{"containers_object", SET(spec.containers_json, "{}"), "containers: must be a JSON array"}),
+        Case{"containers_object", SET(spec.containers_json, "{}"), "containers: must be an array of JSON"}),
     [](const auto &test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
@@ -185,6 +187,20 @@ INSTANTIATE_TEST_SUITE_P(
                                  s.add_service(std::to_string(i));
                          },
                          ""},
+                    Case{"too_large_in_all",
+                         [](Spec &s) {
+                             for (int i = 0; i < 1000; i++)
+                                 s.set(s.add_service(std::to_string(i))->url, "http://a/" + std::string(2000, 'x'));
+                             s.set(s.spec.containers_json, "[\"" + std::string(1000000, 'x') + "\"]");
+                             s.set(s.capabilities.json, "{\"a\":\"" + std::string(1000000, 'x') + "\"}");
+                             static std::string unknown(500000, 'x');
+                             static ProtobufCMessageUnknownField field = {99, PROTOBUF_C_WIRE_TYPE_64BIT,
+                                                                          unknown.size(),
+                                                                          reinterpret_cast<uint8_t *>(unknown.data())};
+                             s.spec.base.n_unknown_fields = 1;
+                             s.spec.base.unknown_fields = &field;
+                         },
+                         "spec: is 4"},
                     Case{"thousand_and_one",
                          [](Spec &s) {
                              for (int i = 0; i < 1001; i++)
