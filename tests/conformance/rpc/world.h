@@ -178,10 +178,10 @@ class World : public testing::Test
         connect();
     }
 
-    // Turns the loop until the condition holds; false when it does not within 20 seconds.
-    bool turn_until(const std::function<bool()> &condition)
+    // Turns the loop until the condition holds; false when it does not within that time.
+    bool turn_until(const std::function<bool()> &condition, uint64_t wait_ms = 20000)
     {
-        uint64_t until_ms = rpc_loop_now_ms(loop) + 20000;
+        uint64_t until_ms = rpc_loop_now_ms(loop) + wait_ms;
         while (!condition()) {
             if (rpc_loop_now_ms(loop) >= until_ms)
                 return false;
