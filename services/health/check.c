@@ -57,5 +57,7 @@ bool health_check(const struct health *health)
            counts->online + counts->degraded + counts->draining + counts->offline + counts->reconnecting +
                    counts->removed == workers &&
            list_length(&health->reports) + list_length(&health->reports_sent) == health->report_count &&
-           list_length(&health->lookups) + list_length(&health->lookups_sent) == health->lookup_count;
+           list_length(&health->lookups) + list_length(&health->lookups_sent) +
+                   list_length(&health->lookups_later) ==
+               health->lookup_count;
 }

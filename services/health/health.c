@@ -43,6 +43,7 @@ struct health *health_create(const struct detector_settings *settings, uint64_t 
     list_init(&health->reports_sent);
     list_init(&health->lookups);
     list_init(&health->lookups_sent);
+    list_init(&health->lookups_later);
     list_init(&health->buried);
     return health;
 }
@@ -175,11 +176,11 @@ static uint8_t found_base(Muster__V1__WorkerStatus status)
 {
     switch (status) {
     case WORKER_DEGRADED:
+    case WORKER_DRAINING:
     case WORKER_OFFLINE:
     case WORKER_RECONNECTING:
         return (uint8_t)status;
     default:
-        /* A drain is the record's own field; what the worker said of one shows when it is heard. */
         return WORKER_ONLINE;
     }
 }

@@ -1,5 +1,11 @@
 /* Heartbeats of ids that health does not know: the registry is asked before anybody is told
- * to register again. One question at a time, for many ids. See health.h. */
+ * to register again. One question at a time, for many ids. See health.h.
+ *
+ * When the registry cannot be asked, the heartbeat is acknowledged: a lookup of a relayed one
+ * ends there. One that came over the worker's own stream is released (nothing waits for it)
+ * and asked again later, for as long as the stream is there. Without that, a worker that
+ * connects while the registry is away would not be heard before its next heartbeat, and the
+ * break of its stream would say nothing. */
 
 #include "services/health/health.h"
 
@@ -9,6 +15,7 @@
 #include <string.h>
 
 #define WORKER_ID_BYTES_MAX 256
+#define RETRY_MS 500
 
 static void register_again(struct health *health, struct health_stream *stream, const char *worker_id,
                            uint64_t sequence, uint32_t index, uint64_t incarnation)
@@ -55,19 +62,27 @@ bool health_lookup_add(struct health *health, struct health_stream *stream, cons
     return true;
 }
 
-void health_lookup_forget_stream(struct health_stream *stream)
+static void forget(struct list_link *lookups)
 {
     /* They stay in the queue, since a question may be under way, but nobody waits for them. */
-    while (!list_is_empty(&stream->lookups)) {
-        struct health_lookup *lookup = LIST_OBJECT(stream->lookups.next, struct health_lookup, of_stream);
+    while (!list_is_empty(lookups)) {
+        struct health_lookup *lookup = LIST_OBJECT(lookups->next, struct health_lookup, of_stream);
         list_remove(&lookup->of_stream);
         lookup->stream = NULL;
     }
 }
 
+void health_lookup_forget_stream(struct health_stream *stream)
+{
+    forget(&stream->lookups);
+    forget(&stream->released);
+}
+
 void health_lookup_destroy_all(struct health *health)
 {
     list_move_all_to_front(&health->lookups_sent, &health->lookups);
+    list_move_all_to_front(&health->lookups_later, &health->lookups);
+    timer_stop(&health->wheel, &health->lookup_retry);
     while (!list_is_empty(&health->lookups))
         lookup_free(LIST_OBJECT(health->lookups.next, struct health_lookup, queue));
     health->lookup_count = 0;
@@ -122,6 +137,26 @@ static void settle(struct health *health, const struct health_lookup *lookup, bo
     health_stream_tell(health, stream, worker, lookup->sequence, lookup->index);
 }
 
+static void retry(struct timer *timer, void *argument)
+{
+    struct health *health = argument;
+    (void)timer;
+    list_move_all_to_front(&health->lookups_later, &health->lookups);
+}
+
+/* Nothing waits for it any more, but it is asked again. */
+static void release(struct health *health, struct health_lookup *lookup)
+{
+    list_remove(&lookup->of_stream);
+    list_append(&lookup->stream->released, &lookup->of_stream);
+    list_remove(&lookup->queue);
+    list_append(&health->lookups_later, &lookup->queue);
+    lookup->sequence = 0; /* what comes of it is told on its own */
+    lookup->index = 0;
+    if (!timer_active(&health->lookup_retry))
+        timer_start(&health->wheel, &health->lookup_retry, health->wheel.now_ms + RETRY_MS, retry, health);
+}
+
 void health_lookup_answered(struct health *health, const Muster__V1__GetWorkersResponse *response, uint64_t now_ms)
 {
     health_change_reap(health);
@@ -142,8 +177,12 @@ void health_lookup_answered(struct health *health, const Muster__V1__GetWorkersR
     while (!list_is_empty(&health->lookups_sent)) {
         struct health_lookup *lookup = LIST_OBJECT(health->lookups_sent.next, struct health_lookup, queue);
         if (lookup->stream != NULL) {
-            settle(health, lookup, current, now_ms);
             health_stream_ready(health, lookup->stream);
+            if (!current && !lookup->relayed && health_find(health, lookup->worker_id) == NULL) {
+                release(health, lookup);
+                continue;
+            }
+            settle(health, lookup, current, now_ms);
         }
         lookup_free(lookup);
         health->lookup_count--;

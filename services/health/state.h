@@ -77,6 +77,7 @@ struct health_stream {
     struct list_link commands;
     struct list_link sent;     /* commands of the last response; freed with the next */
     struct list_link lookups;  /* what waits for the registry, in order */
+    struct list_link released; /* lookups that nothing waits for any more; see lookups.c */
     size_t command_count;
     uint64_t received;         /* sequence of the last message */
     uint64_t acknowledged;     /* as last sent */
@@ -85,7 +86,7 @@ struct health_stream {
 /* A heartbeat of an unknown id. */
 struct health_lookup {
     struct list_link of_stream;  /* unlinked when the stream has gone */
-    struct list_link queue;      /* in health->lookups or ->lookups_sent */
+    struct list_link queue;      /* in health->lookups, ->lookups_sent or ->lookups_later */
     struct health_stream *stream; /* NULL: it has gone */
     uint64_t sequence;
     uint64_t incarnation;
@@ -120,7 +121,8 @@ struct health {
     struct list_link reports, reports_sent;
     size_t report_count;
     bool report_under_way;
-    struct list_link lookups, lookups_sent;
+    struct list_link lookups, lookups_sent, lookups_later;
+    struct timer lookup_retry;
     size_t lookup_count;
     bool lookup_under_way;
     struct health_watcher *watchers[HEALTH_WATCHERS_MAX];

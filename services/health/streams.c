@@ -17,6 +17,7 @@ struct health_stream *health_stream_open(struct health *health, void *user)
     list_init(&stream->commands);
     list_init(&stream->sent);
     list_init(&stream->lookups);
+    list_init(&stream->released);
     list_append(&health->streams, &stream->open);
     return stream;
 }

@@ -102,7 +102,8 @@ void Simulation::CheckRouting(Volunteer *volunteer, uint64_t epoch, uint64_t bou
         return;
     uint64_t now_ms = world_.Now();
     uint64_t settled_ms =
-        IsQuiet() ? std::max(quiet_since_ms_ + 15000, volunteer->down_since_ms) + kSilentBoundMs : UINT64_MAX;
+        IsQuiet() ? std::max(quiet_since_ms_ + 15000, volunteer->down_since_ms) + std::max(bound_ms, kSilentBoundMs)
+                  : UINT64_MAX;
     bool quiet_all_along = IsQuiet() && quiet_since_ms_ + 15000 <= volunteer->down_since_ms;
     if (now_ms >= settled_ms || (quiet_all_along && now_ms >= volunteer->down_since_ms + bound_ms)) {
         tally.bounds_checked++;
@@ -251,9 +252,14 @@ void Simulation::Kill(Volunteer *volunteer, bool silently)
     // Nor has one that is not connected at the moment, or whose break was not noticed yet.
     noticed = noticed && world_.Now() - volunteer->last_trouble_ms > 15000 && volunteer->incarnation != 0 &&
               world_.Now() - volunteer->last_acknowledged_ms < 35000;
+    // Nor has one whose registration was delivered twice, until it hears of that.
+    noticed = noticed && volunteer->incarnation == incarnations_[volunteer->id];
+    uint64_t bound_ms = noticed ? kBrokenBoundMs : kSilentBoundMs;
+    if (volunteer->IsRegistering())
+        bound_ms = kSilentBoundMs + 15000; // it may come to be registered after its death
     volunteer->Crash(silently);
     (silently ? tally.silent_deaths : tally.kills)++;
-    CheckRouting(volunteer, volunteer->node->epoch, noticed ? kBrokenBoundMs : kSilentBoundMs);
+    CheckRouting(volunteer, volunteer->node->epoch, bound_ms);
 }
 
 void Simulation::CutOff(Volunteer *volunteer, uint64_t duration_ms)

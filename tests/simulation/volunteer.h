@@ -23,6 +23,9 @@ public:
     void Trouble() { last_trouble_ms = world_->Now(); }
     void ResetStream();
 
+    // A registration is under way.
+    bool IsRegistering() const { return registering_; }
+
     std::string id;
     Node *node;
     Muster__V1__WorkerType type;

@@ -630,6 +630,50 @@ TEST_F(HealthTest, WhenTheRegistryCannotBeAskedTheHeartbeatIsJustTaken)
     health_stream_closed(health_, stream, now_);
 }
 
+TEST_F(HealthTest, AWorkerThatConnectedWhileTheRegistryWasAwayIsAskedForAgain)
+{
+    auto *direct = health_stream_open(health_, nullptr);
+    auto *gateway = health_stream_open(health_, nullptr);
+    Send(direct, {{"w"}, {"ghost"}}, false, 1);
+    Send(gateway, {{"other"}}, true, 1);
+    ASSERT_EQ(Lookup().size(), 3u);
+    health_lookup_answered(health_, nullptr, now_);
+    Answer answer;
+    ASSERT_TRUE(Take(direct, &answer));
+    EXPECT_EQ(answer.acknowledged, 1u);
+    EXPECT_TRUE(health_stream_is_settled(direct));
+    EXPECT_EQ(Lookup().size(), 0u);
+    EXPECT_TRUE(health_check(health_));
+    To(499);
+    EXPECT_EQ(Lookup().size(), 0u);
+    To(500);
+    WatchMessage message(9); // the watch may be there first
+    ASSERT_TRUE(Apply(message.Begin().Put({"w", 1, WORKER_RECONNECTING}).Complete()));
+    EXPECT_EQ(Lookup(), (std::vector<std::string>{"w", "ghost"}));
+    AnswerLookup({{"w", 1, WORKER_RECONNECTING}}, 9);
+    EXPECT_EQ(Status("w"), WORKER_ONLINE);
+    ASSERT_TRUE(Take(direct, &answer));
+    ASSERT_EQ(answer.commands.size(), 2u); // "w" is told its assignment, as after a restart of health
+    EXPECT_EQ(answer.commands[1].worker, "ghost");
+    EXPECT_EQ(answer.commands[1].sequence, 0u);
+    EXPECT_EQ(answer.commands[1].type, MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN);
+    health_stream_closed(health_, direct, now_);
+    EXPECT_EQ(Status("w"), WORKER_OFFLINE);
+    health_stream_closed(health_, gateway, now_);
+}
+
+TEST_F(HealthTest, AReleasedLookupEndsWithItsStream)
+{
+    auto *stream = health_stream_open(health_, nullptr);
+    Send(stream, {{"w"}});
+    ASSERT_EQ(Lookup().size(), 1u);
+    health_lookup_answered(health_, nullptr, now_);
+    health_stream_closed(health_, stream, now_);
+    To(500);
+    EXPECT_EQ(Lookup().size(), 0u);
+    EXPECT_EQ(health_next_ms(health_), UINT64_MAX);
+}
+
 TEST_F(HealthTest, AnAnswerOlderThanTheWatchDecidesNothing)
 {
     Synchronise();
