@@ -84,7 +84,8 @@ static size_t send_now(struct http_connection *connection, const struct iovec *v
     struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)count};
     ssize_t sent;
     do
-        sent = sendmsg(connection->watch.descriptor, &message, MSG_NOSIGNAL);
+        sent = count == 1 ? send(connection->watch.descriptor, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                          : sendmsg(connection->watch.descriptor, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         connection->server->counts.sent_bytes += (uint64_t)sent;

@@ -84,9 +84,11 @@ struct http_exchange {
     uint64_t started_us;
     unsigned status;
     uint64_t received_body_bytes, sent_body_bytes;
+    char *head_memory; /* NULL: head_inline */
+
+    /* From here on not cleared for each exchange. */
     char request_id[HTTP_REQUEST_ID_BYTES]; /* empty: not made up yet */
     char client_address[INET6_ADDRSTRLEN];
-    char *head_memory; /* NULL: head_inline */
     char head_inline[HTTP_HEAD_INLINE_BYTES];
     struct http_head head; /* last: mostly untouched */
 };
@@ -202,7 +204,7 @@ void http_exchange_finish_head(struct http_exchange *exchange, struct buffer *he
 
 /* Sends a finished head (or NULL), a piece of body in its framing, and the end of it, in one call
  * to the kernel. `shared`: data is its memory, else NULL. False when much waits to be sent. */
-bool http_exchange_transmit(struct http_exchange *exchange, const struct buffer *head, const char *data, size_t bytes,
+bool http_exchange_transmit(struct http_exchange *exchange, struct buffer *head, const char *data, size_t bytes,
                             struct http_shared *shared, bool end);
 
 /* Ends an exchange whose answer is framed so far but will not be completed. */

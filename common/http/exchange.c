@@ -35,7 +35,8 @@ struct http_exchange *http_exchange_new(struct http_connection *connection)
         if (exchange == NULL)
             return NULL;
     }
-    memset(exchange, 0, offsetof(struct http_exchange, head_inline));
+    memset(exchange, 0, offsetof(struct http_exchange, request_id));
+    exchange->request_id[0] = '\0';
     exchange->connection = connection;
     exchange->server = server;
     exchange->head_deadline_ms = loop_now_ms(server->loop) + server->config.head_timeout_ms;

@@ -454,7 +454,7 @@ static void client_writable(void *context, struct http_exchange *exchange)
 
 /* The answer is complete. The connection goes back first: sending the end may bring the
  * client's next request. */
-static void finish(struct http_relay *relay, const struct buffer *head, const char *data, size_t bytes, bool reusable)
+static void finish(struct http_relay *relay, struct buffer *head, const char *data, size_t bytes, bool reusable)
 {
     struct http_exchange *exchange = relay->exchange;
     struct buffer input = relay->input; /* data may lie in it */
@@ -489,7 +489,7 @@ static enum http_parse gather_chunks(struct http_chunked *chunked, char *data, s
 }
 
 /* Passes bytes of the answer's body on, behind `head` if that is not NULL. */
-static void answer(struct http_relay *relay, const struct buffer *head, char *data, size_t bytes)
+static void answer(struct http_relay *relay, struct buffer *head, char *data, size_t bytes)
 {
     bool complete = false;
     size_t extra = 0;

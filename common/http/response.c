@@ -3,6 +3,7 @@
 #include "common/http/connection.h"
 
 #include "common/http/characters.h"
+#include "common/http/put.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 /* The rest of a body that is no longer than this is read and dropped, so that the connection
  * can be used again; a longer one costs the connection. */
 #define DISCARD_BYTES_MAX 65536
+
+/* A body up to this length is copied behind its head. */
+#define JOINED_BYTES_MAX 2048
 
 const char *http_status_phrase(unsigned status)
 {
@@ -76,10 +80,10 @@ static void append_field(struct buffer *head, const char *name, const char *valu
 {
     if (!value_acceptable(value))
         return;
-    buffer_append_text(head, name);
-    buffer_append(head, ": ", 2);
-    buffer_append_text(head, value);
-    buffer_append(head, "\r\n", 2);
+    http_put_text(head, name);
+    http_put(head, ": ", 2);
+    http_put_text(head, value);
+    http_put(head, "\r\n", 2);
 }
 
 /* Whether the connection can be used for another request after this one. */
@@ -106,7 +110,7 @@ void http_exchange_finish_head(struct http_exchange *exchange, struct buffer *he
         exchange->head.method == HTTP_METHOD_HEAD || status < 200 || status == 204 || status == 304;
     exchange->response_left_bytes = 0;
     if (status == 101) {
-        buffer_append(head, "\r\n", 2);
+        http_put(head, "\r\n", 2);
         return;
     }
     if (body_bytes != HTTP_LENGTH_UNKNOWN) {
@@ -114,24 +118,24 @@ void http_exchange_finish_head(struct http_exchange *exchange, struct buffer *he
         if (!exchange->response_bodiless)
             exchange->response_left_bytes = body_bytes;
         if (status != 204 && status != 304) {
-            buffer_append_text(head, "Content-Length: ");
-            buffer_append_uint(head, body_bytes);
-            buffer_append(head, "\r\n", 2);
+            http_put_text(head, "Content-Length: ");
+            http_put_uint(head, body_bytes);
+            http_put(head, "\r\n", 2);
         }
     } else if (exchange->response_bodiless) {
         exchange->response_framing = HTTP_FRAMING_NONE;
     } else if (exchange->head.minor_version == 1) {
         exchange->response_framing = HTTP_FRAMING_CHUNKED;
-        buffer_append_text(head, "Transfer-Encoding: chunked\r\n");
+        http_put_text(head, "Transfer-Encoding: chunked\r\n");
     } else {
         exchange->response_framing = HTTP_FRAMING_CLOSE;
         exchange->keep_alive = false;
     }
     if (!exchange->keep_alive)
-        buffer_append_text(head, "Connection: close\r\n");
+        http_put_text(head, "Connection: close\r\n");
     else if (exchange->head.minor_version == 0)
-        buffer_append_text(head, "Connection: keep-alive\r\n");
-    buffer_append(head, "\r\n", 2);
+        http_put_text(head, "Connection: keep-alive\r\n");
+    http_put(head, "\r\n", 2);
 }
 
 static struct buffer *render_head(struct http_exchange *exchange, const struct http_response *response,
@@ -140,17 +144,17 @@ static struct buffer *render_head(struct http_exchange *exchange, const struct h
     struct http_server *server = exchange->server;
     struct buffer *head = &server->render;
     buffer_clear(head);
-    buffer_append(head, "HTTP/1.1 ", 9);
-    buffer_append_uint(head, response->status);
-    buffer_append_char(head, ' ');
-    buffer_append_text(head, http_status_phrase(response->status));
-    buffer_append_text(head, "\r\nDate: ");
-    buffer_append_text(head, http_server_date(server));
-    buffer_append_text(head, "\r\nServer: ");
-    buffer_append_text(head, server->config.server_name);
-    buffer_append_text(head, "\r\nX-Request-Id: ");
-    buffer_append_text(head, http_exchange_request_id(exchange));
-    buffer_append(head, "\r\n", 2);
+    http_put(head, "HTTP/1.1 ", 9);
+    http_put_uint(head, response->status);
+    http_put(head, " ", 1);
+    http_put_text(head, http_status_phrase(response->status));
+    http_put_text(head, "\r\nDate: ");
+    http_put_text(head, http_server_date(server));
+    http_put_text(head, "\r\nServer: ");
+    http_put_text(head, server->config.server_name);
+    http_put_text(head, "\r\nX-Request-Id: ");
+    http_put_text(head, http_exchange_request_id(exchange));
+    http_put(head, "\r\n", 2);
     if (response->content_type != NULL)
         append_field(head, "Content-Type", response->content_type);
     for (size_t i = 0; i < response->header_count; i++)
@@ -191,7 +195,7 @@ void http_exchange_cut_off(struct http_exchange *exchange)
     http_connection_close(connection);
 }
 
-bool http_exchange_transmit(struct http_exchange *exchange, const struct buffer *head, const char *data, size_t bytes,
+bool http_exchange_transmit(struct http_exchange *exchange, struct buffer *head, const char *data, size_t bytes,
                             struct http_shared *shared, bool end)
 {
     struct http_connection *connection = exchange->connection;
@@ -200,15 +204,9 @@ bool http_exchange_transmit(struct http_exchange *exchange, const struct buffer 
             answered(exchange);
         return true;
     }
-    if (head != NULL && buffer_failed(head)) {
-        http_exchange_cut_off(exchange);
-        return true;
-    }
     struct iovec vectors[4];
     int count = 0;
     char chunk_head[HTTP_CHUNK_HEAD_BYTES_MAX];
-    if (head != NULL)
-        vectors[count++] = (struct iovec){head->data, head->bytes};
     if (exchange->response_bodiless)
         bytes = 0;
     bool chunked = exchange->response_framing == HTTP_FRAMING_CHUNKED && !exchange->response_bodiless;
@@ -217,11 +215,21 @@ bool http_exchange_transmit(struct http_exchange *exchange, const struct buffer 
             bytes = (size_t)exchange->response_left_bytes;
         exchange->response_left_bytes -= bytes;
     }
+    exchange->sent_body_bytes += bytes;
+    if (head != NULL && bytes > 0 && bytes <= JOINED_BYTES_MAX && !chunked) {
+        http_put(head, data, bytes); /* one piece is cheaper to send than two */
+        bytes = 0;
+    }
+    if (head != NULL && buffer_failed(head)) {
+        http_exchange_cut_off(exchange);
+        return true;
+    }
+    if (head != NULL)
+        vectors[count++] = (struct iovec){head->data, head->bytes};
     if (bytes > 0 && chunked)
         vectors[count++] = (struct iovec){chunk_head, http_chunk_head(chunk_head, bytes)};
     if (bytes > 0)
         vectors[count++] = (struct iovec){(void *)data, bytes};
-    exchange->sent_body_bytes += bytes;
     /* With shared bytes the last vector has to be theirs: what follows them goes extra. */
     struct iovec tail = {NULL, 0};
     if (chunked && bytes > 0)

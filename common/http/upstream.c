@@ -411,7 +411,9 @@ size_t upstream_send(struct upstream_connection *connection, const struct iovec 
         struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)count};
         ssize_t result;
         do
-            result = sendmsg(connection->watch.descriptor, &message, MSG_NOSIGNAL);
+            result = count == 1
+                         ? send(connection->watch.descriptor, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                         : sendmsg(connection->watch.descriptor, &message, MSG_NOSIGNAL);
         while (result < 0 && errno == EINTR);
         if (result < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
             connection->send_broken = true;

@@ -758,8 +758,8 @@ TEST(Relay, AStalePooledConnectionIsReplacedWithoutTheClientNoticing)
     Upstream upstream([&](Peer &peer) {
         if (!peer.read_message().complete)
             return;
-        peer.send(ok("one"));
         served++;
+        peer.send(ok("one"));
         peer.read_message();
     });
     Relay relay({upstream.url()});
