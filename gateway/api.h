@@ -41,7 +41,7 @@ enum api_operation {
 /* Who an operation is meant for. */
 enum api_caller {
     API_FOR_EVERYBODY,
-    API_FOR_CLIENTS,   /* who want a service */
+    API_FOR_CLIENTS, /* who want a service */
     API_FOR_WORKERS,
     API_FOR_OPERATORS, /* who run the coordinator */
 };

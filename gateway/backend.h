@@ -22,7 +22,7 @@ struct backend {
     struct rpc_loop *loop;
     struct rpc_channel *channels[PART_COUNT];
     struct rpc_kept_stream *watches[PART_COUNT];
-    bool heard[PART_COUNT]; /* its watch brought everything once */
+    bool heard[PART_COUNT];                     /* its watch brought everything once */
     void (*all_heard)(struct gateway *gateway); /* called once, when that is so for all */
 
     struct replica replica;

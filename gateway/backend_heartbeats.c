@@ -132,9 +132,8 @@ void backend_heartbeats_start(struct backend *backend)
 {
     static const struct rpc_events events = {.message = stream_answered, .ended = stream_ended};
     backend->heartbeat_hook = (struct rpc_turn_hook){.function = turn_ended, .argument = backend};
-    backend->heartbeat_stream =
-        rpc_kept_stream_start(backend->channels[PART_HEALTH], &muster__v1__health_service__descriptor, "Heartbeat", NULL,
-                              &events, backend);
+    backend->heartbeat_stream = rpc_kept_stream_start(
+        backend->channels[PART_HEALTH], &muster__v1__health_service__descriptor, "Heartbeat", NULL, &events, backend);
     rpc_loop_timer_start(backend->loop, &backend->heartbeat_timer, 1000, check_acknowledgements, backend);
 }
 

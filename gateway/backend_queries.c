@@ -24,8 +24,7 @@ void backend_run_view(struct backend *backend, struct job *job)
     if (rendered == NULL || !is_fresh(backend, rendered, now_ms)) {
         struct buffer body = BUFFER_INIT;
         view_render(job->view, &backend->replica, clock_unix_ms(), &body);
-        struct rendered *fresh =
-            rendered_create(job->view, backend->replica.version, backend->epoch, now_ms, &body);
+        struct rendered *fresh = rendered_create(job->view, backend->replica.version, backend->epoch, now_ms, &body);
         buffer_free(&body);
         rendered_release(rendered);
         backend->rendered[job->view] = fresh;

@@ -40,7 +40,9 @@ void front_answer(struct front *front, struct http_exchange *exchange, const str
     bool has_body = answer->shared != NULL || answer->body_bytes > 0;
     struct http_response response = {
         .status = answer->status,
-        .content_type = !has_body ? NULL : answer->content_type != NULL ? answer->content_type : "application/json",
+        .content_type = !has_body                      ? NULL
+                        : answer->content_type != NULL ? answer->content_type
+                                                       : "application/json",
         .headers = headers,
         .header_count = count,
         .body = answer->body,
@@ -196,11 +198,13 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
         return;
     case API_READYZ:
         if (atomic_load(&front->gateway->ready) && !atomic_load(&front->gateway->draining))
-            front_answer(front, exchange, &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});
+            front_answer(front, exchange,
+                         &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});
         else
             front_fail(front, exchange, ERROR_NOT_READY, "%s",
-                       atomic_load(&front->gateway->draining) ? "the gateway is stopping"
-                                                              : "the processes behind the gateway were not all heard yet");
+                       atomic_load(&front->gateway->draining)
+                           ? "the gateway is stopping"
+                           : "the processes behind the gateway were not all heard yet");
         return;
     default:
         front_handle_request(front, exchange, match);
@@ -257,7 +261,8 @@ static void exchange_finished(void *context, struct http_exchange *exchange)
         const struct http_head *head = http_exchange_head(exchange);
         struct http_text path = http_head_path(head);
         char text[256];
-        snprintf(text, sizeof text, "%.*s", (int)(path.bytes < 255 ? path.bytes : 255), path.data == NULL ? "" : path.data);
+        snprintf(text, sizeof text, "%.*s", (int)(path.bytes < 255 ? path.bytes : 255),
+                 path.data == NULL ? "" : path.data);
         log_debug("request", LOG_TEXT("path", text), LOG_UINT("status", summary.status),
                   LOG_UINT("duration_us", summary.duration_us),
                   LOG_TEXT("request_id", http_exchange_request_id(exchange)));
@@ -336,6 +341,7 @@ static void free_front(struct front *front)
     }
     outcomes_free(&front->outcomes);
     front_views_free(front);
+    front_relays_free(front);
     pick_state_free(&front->pick);
     pick_table_release(front->table);
     free(front);

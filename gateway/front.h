@@ -18,6 +18,8 @@
 #include "gateway/pick.h"
 #include "gateway/rendered.h"
 
+struct relay;
+
 /* A list as it came last, and packed, if somebody wanted it so. */
 struct front_view {
     struct rendered *rendered; /* NULL: none yet */
@@ -40,6 +42,8 @@ struct front {
     struct job *outgoing, **outgoing_end; /* submitted in this turn */
     struct loop_hook outgoing_hook;
 
+    struct relay *idle_relays; /* front_relay.c's */
+    size_t idle_relay_count;
     struct outcomes outcomes;
     struct timer outcomes_timer;
     struct loop_task drain_task;
@@ -108,6 +112,8 @@ void front_views_free(struct front *front);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+void front_relays_free(struct front *front);
 
 /* Sends what became of requests to the backend, if there is anything to say. */
 void front_flush_outcomes(struct front *front);

@@ -21,6 +21,7 @@
 #define SERVED_BY_BYTES (3 * 256 + 1)
 
 struct relay {
+    struct relay *next; /* in the front's list of idle ones */
     struct front *front;
     struct http_exchange *exchange;
     struct pick_service *service; /* a reference; NULL before one is known */
@@ -28,28 +29,72 @@ struct relay {
     bool raw;                     /* /service/…: the rest is the whole path there */
     struct http_text type, rest;  /* of the request's path */
 
-    struct buffer path; /* what is asked of the worker, with the query */
-    struct http_origin origin;
     const struct pick_endpoint *endpoint; /* of the attempt that is under way */
     const char *tried[ATTEMPTS_MAX];
     size_t tried_count;
     enum http_relay_result last_result;
 
+    size_t header_count;
+
+    /* From here on nothing is cleared when a relay begins: it is written before it is read. */
+    struct buffer path; /* what is asked of the worker, with the query; keeps its memory */
+    struct http_origin origin;
     struct cors_headers cors;
     struct http_header headers[CORS_HEADERS_MAX + 1];
-    size_t header_count;
     char served_by[SERVED_BY_BYTES];
 };
 
-static void free_relay(void *context, struct http_exchange *exchange)
+/* Idle relays that a front keeps, and the longest path memory that one keeps. */
+#define IDLE_RELAYS_MAX 64
+#define IDLE_PATH_BYTES_MAX 1024
+
+static struct relay *take_relay(struct front *front)
+{
+    struct relay *relay = front->idle_relays;
+    if (relay != NULL) {
+        front->idle_relays = relay->next;
+        front->idle_relay_count--;
+        buffer_clear(&relay->path);
+    } else {
+        relay = malloc(sizeof *relay);
+        if (relay == NULL)
+            return NULL;
+        relay->path = (struct buffer)BUFFER_INIT;
+    }
+    memset(relay, 0, offsetof(struct relay, path));
+    relay->front = front;
+    relay->served_by[0] = '\0';
+    return relay;
+}
+
+static void finished(void *context, struct http_exchange *exchange)
 {
     struct relay *relay = context;
+    struct front *front = relay->front;
     (void)exchange;
     if (relay->job != NULL)
         front_free_job(relay->job);
     pick_service_release(relay->service);
-    buffer_free(&relay->path);
-    free(relay);
+    if (relay->path.capacity > IDLE_PATH_BYTES_MAX)
+        buffer_free(&relay->path);
+    if (front->idle_relay_count == IDLE_RELAYS_MAX) {
+        buffer_free(&relay->path);
+        free(relay);
+        return;
+    }
+    relay->next = front->idle_relays;
+    front->idle_relays = relay;
+    front->idle_relay_count++;
+}
+
+void front_relays_free(struct front *front)
+{
+    while (front->idle_relays != NULL) {
+        struct relay *relay = front->idle_relays;
+        front->idle_relays = relay->next;
+        buffer_free(&relay->path);
+        free(relay);
+    }
 }
 
 /* --- Outcomes --- */
@@ -137,8 +182,8 @@ static const struct pick_endpoint *choose(struct relay *relay)
 {
     struct front *front = relay->front;
     while (relay->tried_count < ATTEMPTS_MAX) {
-        const struct pick_endpoint *endpoint = pick_choose(&front->pick, relay->service, relay->tried,
-                                                           relay->tried_count, loop_now_ms(front->loop));
+        const struct pick_endpoint *endpoint =
+            pick_choose(&front->pick, relay->service, relay->tried, relay->tried_count, loop_now_ms(front->loop));
         if (endpoint == NULL)
             return NULL;
         relay->tried[relay->tried_count++] = endpoint->worker_id;
@@ -254,8 +299,7 @@ static void located(struct job *job)
     struct relay *relay = job->context;
     const struct job_location *location = job->location;
     if (location != NULL)
-        relay->service =
-            pick_service_single(location->service, location->path, location->worker_id, location->url);
+        relay->service = pick_service_single(location->service, location->path, location->worker_id, location->url);
     if (relay->service != NULL)
         start_relay(relay);
     else
@@ -269,7 +313,7 @@ static void locate(struct relay *relay, const struct api_route *route, const cha
         return;
     /* The exchange has one owner to tell of its end, which frees the job as well. */
     relay->job = job;
-    http_exchange_on_finished(relay->exchange, free_relay, relay);
+    http_exchange_on_finished(relay->exchange, finished, relay);
     job->name = arena_copy(&job->arena, name, name_bytes);
     if (job->name == NULL) {
         front_fail(relay->front, relay->exchange, ERROR_INTERNAL, "out of memory");
@@ -286,21 +330,20 @@ void front_handle_relay(struct front *front, struct http_exchange *exchange, con
     char name[SERVICE_NAME_BYTES_MAX + 1];
     int64_t name_bytes = http_percent_decode(match->parameters[0], false, name, sizeof name);
     if (name_bytes < 0) {
-        front_fail(front, exchange, ERROR_INVALID_PATH, "the service's name must be 1 to %d bytes long and well encoded",
-                   SERVICE_NAME_BYTES_MAX);
+        front_fail(front, exchange, ERROR_INVALID_PATH,
+                   "the service's name must be 1 to %d bytes long and well encoded", SERVICE_NAME_BYTES_MAX);
         return;
     }
-    struct relay *relay = calloc(1, sizeof *relay);
+    struct relay *relay = take_relay(front);
     if (relay == NULL) {
         front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
-    relay->front = front;
     relay->exchange = exchange;
     relay->raw = match->route->operation == API_RELAY_RAW;
     relay->type = match->parameters[0];
     relay->rest = match->rest;
-    http_exchange_on_finished(exchange, free_relay, relay);
+    http_exchange_on_finished(exchange, finished, relay);
     const struct pick_service *service = pick_table_find(front->table, name, (size_t)name_bytes);
     if (service == NULL || pick_service_endpoints(service) == 0) {
         locate(relay, match->route, name, (size_t)name_bytes);

@@ -39,7 +39,7 @@ struct gateway_settings {
     double first_byte_timeout_seconds;
     double drain_timeout_seconds;
     const char *allowed_origins;
-    const char *coordinator_id; /* "": the host's name */
+    const char *coordinator_id;   /* "": the host's name */
     const char *heartbeat_stream; /* "": health_address */
     const char *registry_address, *assigner_address, *health_address, *router_address;
     const char *ready_descriptor;

@@ -72,9 +72,9 @@ static void read_text(const struct json_fields *body, const char *name, struct a
 
 static void read_load(const struct json_fields *body, struct arena *arena, Muster__V1__Heartbeat *heartbeat)
 {
-    static const char *const names[] = {"current_load",  "available_memory", "gpu_utilization",
-                                        "active_requests", "queue_depth",    "loaded_models",
-                                        "specialization", "services_status", "tasks_completed"};
+    static const char *const names[] = {"current_load",    "available_memory", "gpu_utilization",
+                                        "active_requests", "queue_depth",      "loaded_models",
+                                        "specialization",  "services_status",  "tasks_completed"};
     bool present = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !present; i++)
         present = json_fields_get(body, names[i]) != NULL;
@@ -92,7 +92,8 @@ static void read_load(const struct json_fields *body, struct arena *arena, Muste
         load->active_requests = (uint32_t)count;
     if (json_fields_uint(body, "queue_depth", UINT32_MAX, &count))
         load->queue_depth = (uint32_t)count;
-    load->loaded_models = json_fields_text_list(body, "loaded_models", REQUEST_TEXT_BYTES_MAX, arena, &load->n_loaded_models);
+    load->loaded_models =
+        json_fields_text_list(body, "loaded_models", REQUEST_TEXT_BYTES_MAX, arena, &load->n_loaded_models);
     if (load->n_loaded_models > REQUEST_ITEMS_MAX)
         json_fields_refuse(body, "loaded_models", "must have at most %d items", REQUEST_ITEMS_MAX);
     read_text(body, "specialization", arena, &load->specialization);

@@ -20,9 +20,9 @@
 #define HEARTBEATS_WAITING_MAX 100000
 
 struct heartbeat_batch {
-    uint64_t sequence;    /* 0: free */
+    uint64_t sequence; /* 0: free */
     uint64_t sent_at_ms;
-    struct job **jobs;    /* as many as there is room for in a message */
+    struct job **jobs; /* as many as there is room for in a message */
     size_t count;
 };
 

@@ -56,14 +56,15 @@ struct job {
     /* The answer. */
     unsigned status;
     unsigned retry_after_seconds;
-    const char *content_type; /* NULL: JSON */
+    const char *content_type;  /* NULL: JSON */
     const char *constant_body; /* instead of body */
     struct buffer body;
     struct rendered *rendered; /* a list, instead of a body; a reference */
     struct job_location *location;
 
     struct arena arena;
-    max_align_t first_block[96]; /* enough for a heartbeat */
+    /* Enough for a heartbeat, and no more than what malloc keeps at hand for each thread. */
+    max_align_t first_block[24];
 };
 
 /* --- For the backend --- */

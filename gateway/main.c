@@ -200,8 +200,8 @@ static bool start(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
     const struct gateway_settings *settings = &gateway->settings;
-    program->listener = http_listen(settings->host, (uint16_t)settings->port, LISTEN_BACKLOG, program->error,
-                                    sizeof program->error);
+    program->listener =
+        http_listen(settings->host, (uint16_t)settings->port, LISTEN_BACKLOG, program->error, sizeof program->error);
     if (program->listener < 0)
         return false;
     snprintf(program->address, sizeof program->address, strchr(settings->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
@@ -218,8 +218,7 @@ static bool start(struct program *program)
 
 static void run(struct program *program)
 {
-    log_info("serving", LOG_TEXT("address", program->address),
-             LOG_UINT("http_threads", program->gateway.front_count));
+    log_info("serving", LOG_TEXT("address", program->address), LOG_UINT("http_threads", program->gateway.front_count));
     rpc_loop_timer_start(program->gateway.rpc_loop, &program->ready_timer, READY_LIMIT_MS, ready_limit_passed, program);
     rpc_loop_run(program->gateway.rpc_loop);
     rpc_loop_timer_stop(program->gateway.rpc_loop, &program->ready_timer);

@@ -9,11 +9,13 @@ static const struct {
     uint64_t us;
     const char *seconds;
 } bounds[METRICS_BUCKETS] = {
-    {100, "0.0001"}, {250, "0.00025"}, {500, "0.0005"}, {1000, "0.001"}, {2500, "0.0025"},   {5000, "0.005"},  {10000, "0.01"},
-    {25000, "0.025"}, {50000, "0.05"}, {100000, "0.1"}, {500000, "0.5"}, {2500000, "2.5"}, {10000000, "10"},
+    {100, "0.0001"}, {250, "0.00025"}, {500, "0.0005"},  {1000, "0.001"}, {2500, "0.0025"},
+    {5000, "0.005"}, {10000, "0.01"},  {25000, "0.025"}, {50000, "0.05"}, {100000, "0.1"},
+    {500000, "0.5"}, {2500000, "2.5"}, {10000000, "10"},
 };
 
-void metrics_request(struct front_metrics *metrics, const struct api_route *route, unsigned status, uint64_t duration_us)
+void metrics_request(struct front_metrics *metrics, const struct api_route *route, unsigned status,
+                     uint64_t duration_us)
 {
     struct route_metrics *counters = &metrics->routes[route == NULL ? API_OPERATION_COUNT : route->operation];
     metrics_add(&counters->by_class[status / 100 <= 5 ? status / 100 : 0], 1);

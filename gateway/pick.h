@@ -34,10 +34,10 @@
 
 struct pick_endpoint {
     char *worker_id;
-    char *url;            /* no slash at its end */
-    uint32_t weight;      /* above 0 */
+    char *url;       /* no slash at its end */
+    uint32_t weight; /* above 0 */
     uint32_t priority;
-    uint64_t weight_sum;  /* of this one and those before it with the same priority */
+    uint64_t weight_sum; /* of this one and those before it with the same priority */
 };
 
 struct pick_service;

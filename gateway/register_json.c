@@ -51,8 +51,10 @@ static void read_type(const struct json_fields *fields, Muster__V1__WorkerType *
         const char *word;
         Muster__V1__WorkerType type;
     } words[] = {
-        {"auto", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED}, {"gpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU},
-        {"cpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU},          {"storage", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE},
+        {"auto", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED},
+        {"gpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU},
+        {"cpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU},
+        {"storage", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE},
         {"edge", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE},
     };
     const struct json_node *node = json_fields_get_typed(fields, "worker_type", JSON_TYPE_TEXT);
@@ -143,8 +145,9 @@ static void read_capabilities(const struct json_fields *body, struct arena *aren
         struct json_fields fields = json_fields_of(body->document, object, "capabilities.", body->error);
         read_typed_capabilities(&fields, arena, capabilities);
     }
-    capabilities->json = gpu != NULL ? capabilities_with_gpu(body->document, object, gpu, arena)
-                                     : arena_copy(arena, body->document->source + object->start, object->end - object->start);
+    capabilities->json = gpu != NULL
+                             ? capabilities_with_gpu(body->document, object, gpu, arena)
+                             : arena_copy(arena, body->document->source + object->start, object->end - object->start);
     if (capabilities->json == NULL) {
         arena->failed = true;
         return;

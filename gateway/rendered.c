@@ -7,8 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-struct rendered *rendered_create(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms,
-                                 struct buffer *body)
+struct rendered *rendered_create(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms, struct buffer *body)
 {
     struct rendered *rendered = calloc(1, sizeof *rendered);
     size_t bytes = body->bytes;

@@ -199,7 +199,8 @@ static void apply_status(struct replica *replica, const Muster__V1__WorkerEvent 
 }
 
 /* Removes every worker for which `gone` holds. The map cannot change while it is walked. */
-static bool remove_matching(struct replica *replica, bool (*gone)(const struct replica *, const struct replica_worker *),
+static bool remove_matching(struct replica *replica,
+                            bool (*gone)(const struct replica *, const struct replica_worker *),
                             void (*remove)(struct replica *, struct replica_worker *))
 {
     struct replica_worker **matches = malloc((replica->by_id.count + 1) * sizeof(struct replica_worker *));

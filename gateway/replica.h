@@ -45,7 +45,7 @@ struct replica_service {
 
 struct replica_worker {
     char *id;
-    Muster__V1__Worker *record; /* NULL: not on the roll, only health knows it */
+    Muster__V1__Worker *record;   /* NULL: not on the roll, only health knows it */
     uint64_t removed_at_revision; /* not on the roll since; 0: never was removed here */
     uint32_t generation;          /* of the snapshot that last mentioned it */
     size_t position;              /* in replica.workers, when on the roll */
@@ -54,7 +54,7 @@ struct replica_worker {
     uint64_t health_incarnation;
     Muster__V1__WorkerStatus health_status;
     int64_t last_heartbeat_at_ms;
-    uint64_t fresh_until_ms;   /* monotonic; see REPLICA_FRESH_MS */
+    uint64_t fresh_until_ms; /* monotonic; see REPLICA_FRESH_MS */
     uint32_t health_generation;
     Muster__V1__Load *load; /* NULL: none was reported */
 
@@ -67,13 +67,13 @@ struct replica_worker {
 };
 
 struct replica {
-    struct map by_id; /* struct replica_worker, on the roll or not */
+    struct map by_id;                /* struct replica_worker, on the roll or not */
     struct replica_worker **workers; /* on the roll, in no order */
     size_t worker_count, worker_capacity;
     size_t tombstone_count;
 
-    struct map services; /* struct replica_service by name */
-    struct map aliases;  /* const CatalogService by alias */
+    struct map services;                       /* struct replica_service by name */
+    struct map aliases;                        /* const CatalogService by alias */
     Muster__V1__WatchCatalogResponse *catalog; /* NULL: not heard yet */
 
     uint64_t revision; /* of the registry, up to which the watch has come */

@@ -109,7 +109,8 @@ static bool parse_unicode_escape(struct parser *parser, char *out, size_t *writt
         return refuse(parser, "a lone surrogate in a string");
     if (code_point >= 0xD800 && code_point <= 0xDBFF) {
         uint32_t low = 0;
-        if (parser->bytes - parser->at < 2 || parser->source[parser->at] != '\\' || parser->source[parser->at + 1] != 'u')
+        if (parser->bytes - parser->at < 2 || parser->source[parser->at] != '\\' ||
+            parser->source[parser->at + 1] != 'u')
             return refuse(parser, "a lone surrogate in a string");
         parser->at += 2;
         if (!parse_hex4(parser, &low))
@@ -290,10 +291,8 @@ static bool parse_number(struct parser *parser)
         while (is_digit(parser))
             parser->at++;
     }
-    struct json_node node = {.type = JSON_TYPE_NUMBER,
-                             .start = (uint32_t)start,
-                             .end = (uint32_t)parser->at,
-                             .next = index + 1};
+    struct json_node node = {
+        .type = JSON_TYPE_NUMBER, .start = (uint32_t)start, .end = (uint32_t)parser->at, .next = index + 1};
     if (is_integer && magnitude <= INT64_MAX) {
         node.boolean = true;
         node.integer = negative ? -(int64_t)magnitude : (int64_t)magnitude;
@@ -522,7 +521,8 @@ bool json_text_equals(const struct json_node *node, const char *text)
     return node->type == JSON_TYPE_TEXT && node->text_bytes == bytes && memcmp(node->text, text, bytes) == 0;
 }
 
-const struct json_node *json_member(const struct json_document *document, const struct json_node *object, const char *key)
+const struct json_node *json_member(const struct json_document *document, const struct json_node *object,
+                                    const char *key)
 {
     if (object->type != JSON_TYPE_OBJECT)
         return NULL;

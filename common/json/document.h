@@ -60,7 +60,8 @@ static inline const struct json_node *json_root(const struct json_document *docu
 }
 
 /* The value of a member of an object, or NULL. */
-const struct json_node *json_member(const struct json_document *document, const struct json_node *object, const char *key);
+const struct json_node *json_member(const struct json_document *document, const struct json_node *object,
+                                    const char *key);
 
 /* Walks over an array's items or an object's members: start with *position = 0, until it
  * returns NULL. For an object `key` receives the key's node. */

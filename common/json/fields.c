@@ -73,7 +73,8 @@ bool json_fields_bool(const struct json_fields *fields, const char *name, bool *
     return true;
 }
 
-bool json_fields_double(const struct json_fields *fields, const char *name, double minimum, double maximum, double *value)
+bool json_fields_double(const struct json_fields *fields, const char *name, double minimum, double maximum,
+                        double *value)
 {
     const struct json_node *node = json_fields_get_typed(fields, name, JSON_TYPE_NUMBER);
     if (node == NULL)

@@ -55,7 +55,8 @@ char *json_fields_text(const struct json_fields *fields, const char *name, size_
 
 /* These return whether the member was there and fine, and leave *value alone otherwise. */
 bool json_fields_bool(const struct json_fields *fields, const char *name, bool *value);
-bool json_fields_double(const struct json_fields *fields, const char *name, double minimum, double maximum, double *value);
+bool json_fields_double(const struct json_fields *fields, const char *name, double minimum, double maximum,
+                        double *value);
 
 /* Takes a number without fraction (12, 12.0) from 0 to maximum. */
 bool json_fields_uint(const struct json_fields *fields, const char *name, uint64_t maximum, uint64_t *value);

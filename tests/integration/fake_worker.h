@@ -34,7 +34,10 @@ class FakeWorker
 
     explicit FakeWorker(Handler handler);
     ~FakeWorker();
-    std::string url() const { return "http://127.0.0.1:" + std::to_string(port); }
+    std::string url() const
+    {
+        return "http://127.0.0.1:" + std::to_string(port);
+    }
 
     // A 200 with this body, for handlers.
     static std::string answer(const std::string &body, const std::string &more_headers = "");

@@ -10,7 +10,8 @@ extern "C" {
 #include <set>
 #include <string>
 
-namespace {
+namespace
+{
 
 api_match find(const std::string &method, const std::string &path)
 {
@@ -70,8 +71,9 @@ TEST(Api, RelaysKeepTheRest)
 
 TEST(Api, NotFound)
 {
-    for (const char *path : {"/", "*", "/api", "/api/worker", "/api/worker/registe", "/api/worker/register/",
-                             "/api/worker/registerx", "/api/worker/unregister/", "/api/worker/unregister/a/b", "//health"}) {
+    for (const char *path :
+         {"/", "*", "/api", "/api/worker", "/api/worker/registe", "/api/worker/register/", "/api/worker/registerx",
+          "/api/worker/unregister/", "/api/worker/unregister/a/b", "//health"}) {
         api_match match = find("GET", path);
         EXPECT_EQ(match.route, nullptr) << path;
         EXPECT_FALSE(match.path_exists) << path;

@@ -9,7 +9,8 @@ extern "C" {
 #include <map>
 #include <string>
 
-namespace {
+namespace
+{
 
 std::map<std::string, std::string> headers(const std::string &list, const std::string &origin, bool preflight)
 {

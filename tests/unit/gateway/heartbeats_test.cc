@@ -10,11 +10,16 @@ extern "C" {
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
-class Heartbeats : public ::testing::Test {
-protected:
-    void SetUp() override { heartbeats_init(&heartbeats); }
+class Heartbeats : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        heartbeats_init(&heartbeats);
+    }
     void TearDown() override
     {
         heartbeats_lost(&heartbeats, note, this);
@@ -46,7 +51,10 @@ protected:
         heartbeats_answered(&heartbeats, &response, note, this);
         return done.size() - before;
     }
-    static void note(void *context, job *one) { static_cast<Heartbeats *>(context)->done.push_back(one); }
+    static void note(void *context, job *one)
+    {
+        static_cast<Heartbeats *>(context)->done.push_back(one);
+    }
 
     struct heartbeats heartbeats;
     std::deque<job> jobs;

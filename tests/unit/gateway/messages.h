@@ -9,11 +9,15 @@ extern "C" {
 #include <string>
 #include <vector>
 
-class Texts {
-public:
-    char *keep(const std::string &text) { return texts_.emplace_back(text).data(); }
+class Texts
+{
+  public:
+    char *keep(const std::string &text)
+    {
+        return texts_.emplace_back(text).data();
+    }
 
-private:
+  private:
     std::deque<std::string> texts_;
 };
 
@@ -29,8 +33,9 @@ struct WorkerFields {
     std::string capabilities_json = "";
 };
 
-class WorkerMessage {
-public:
+class WorkerMessage
+{
+  public:
     explicit WorkerMessage(const WorkerFields &fields)
     {
         muster__v1__worker__init(&worker);
@@ -65,10 +70,13 @@ public:
         worker.registered_at_ms = 1767609000125;
     }
     WorkerMessage(const WorkerMessage &) = delete;
-    const Muster__V1__Worker *get() const { return &worker; }
+    const Muster__V1__Worker *get() const
+    {
+        return &worker;
+    }
     Muster__V1__Worker worker;
 
-private:
+  private:
     Texts texts_;
     Muster__V1__WorkerSpec spec_;
     Muster__V1__Capabilities capabilities_;
@@ -78,9 +86,13 @@ private:
 };
 
 // A message of WatchWorkers.
-class Changes {
-public:
-    Changes() { muster__v1__watch_workers_response__init(&message); }
+class Changes
+{
+  public:
+    Changes()
+    {
+        muster__v1__watch_workers_response__init(&message);
+    }
     Changes &put(const WorkerFields &fields)
     {
         auto &event = add(MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT, fields.id);
@@ -120,7 +132,7 @@ public:
     }
     Muster__V1__WatchWorkersResponse message;
 
-private:
+  private:
     Muster__V1__WorkerEvent &add(Muster__V1__WorkerEventType type, const std::string &id)
     {
         auto &event = events_.emplace_back();
@@ -139,9 +151,13 @@ private:
 };
 
 // A message of WatchHealth.
-class HealthChanges {
-public:
-    HealthChanges() { muster__v1__watch_health_response__init(&message); }
+class HealthChanges
+{
+  public:
+    HealthChanges()
+    {
+        muster__v1__watch_health_response__init(&message);
+    }
     HealthChanges &worker(const std::string &id, uint64_t incarnation, Muster__V1__WorkerStatus status,
                           int64_t last_heartbeat_at_ms = 0, double load = -1)
     {
@@ -169,7 +185,7 @@ public:
     }
     Muster__V1__WatchHealthResponse message;
 
-private:
+  private:
     Texts texts_;
     std::deque<Muster__V1__WorkerHealth> health_;
     std::deque<Muster__V1__Load> loads_;
@@ -177,9 +193,13 @@ private:
 };
 
 // A message of WatchCatalog.
-class Catalog {
-public:
-    Catalog() { muster__v1__watch_catalog_response__init(&message); }
+class Catalog
+{
+  public:
+    Catalog()
+    {
+        muster__v1__watch_catalog_response__init(&message);
+    }
     Catalog &service(const std::string &name, Muster__V1__WorkerType requires_type, uint32_t priority, uint32_t port,
                      std::vector<std::string> aliases = {})
     {
@@ -201,7 +221,7 @@ public:
     }
     Muster__V1__WatchCatalogResponse message;
 
-private:
+  private:
     Texts texts_;
     std::deque<Muster__V1__CatalogService> services_;
     std::deque<std::vector<char *>> aliases_;

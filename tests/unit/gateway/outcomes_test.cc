@@ -9,7 +9,8 @@ extern "C" {
 #include <cstdlib>
 #include <string>
 
-namespace {
+namespace
+{
 
 void add(struct outcomes *outcomes, std::string worker, std::string service, uint64_t succeeded, uint64_t failures)
 {

@@ -11,7 +11,8 @@ extern "C" {
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct EndpointSpec {
     std::string worker, url;
@@ -19,8 +20,9 @@ struct EndpointSpec {
 };
 
 // A message of WatchRoutes, built up piece by piece.
-class Change {
-public:
+class Change
+{
+  public:
     explicit Change(bool snapshot)
     {
         muster__v1__watch_routes_response__init(&message);
@@ -65,8 +67,11 @@ public:
     }
     Muster__V1__WatchRoutesResponse message;
 
-private:
-    char *keep(const std::string &text) { return texts_.emplace_back(text).data(); }
+  private:
+    char *keep(const std::string &text)
+    {
+        return texts_.emplace_back(text).data();
+    }
     std::deque<std::string> texts_;
     std::deque<Muster__V1__ServiceRoutes> routes_;
     std::deque<Muster__V1__Endpoint> endpoints_;
@@ -76,8 +81,9 @@ private:
     std::vector<char *> removed_;
 };
 
-class Pick : public ::testing::Test {
-protected:
+class Pick : public ::testing::Test
+{
+  protected:
     void SetUp() override
     {
         table = pick_table_create();
@@ -95,7 +101,10 @@ protected:
         pick_table_release(table);
         table = next;
     }
-    const pick_service *find(const std::string &name) { return pick_table_find(table, name.data(), name.size()); }
+    const pick_service *find(const std::string &name)
+    {
+        return pick_table_find(table, name.data(), name.size());
+    }
     std::string choose(const std::string &name, std::vector<const char *> excluded = {}, uint64_t now_ms = 0)
     {
         const pick_endpoint *endpoint = pick_choose(&state, find(name), excluded.data(), excluded.size(), now_ms);
@@ -239,7 +248,8 @@ TEST_F(Pick, SweepKeepsWhatMatters)
 
 TEST_F(Pick, BuildsPaths)
 {
-    apply(Change(true).service("a", {}, {"x"}).service("b", {}, {}, "/v1/run").service("c", {}, {}, "/{type}/{type}/z"));
+    apply(
+        Change(true).service("a", {}, {"x"}).service("b", {}, {}, "/v1/run").service("c", {}, {}, "/{type}/{type}/z"));
     const auto path = [&](const std::string &type, const std::string &rest) {
         struct buffer buffer = BUFFER_INIT;
         pick_service_path(find(type), type.data(), type.size(), rest.data(), rest.size(), &buffer);

@@ -6,7 +6,8 @@
 
 #include <set>
 
-namespace {
+namespace
+{
 
 constexpr auto ONLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
 constexpr auto DEGRADED = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED;
@@ -15,17 +16,33 @@ constexpr auto OFFLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
 constexpr auto RECONNECTING = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING;
 constexpr auto REMOVED = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_REMOVED;
 
-class Replica : public ::testing::Test {
-protected:
-    void SetUp() override { replica_init(&replica); }
-    void TearDown() override { replica_free(&replica); }
-    void apply(const Changes &changes) { ASSERT_TRUE(replica_apply_registry(&replica, &changes.message)); }
+class Replica : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        replica_init(&replica);
+    }
+    void TearDown() override
+    {
+        replica_free(&replica);
+    }
+    void apply(const Changes &changes)
+    {
+        ASSERT_TRUE(replica_apply_registry(&replica, &changes.message));
+    }
     void apply(const HealthChanges &changes, uint64_t now_ms = 0)
     {
         ASSERT_TRUE(replica_apply_health(&replica, &changes.message, now_ms));
     }
-    void put(const WorkerFields &fields) { ASSERT_TRUE(replica_put(&replica, WorkerMessage(fields).get())); }
-    replica_worker *find(const std::string &id) { return replica_find(&replica, id.c_str()); }
+    void put(const WorkerFields &fields)
+    {
+        ASSERT_TRUE(replica_put(&replica, WorkerMessage(fields).get()));
+    }
+    replica_worker *find(const std::string &id)
+    {
+        return replica_find(&replica, id.c_str());
+    }
     std::set<std::string> offering(const std::string &name)
     {
         std::set<std::string> ids;
@@ -199,8 +216,9 @@ TEST_F(Replica, AHealthSnapshotForgetsWhatItLeavesOut)
     EXPECT_EQ(replica.by_id.count, 2u);
 }
 
-class OwnHeartbeat : public Replica {
-protected:
+class OwnHeartbeat : public Replica
+{
+  protected:
     void beat(int64_t at_ms, uint64_t now_ms, Muster__V1__WorkerStatus status, double load, uint64_t incarnation = 0)
     {
         Muster__V1__Heartbeat heartbeat = MUSTER__V1__HEARTBEAT__INIT;

@@ -8,12 +8,20 @@ extern "C" {
 
 #include <string>
 
-namespace {
+namespace
+{
 
-class Register : public ::testing::Test {
-protected:
-    void SetUp() override { arena_init(&arena, nullptr, 0); }
-    void TearDown() override { arena_free(&arena); }
+class Register : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        arena_init(&arena, nullptr, 0);
+    }
+    void TearDown() override
+    {
+        arena_free(&arena);
+    }
     request_json_result parse(const std::string &body)
     {
         error = {};
@@ -90,7 +98,8 @@ TEST_F(Register, GpuIsAShortcut)
     EXPECT_STREQ(request->spec->capabilities->json, R"({"has_gpu":true,"gpu_type":"A", "ram" : "64GB" })");
     ASSERT_EQ(parse(R"({"url": "http://h", "gpu": "A", "capabilities": {}})"), REQUEST_JSON_OK);
     EXPECT_STREQ(request->spec->capabilities->json, R"({"has_gpu":true,"gpu_type":"A"})");
-    ASSERT_EQ(parse(R"({"url": "http://h", "gpu": "A", "capabilities": {"gpu_type": "B", "has_gpu": true}})"), REQUEST_JSON_OK);
+    ASSERT_EQ(parse(R"({"url": "http://h", "gpu": "A", "capabilities": {"gpu_type": "B", "has_gpu": true}})"),
+              REQUEST_JSON_OK);
     EXPECT_STREQ(request->spec->capabilities->gpu_type, "B");
     EXPECT_STREQ(request->spec->capabilities->json, R"({"gpu_type": "B", "has_gpu": true})");
 }
@@ -101,7 +110,8 @@ TEST_F(Register, NamesWhatIsWrong)
     EXPECT_EQ(mistake("{}"), "field tunnel_url is required");
     EXPECT_EQ(mistake(R"({"tunnel_url": 5})"), "field tunnel_url must be a string, not a number");
     const std::string url = "must be an http or https URL without credentials, query or fragment";
-    for (const char *bad : {"", "abc", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f", "http://h:99999"})
+    for (const char *bad :
+         {"", "abc", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f", "http://h:99999"})
         EXPECT_EQ(mistake(R"({"tunnel_url": ")" + std::string(bad) + "\"}"), "field tunnel_url " + url) << bad;
     const auto with = [&](const std::string &field) { return mistake(R"({"url": "http://h", )" + field + "}"); };
     EXPECT_EQ(with(R"("worker_id": "")"), "field worker_id must not be empty");
@@ -112,10 +122,12 @@ TEST_F(Register, NamesWhatIsWrong)
     EXPECT_EQ(with(R"("worker_type": "tpu")"), "field worker_type must be auto, gpu, cpu, storage or edge");
     EXPECT_EQ(with(R"("location": 7)"), "field location must be a string, not a number");
     EXPECT_EQ(with(R"("capabilities": [])"), "field capabilities must be an object, not an array");
-    EXPECT_EQ(with(R"("capabilities": {"has_gpu": "yes"})"), "field capabilities.has_gpu must be a boolean, not a string");
+    EXPECT_EQ(with(R"("capabilities": {"has_gpu": "yes"})"),
+              "field capabilities.has_gpu must be a boolean, not a string");
     EXPECT_EQ(with(R"("capabilities": {"cpu_cores": -1})"),
               "field capabilities.cpu_cores must be a whole number from 0 to 4294967295");
-    EXPECT_EQ(with(R"("capabilities": {"latency_ms": "x"})"), "field capabilities.latency_ms must be a number, not a string");
+    EXPECT_EQ(with(R"("capabilities": {"latency_ms": "x"})"),
+              "field capabilities.latency_ms must be a number, not a string");
     EXPECT_EQ(with(R"("services": {"a": 1})"), "field services must be an array, not an object");
     EXPECT_EQ(with(R"("services": [1])"), "field services[0] must be a string or an object, not a number");
     EXPECT_EQ(with(R"("services": ["a", ""])"), "field services[1] must be 1 to 256 bytes long");
@@ -139,10 +151,17 @@ TEST_F(Register, MalformedIsAnotherMatter)
     }
 }
 
-class HeartbeatBody : public ::testing::Test {
-protected:
-    void SetUp() override { arena_init(&arena, nullptr, 0); }
-    void TearDown() override { arena_free(&arena); }
+class HeartbeatBody : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        arena_init(&arena, nullptr, 0);
+    }
+    void TearDown() override
+    {
+        arena_free(&arena);
+    }
     std::string parse(const std::string &body)
     {
         error = {};
@@ -208,9 +227,9 @@ TEST_F(HeartbeatBody, NamesWhatIsWrong)
     EXPECT_EQ(with(R"("available_memory": 24)"), "field available_memory must be a string, not a number");
     EXPECT_EQ(with(R"("active_requests": 1.5)"), "field active_requests must be a whole number from 0 to 4294967295");
     EXPECT_EQ(with(R"("loaded_models": "x")"), "field loaded_models must be an array, not a string");
-    EXPECT_EQ(with(R"("services_status": {"ocr": 1})"), "field services_status.ocr must be a string of at most 1024 bytes");
-    EXPECT_EQ(with(R"("incarnation": -1)"),
-              "field incarnation must be a whole number from 0 to 9223372036854775807");
+    EXPECT_EQ(with(R"("services_status": {"ocr": 1})"),
+              "field services_status.ocr must be a string of at most 1024 bytes");
+    EXPECT_EQ(with(R"("incarnation": -1)"), "field incarnation must be a whole number from 0 to 9223372036854775807");
 }
 
 } // namespace

@@ -11,7 +11,8 @@ extern "C" {
 
 #include <gtest/gtest.h>
 
-namespace {
+namespace
+{
 
 constexpr auto GPU = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
 constexpr auto CPU = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
@@ -19,8 +20,9 @@ constexpr auto ONLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
 constexpr auto OFFLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
 constexpr int64_t NOW = 1767609010125;
 
-class Views : public ::testing::Test {
-protected:
+class Views : public ::testing::Test
+{
+  protected:
     void SetUp() override
     {
         replica_init(&replica);
@@ -35,7 +37,10 @@ protected:
         json_decref(json);
         replica_free(&replica);
     }
-    void put(const WorkerFields &fields) { ASSERT_TRUE(replica_put(&replica, WorkerMessage(fields).get())); }
+    void put(const WorkerFields &fields)
+    {
+        ASSERT_TRUE(replica_put(&replica, WorkerMessage(fields).get()));
+    }
     void render(enum view view)
     {
         struct buffer out = BUFFER_INIT;
@@ -63,8 +68,14 @@ protected:
         }
         return value;
     }
-    std::string str(const std::string &path) { return json_is_string(at(path)) ? json_string_value(at(path)) : "(none)"; }
-    json_int_t num(const std::string &path) { return json_is_integer(at(path)) ? json_integer_value(at(path)) : -1; }
+    std::string str(const std::string &path)
+    {
+        return json_is_string(at(path)) ? json_string_value(at(path)) : "(none)";
+    }
+    json_int_t num(const std::string &path)
+    {
+        return json_is_integer(at(path)) ? json_integer_value(at(path)) : -1;
+    }
 
     struct replica replica;
     json_t *json = nullptr;
@@ -111,8 +122,7 @@ TEST_F(Views, WhatChangesIsRenderedAnew)
 {
     put({"a", 1});
     render(VIEW_WORKERS);
-    ASSERT_TRUE(replica_apply_health(
-        &replica, &HealthChanges().worker("a", 1, ONLINE, NOW - 5, 0.42).message, 0));
+    ASSERT_TRUE(replica_apply_health(&replica, &HealthChanges().worker("a", 1, ONLINE, NOW - 5, 0.42).message, 0));
     render(VIEW_WORKERS);
     EXPECT_EQ(json_real_value(at("workers.0.current_load")), 0.42);
     EXPECT_EQ(str("workers.0.last_heartbeat"), "2026-01-05T10:30:10.120Z");

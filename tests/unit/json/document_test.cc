@@ -8,22 +8,33 @@ extern "C" {
 
 #include <string>
 
-namespace {
+namespace
+{
 
-class Document {
-public:
+class Document
+{
+  public:
     explicit Document(std::string text) : text_(std::move(text))
     {
         parsed = json_document_parse(&document, text_.data(), text_.size());
     }
-    ~Document() { json_document_free(&document); }
-    std::string span(const json_node *node) const { return text_.substr(node->start, node->end - node->start); }
-    static std::string text(const json_node *node) { return std::string(node->text, node->text_bytes); }
+    ~Document()
+    {
+        json_document_free(&document);
+    }
+    std::string span(const json_node *node) const
+    {
+        return text_.substr(node->start, node->end - node->start);
+    }
+    static std::string text(const json_node *node)
+    {
+        return std::string(node->text, node->text_bytes);
+    }
 
     bool parsed;
     struct json_document document;
 
-private:
+  private:
     std::string text_;
 };
 
@@ -72,7 +83,8 @@ TEST(JsonDocument, DecodesEscapes)
 
 TEST(JsonDocument, TellsIntegersFromDoubles)
 {
-    Document d("[9223372036854775807, -9223372036854775807, 9223372036854775808, 1.0, 1e2, -0, 12345678901234567890123]");
+    Document d(
+        "[9223372036854775807, -9223372036854775807, 9223372036854775808, 1.0, 1e2, -0, 12345678901234567890123]");
     ASSERT_TRUE(d.parsed) << d.document.error;
     const bool expected[] = {true, true, false, false, false, true, false};
     uint32_t position = 0;
@@ -83,11 +95,60 @@ TEST(JsonDocument, TellsIntegersFromDoubles)
 TEST(JsonDocument, RefusesWhatIsNotStrictJson)
 {
     const char *const bad[] = {
-        "", " ", "{", "}", "[", "]", "[1", "[1,", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-        "{'a':1}", "\"", "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"",
-        "\"\\ud800\\u0041\"", "\"\\u0000\"", "\"a\nb\"", "\"\x01\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"",
-        "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"", "01", "-", "-a", "1.", ".5", "1e", "1e+", "+1", "0x1", "1e400", "-1e400",
-        "nul", "tru", "True", "NaN", "Infinity", "1 2", "{} {}", "[] x", "// c\n1", "/**/1", "\xef\xbb\xbf{}",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{'a':1}",
+        "\"",
+        "\"a",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\u0000\"",
+        "\"a\nb\"",
+        "\"\x01\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xf4\x90\x80\x80\"",
+        "\"\xe2\x82\"",
+        "01",
+        "-",
+        "-a",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "+1",
+        "0x1",
+        "1e400",
+        "-1e400",
+        "nul",
+        "tru",
+        "True",
+        "NaN",
+        "Infinity",
+        "1 2",
+        "{} {}",
+        "[] x",
+        "// c\n1",
+        "/**/1",
+        "\xef\xbb\xbf{}",
     };
     for (const char *text : bad) {
         Document d(text);

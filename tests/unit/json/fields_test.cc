@@ -9,7 +9,8 @@ extern "C" {
 #include <functional>
 #include <string>
 
-namespace {
+namespace
+{
 
 // Runs `read` on the parsed text and returns the error's message.
 std::string read(const std::string &text, const std::function<void(json_fields *, arena *)> &take)

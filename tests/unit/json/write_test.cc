@@ -12,7 +12,8 @@ extern "C" {
 #include <limits>
 #include <string>
 
-namespace {
+namespace
+{
 
 template <typename Function> std::string written(Function write)
 {
@@ -57,7 +58,10 @@ TEST(JsonWrite, EscapesText)
 {
     EXPECT_EQ(text_of("a\"b\\c\n\r\t\x01/\x7f"), "\"a\\\"b\\\\c\\n\\r\\t\\u0001/\\u007f\"");
     EXPECT_EQ(text_of("é😀"), "\"é😀\"");
-    EXPECT_EQ(text_of("a\xff" "b\xc3"), "\"a\xEF\xBF\xBD" "b\xEF\xBF\xBD\"");
+    EXPECT_EQ(text_of("a\xff"
+                      "b\xc3"),
+              "\"a\xEF\xBF\xBD"
+              "b\xEF\xBF\xBD\"");
     EXPECT_EQ(text_of(std::string("a\0b", 3)), "\"a\\u0000b\"");
     EXPECT_EQ(written([](json_writer *w) { json_write_text(w, nullptr); }), "\"\"");
 }
@@ -85,7 +89,8 @@ TEST(JsonWrite, WritesDoublesThatReadBack)
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        double value = i % 2 ? (double)(state % 100000000) / 10000.0 : std::ldexp((double)state, (int)(state % 200) - 150);
+        double value =
+            i % 2 ? (double)(state % 100000000) / 10000.0 : std::ldexp((double)state, (int)(state % 200) - 150);
         json_t *read = json_loads(text(value).c_str(), JSON_DECODE_ANY, nullptr);
         ASSERT_NE(read, nullptr) << text(value);
         EXPECT_TRUE(json_is_real(read)) << text(value);
