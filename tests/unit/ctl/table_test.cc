@@ -84,6 +84,7 @@ TEST_F(Table, ControlCharactersCannotReachATerminal)
     std::string text = rendered(t);
     EXPECT_EQ(text.find('\033'), std::string::npos);
     EXPECT_EQ(text.find('\t'), std::string::npos);
+    EXPECT_EQ(text.find('\x7f'), std::string::npos);
     EXPECT_EQ(text.find("\xc2\x9b"), std::string::npos);
     EXPECT_NE(text.find("ok \xc2\xa0"), std::string::npos);
     EXPECT_NE(text.find("?[31mred"), std::string::npos);
