@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 static int listen_anywhere(int *port)
 {
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -99,7 +101,7 @@ std::string FakeWorker::Connection::read_exactly(size_t bytes)
 {
     std::string all;
     while (all.size() < bytes) {
-        std::string some = read_some(bytes - all.size());
+        std::string some = read_some(std::min<size_t>(bytes - all.size(), 65536));
         if (some.empty())
             break;
         all += some;
