@@ -107,7 +107,8 @@ void rpc_call_send_headers(struct rpc_call *call);
 
 /* --- Receiving --- */
 
-/* No message callback until resumed; one that is under way already is kept back. */
+/* No message callback until resumed; one that is under way already is kept back. At a client
+ * the end comes after the messages before it, so it waits, too; rpc_call_cancel ends that. */
 void rpc_call_pause(struct rpc_call *call);
 void rpc_call_resume(struct rpc_call *call);
 

@@ -53,8 +53,9 @@ struct service {
     /* The drain has begun: finish long-lived streams. */
     void (*stopping)(struct service *service);
     /* All calls have ended and the server is gone; the loop is still there. Free everything
-     * that is on the loop. Also called after a start that failed: be ready for what is not
-     * there. */
+     * that is on the loop. Calls that a channel still has when it is destroyed here end
+     * afterwards: their callbacks must find nothing that was freed. Also called after a start
+     * that failed: be ready for what is not there. */
     void (*stopped)(struct service *service);
 
     /* Set by service_main, before start. */

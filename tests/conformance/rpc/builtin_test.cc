@@ -222,6 +222,15 @@ TEST_P(Reflection, FindsTheFileOfASymbol)
     EXPECT_TRUE(is_file(nested.files[0], "grpc/health/v1/health.proto"));
 }
 
+TEST_P(Reflection, GivesAFileTogetherWithThoseThatItImports)
+{
+    start();
+    Found found = by_symbol("muster.v1.RegistryService.RegisterWorker");
+    ASSERT_EQ(found.files.size(), 2u);
+    EXPECT_TRUE(is_file(found.files[0], "muster/v1/registry.proto"));
+    EXPECT_TRUE(is_file(found.files[1], "muster/v1/worker.proto"));
+}
+
 TEST_P(Reflection, SaysNotFoundForAnUnknownSymbol)
 {
     start();

@@ -16,6 +16,7 @@
 extern "C" {
 #include "common/rpc/rpc.h"
 #include "grpc/testing/test.pb-c.h"
+#include "proto/muster_descriptors.h"
 #include "tests/conformance/rpc/proto/testing_descriptors.h"
 }
 
@@ -155,6 +156,7 @@ class World : public testing::Test
         };
         ASSERT_TRUE(rpc_server_add_service(server, test_service(), methods, 2, this));
         ASSERT_TRUE(rpc_server_add_descriptors(server, testing_descriptors, testing_descriptors_bytes));
+        ASSERT_TRUE(rpc_server_add_descriptors(server, muster_descriptors, muster_descriptors_bytes));
         char error[256];
         uint16_t port = rpc_server_start(server, error, sizeof(error));
         ASSERT_NE(port, 0) << error;
