@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define BATCH_MAX 1000
+#define BATCH_MAX_BYTES (16 * 1024 * 1024) /* of specs: the assigner is told part of each */
 #define RETRY_MS 100
 
 struct registration {
@@ -234,11 +235,11 @@ static bool gather(struct registrar *registrar)
 {
     struct map ids = MAP_INIT;
     struct registration **link = &registrar->first, *registration;
-    size_t room = registrar->waiting_count < BATCH_MAX ? registrar->waiting_count : BATCH_MAX;
+    size_t room = registrar->waiting_count < BATCH_MAX ? registrar->waiting_count : BATCH_MAX, bytes = 0;
     registrar->batch = calloc(room, sizeof(struct registration *));
     if (registrar->batch == NULL)
         return false;
-    while ((registration = *link) != NULL && registrar->batch_count < room) {
+    while ((registration = *link) != NULL && registrar->batch_count < room && bytes < BATCH_MAX_BYTES) {
         const char *id = registration->spec->worker_id;
         if (map_get_text(&ids, id) != NULL || !map_put_text(&ids, id, registration, NULL)) {
             link = &registration->next;
@@ -250,6 +251,7 @@ static bool gather(struct registrar *registrar)
         registration->next = NULL;
         registrar->waiting_count--;
         registrar->waiting_bytes -= registration->spec_bytes;
+        bytes += registration->spec_bytes;
         registrar->batch[registrar->batch_count++] = registration;
     }
     map_free(&ids);

@@ -71,7 +71,6 @@ class Client
     // Runs the loop until the condition holds, for 60 s at most; whether it does.
     bool wait(const std::function<bool()> &condition);
 
-    // Whether a call is answered at all within a minute.
     struct rpc_loop *loop;
     struct rpc_channel *channel;
 
