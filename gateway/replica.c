@@ -18,8 +18,7 @@ static void free_worker(struct replica_worker *worker)
 {
     if (worker->record != NULL)
         muster__v1__worker__free_unpacked(worker->record, NULL);
-    if (worker->load != NULL)
-        muster__v1__load__free_unpacked(worker->load, NULL);
+    buffer_free(&worker->load);
     free(worker->services);
     buffer_free(&worker->fixed_json);
     buffer_free(&worker->varying_json);
@@ -115,9 +114,8 @@ static void take_off_roll(struct replica *replica, struct replica_worker *worker
 
 static void forget_health(struct replica *replica, struct replica_worker *worker)
 {
-    if (worker->load != NULL)
-        muster__v1__load__free_unpacked(worker->load, NULL);
-    worker->load = NULL;
+    buffer_free(&worker->load);
+    worker->current_load = 0;
     worker->health_incarnation = 0;
     worker->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
     worker->last_heartbeat_at_ms = 0;
@@ -288,12 +286,15 @@ static bool is_outdated(const struct replica_worker *worker, const Muster__V1__W
 
 static bool set_load(struct replica_worker *worker, const Muster__V1__Load *load)
 {
-    Muster__V1__Load *copy = copy_message(&load->base);
-    if (copy == NULL)
+    size_t bytes = muster__v1__load__get_packed_size(load);
+    buffer_clear(&worker->load);
+    worker->current_load = 0;
+    if (!buffer_reserve(&worker->load, bytes)) {
+        buffer_clear(&worker->load);
         return false;
-    if (worker->load != NULL)
-        muster__v1__load__free_unpacked(worker->load, NULL);
-    worker->load = copy;
+    }
+    worker->load.bytes = muster__v1__load__pack(load, (uint8_t *)worker->load.data);
+    worker->current_load = load->current_load;
     return true;
 }
 
@@ -400,5 +401,5 @@ int64_t replica_last_heard_ms(const struct replica_worker *worker)
 
 double replica_load(const struct replica_worker *worker)
 {
-    return worker->load == NULL ? 0 : worker->load->current_load;
+    return worker->current_load;
 }

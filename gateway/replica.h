@@ -56,7 +56,8 @@ struct replica_worker {
     int64_t last_heartbeat_at_ms;
     uint64_t fresh_until_ms; /* monotonic; see REPLICA_FRESH_MS */
     uint32_t health_generation;
-    Muster__V1__Load *load; /* NULL: none was reported */
+    struct buffer load;  /* a Load, packed; empty: none was reported. Heartbeats are many, readings of it few. */
+    double current_load; /* of `load` */
 
     /* Services offered, by their names in the catalog, each once. */
     struct replica_service **services;

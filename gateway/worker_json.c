@@ -150,7 +150,11 @@ static void render_fixed(struct replica_worker *worker)
 static void render_varying(struct replica_worker *worker)
 {
     static const Muster__V1__Load nothing = MUSTER__V1__LOAD__INIT;
-    const Muster__V1__Load *load = worker->load != NULL ? worker->load : &nothing;
+    Muster__V1__Load *kept = NULL;
+    if (worker->load.bytes > 0)
+        kept = muster__v1__load__unpack(NULL, worker->load.bytes, (const uint8_t *)worker->load.data);
+    worker->varying_json.failed |= worker->load.bytes > 0 && kept == NULL; /* out of memory: it was packed here */
+    const Muster__V1__Load *load = kept != NULL ? kept : &nothing;
     struct json_writer inner = {&worker->varying_json, true};
     struct json_writer *writer = &inner;
     write_text(writer, "status", worker_status_word(replica_status(worker)));
@@ -172,6 +176,7 @@ static void render_varying(struct replica_worker *worker)
     }
     json_write_object_end(writer);
     write_uint(writer, "tasks_completed", load->tasks_completed);
+    muster__v1__load__free_unpacked(kept, NULL);
 }
 
 void worker_json_write(struct json_writer *writer, struct replica_worker *worker, int64_t now_unix_ms)
