@@ -75,6 +75,7 @@ inline std::vector<MalformedRequest> malformed_requests()
         // Line ends.
         {"bare LF behind the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400},
         {"bare LF behind a field", "GET / HTTP/1.1\r\nHost: a\n\r\n", 400},
+        {"bare LF behind a field of no meaning", "GET / HTTP/1.1\r\nHost: a\r\nX: abc\nY: d\r\n\r\n", 400},
         {"bare LF as the empty line", "GET / HTTP/1.1\r\nHost: a\r\n\n", 400},
         {"bare CR in a value", field("X: a\rb"), 400},
         {"bare CR before a field", field("\rX: a"), 400},
