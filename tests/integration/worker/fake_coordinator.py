@@ -9,6 +9,7 @@ import json
 import queue
 import socket
 import threading
+import time
 from concurrent import futures
 
 import grpc
@@ -89,8 +90,9 @@ class Rest:
 
     def next(self, method, prefix, timeout=20):
         """The next request of this kind; others before it are dropped."""
+        deadline = time.monotonic() + timeout
         while True:
-            seen = self.requests.get(timeout=timeout)
+            seen = self.requests.get(timeout=max(0.001, deadline - time.monotonic()))
             if seen[0] == method and seen[1].startswith(prefix):
                 return seen
 

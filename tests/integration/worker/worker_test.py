@@ -541,6 +541,13 @@ class Commands(Case):
             ids = children.read().split()
         return int(ids[0]) if ids else None
 
+    def gone(self, pid):
+        try:
+            with open("/proc/%d/stat" % pid) as file:
+                return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+
     def test_runs_serves_and_restarts(self):
         worker = self.start_worker(*self.SERVER, "--heartbeat-interval-seconds", "0.2")
         self.assertIn("web", [s["name"] for s in self.rest.next("POST", "/api/worker/register")[2]["services"]])
@@ -570,14 +577,16 @@ class Commands(Case):
             grandchild = int(wait_until(lambda: open(path).read().strip(), "the grandchild's id"))
             self.assertEqual(worker.stop(), 0)
 
-            def gone():
-                try:
-                    with open("/proc/%d/stat" % grandchild) as file:
-                        return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-                except FileNotFoundError:
-                    return True
+            wait_until(lambda: self.gone(grandchild), "the grandchild is gone")
 
-            wait_until(gone, "the grandchild is gone")
+    def test_what_a_dead_program_left_behind_is_killed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "grandchild")
+            worker = self.start_worker("--run", "web=test -e %s || { sleep 1000 & echo $! > %s; }; exit 1 # {port}"
+                                       % (path, path))
+            grandchild = int(wait_until(lambda: os.path.exists(path) and open(path).read().strip(), "the id"))
+            wait_until(lambda: worker.log().count("service ended") >= 2, "started again")
+            wait_until(lambda: self.gone(grandchild), "the grandchild is gone")
 
     def test_one_that_ignores_sigterm_is_killed(self):
         worker = self.start_worker(
