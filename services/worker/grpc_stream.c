@@ -53,7 +53,9 @@ static void reject(struct grpc_stream *stream, int status, const char *reason)
 static void server_ended(struct grpc_stream *stream, uint32_t error_code)
 {
     char text[GRPC_STREAM_REASON_BYTES];
-    if (stream->grpc_status >= 0) {
+    if (stream->grpc_status == 0 && !grpc_message_at_boundary(&stream->reader)) {
+        end(stream, GRPC_STATUS_INTERNAL, "ended in the middle of a message");
+    } else if (stream->grpc_status >= 0) {
         end(stream, stream->grpc_status, stream->reason);
     } else if (error_code != NGHTTP2_NO_ERROR) {
         snprintf(text, sizeof text, "stream reset: %s", nghttp2_http2_strerror(error_code));
@@ -376,9 +378,4 @@ bool grpc_stream_output(struct grpc_stream *stream, struct buffer *out, size_t l
         }
     }
     return true;
-}
-
-bool grpc_stream_over(const struct grpc_stream *stream)
-{
-    return stream->over;
 }

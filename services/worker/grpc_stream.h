@@ -71,6 +71,3 @@ bool grpc_stream_receive(struct grpc_stream *stream, const void *data, size_t by
 
 /* Appends bytes for the transport, up to about limit_bytes. False as above. */
 bool grpc_stream_output(struct grpc_stream *stream, struct buffer *out, size_t limit_bytes);
-
-/* Whether the call has ended: nothing more will come of it. */
-bool grpc_stream_over(const struct grpc_stream *stream);

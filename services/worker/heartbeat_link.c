@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "services/worker/grpc_stream.h"
 
 #define METHOD "/muster.v1.HealthService/Heartbeat"

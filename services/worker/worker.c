@@ -2,8 +2,10 @@
 #include "services/worker/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,9 +277,10 @@ static bool names_to_resolve(const struct worker *worker)
 static void make_up_id(char worker_id[HEARTBEAT_ID_BYTES])
 {
     char host[65] = "worker", chance[13];
-    if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
-        strcpy(host, "worker");
+    bool named = gethostname(host, sizeof host - 1) == 0;
     host[sizeof host - 1] = '\0';
+    if (!named || !registration_id_acceptable(host))
+        strcpy(host, "worker");
     random_hex(chance, 6);
     snprintf(worker_id, HEARTBEAT_ID_BYTES, "%s-%s", host, chance);
 }
@@ -311,6 +314,10 @@ static enum worker_result check_options(struct worker *worker)
         return refuse(worker, WORKER_BAD_OPTIONS,
                       "--tunnel-url '%s': give the URL at which this worker can be reached, http or https",
                       options->tunnel_url);
+    /* What we run must not keep it open. */
+    if (options->ready_descriptor >= 0 && fcntl(options->ready_descriptor, F_SETFD, FD_CLOEXEC) != 0)
+        return refuse(worker, WORKER_BAD_OPTIONS, "--ready-fd %d: no such descriptor is open",
+                      options->ready_descriptor);
     if (options->worker_id[0] == '\0')
         make_up_id(worker->worker_id);
     else if (registration_id_acceptable(options->worker_id))

@@ -663,7 +663,8 @@ class BadStarts(unittest.TestCase):
                             (["--service", "ocr=http://x", "--run", "ocr=x {port}"], "given twice"),
                             (["--run", "ocr=server"], "{port}"),
                             (["--worker-id", "x" * 257], "256"),
-                            (["--worker-id", "a b"], "no spaces")):
+                            (["--worker-id", "a b"], "no spaces"),
+                            (["--ready-fd", "999"], "no such descriptor")):
             code, line = self.refused("--port", "0", *flags)
             self.assertEqual(code, 2, line)
             self.assertIn(hint, line)

@@ -273,7 +273,6 @@ TEST_P(GrpcStream, EndsWithTheStatusOfTheTrailers)
     EXPECT_EQ(ends, 1);
     EXPECT_EQ(status, 8);
     EXPECT_EQ(reason, "too much%zz \xe2\x9c\x93");
-    EXPECT_TRUE(grpc_stream_over(client));
     EXPECT_FALSE(grpc_stream_send(client, "x", 1));
 }
 
@@ -307,6 +306,18 @@ TEST_P(GrpcStream, EndWithoutStatusIsAnError)
     exchange();
     EXPECT_EQ(ends, 1);
     EXPECT_EQ(status, GRPC_STATUS_UNKNOWN);
+}
+
+TEST_P(GrpcStream, EndInTheMiddleOfAMessageIsAnError)
+{
+    exchange();
+    server.respond(OK);
+    server.send_raw(std::string("\0\0\0\0\5hel", 8));
+    server.finish({{"grpc-status", "0"}});
+    exchange();
+    EXPECT_EQ(ends, 1);
+    EXPECT_EQ(status, GRPC_STATUS_INTERNAL);
+    EXPECT_TRUE(received.empty());
 }
 
 TEST_P(GrpcStream, ResetIsUnavailable)
