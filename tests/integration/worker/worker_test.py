@@ -336,6 +336,18 @@ class Stream(Case):
         wait_until(lambda: "another process registered this worker's id" in worker.log(), "the conflict in the log")
         self.assertEqual(worker.health()["heartbeats"], "none")
 
+    def test_a_peer_that_is_silent_is_given_up(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        self.stream = "127.0.0.1:%d" % listener.getsockname()[1]
+        worker = self.start_worker("--heartbeat-interval-seconds", "0.5")
+        first, _ = listener.accept()
+        self.addCleanup(first.close)
+        wait_until(lambda: "no sign of life" in worker.log(), "the connection is given up", 60)
+        second, _ = listener.accept()
+        second.close()
+        self.rest.next("POST", "/api/worker/heartbeat")
+
     def test_garbage_from_the_server_is_survived(self):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
