@@ -200,10 +200,13 @@ static bool start(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
     const struct gateway_settings *settings = &gateway->settings;
-    program->listener =
-        http_listen(settings->host, (uint16_t)settings->port, LISTEN_BACKLOG, program->error, sizeof program->error);
-    if (program->listener < 0)
+    char reason[256];
+    program->listener = http_listen(settings->host, (uint16_t)settings->port, LISTEN_BACKLOG, reason, sizeof reason);
+    if (program->listener < 0) {
+        snprintf(program->error, sizeof program->error,
+                 "%s; choose another --host or --port, or stop what uses this one", reason);
         return false;
+    }
     snprintf(program->address, sizeof program->address, strchr(settings->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
              settings->host, (unsigned)http_listener_port(program->listener));
     program->resolver = http_resolver_create(0);

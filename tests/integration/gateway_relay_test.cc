@@ -282,6 +282,35 @@ TEST(SlowWorker, AClientIsToldInTime)
     EXPECT_EQ(coordinator.stop(), 0) << coordinator.log();
 }
 
+TEST(Stopping, RequestsInFlightAreFinished)
+{
+    Coordinator coordinator;
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    std::atomic<bool> heard{false}, may_answer{false};
+    FakeWorker worker([&](FakeWorker::Connection &connection, const std::string &) {
+        heard = true;
+        return eventually([&] { return may_answer.load(); }) && connection.write(FakeWorker::answer("late"));
+    });
+    ASSERT_EQ(coordinator
+                  .post("/api/worker/register",
+                        R"({"worker_id": "late", "tunnel_url": ")" + worker.url() + R"(", "services": ["late"]})")
+                  .status,
+              200);
+    Response answer;
+    std::thread client([&] { answer = coordinator.post("/api/service/late", ""); });
+    EXPECT_TRUE(eventually([&] { return heard.load(); }));
+    pid_t gateway = coordinator.pid("muster-gateway");
+    EXPECT_TRUE(coordinator.kill("muster-gateway", SIGTERM));
+    // It takes no new connections, and is still there for the one it has.
+    EXPECT_TRUE(eventually([&] { return coordinator.log().find("muster-gateway: stopping") != std::string::npos; }));
+    EXPECT_EQ(kill(gateway, 0), 0);
+    may_answer = true;
+    client.join();
+    EXPECT_EQ(answer.status, 200) << answer.described();
+    EXPECT_EQ(answer.body, "late");
+    EXPECT_EQ(coordinator.stop(), 0) << coordinator.log();
+}
+
 TEST_F(Relay, ADrainedWorkerGetsNothingNew)
 {
     FakeWorker worker([](FakeWorker::Connection &connection, const std::string &) {
