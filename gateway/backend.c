@@ -186,7 +186,8 @@ static void stop_when_idle(struct timer *timer, void *argument)
     struct backend *backend = argument;
     uint64_t jobs = atomic_load(&backend->gateway->jobs);
     (void)timer;
-    if (jobs > 0 && rpc_loop_now_ms(backend->loop) < backend->stop_deadline_ms)
+    /* The report to the router was cancelled with its channel; its end still comes here. */
+    if (backend->reporting_outcomes || (jobs > 0 && rpc_loop_now_ms(backend->loop) < backend->stop_deadline_ms))
         rpc_loop_timer_start(backend->loop, &backend->stop_timer, STOP_POLL_MS, stop_when_idle, backend);
     else
         rpc_loop_stop(backend->loop);
