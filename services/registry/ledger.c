@@ -154,20 +154,16 @@ static enum registry_result prepare(struct ledger *ledger, struct ledger_entry *
     return REGISTRY_INVALID;
 }
 
-/* Prepares an entry and adds it to the batch, or answers it right away. Returns the bytes that
- * it adds to the transaction. */
-static size_t add_to_batch(struct ledger *ledger, struct ledger_entry *entry, int64_t unix_ms)
+/* Prepares an entry and adds it to the batch, unless there is a reason to refuse it. */
+static enum registry_result add_to_batch(struct ledger *ledger, struct ledger_entry *entry, int64_t unix_ms)
 {
     enum registry_result result = prepare(ledger, entry, unix_ms);
-    if (result != REGISTRY_OK) {
-        refuse(entry, result);
-        return 0;
-    }
+    if (result != REGISTRY_OK)
+        return result;
     registry_change_value(&entry->change, &entry->value);
     if (buffer_failed(&entry->value)) {
         registry_discard(&entry->change);
-        refuse(entry, REGISTRY_OUT_OF_MEMORY);
-        return 0;
+        return REGISTRY_OUT_OF_MEMORY;
     }
     size_t id_bytes;
     const char *id = registry_change_id(&entry->change, &id_bytes);
@@ -178,11 +174,11 @@ static size_t add_to_batch(struct ledger *ledger, struct ledger_entry *entry, in
         .value_bytes = entry->value.bytes,
     };
     queue_append(&ledger->batch, entry);
-    return id_bytes + entry->value.bytes;
+    return REGISTRY_OK;
 }
 
-/* Moves what waits into the batch, as far as it goes. */
-static void gather(struct ledger *ledger)
+/* Moves what waits into the batch, as far as it goes; there is room for so many changes. */
+static void gather(struct ledger *ledger, size_t room)
 {
     struct queue later;
     struct map ids = MAP_INIT;
@@ -190,7 +186,7 @@ static void gather(struct ledger *ledger)
     int64_t unix_ms = clock_unix_ms();
     size_t bytes = 0;
     queue_clear(&later);
-    while (ledger->store_batch.count < BATCH_MAX_ENTRIES && bytes < BATCH_MAX_BYTES &&
+    while (ledger->store_batch.count < room && bytes < BATCH_MAX_BYTES &&
            (entry = queue_take(&ledger->waiting)) != NULL) {
         void *twin = map_get_text(&ids, entry->worker_id);
         if (twin != NULL || !map_put_text(&ids, entry->worker_id, entry, NULL)) {
@@ -198,7 +194,14 @@ static void gather(struct ledger *ledger)
             continue;
         }
         ledger->waiting_count--;
-        bytes += add_to_batch(ledger, entry, unix_ms);
+        enum registry_result result = add_to_batch(ledger, entry, unix_ms);
+        if (result == REGISTRY_OK) {
+            bytes += entry->value.bytes;
+        } else {
+            /* Its answer frees it, and it is in nobody's way. */
+            map_remove_text(&ids, entry->worker_id);
+            refuse(entry, result);
+        }
     }
     map_free(&ids);
     /* Those that were passed over came before those that are left. */
@@ -220,10 +223,13 @@ static void commit(void *argument)
     if (ledger->changes == NULL)
         abort();
     ledger->store_batch = (struct store_batch){.changes = ledger->changes};
-    gather(ledger);
+    gather(ledger, room);
     if (ledger->store_batch.count == 0 && !ledger->retrying && !registry_needs_ceiling(ledger->registry)) {
         free(ledger->changes);
         ledger->changes = NULL;
+        /* Only what there was no memory to gather. */
+        if (ledger->waiting.first != NULL)
+            rpc_loop_at_end_of_turn(ledger->loop, &ledger->hook);
         return;
     }
     ledger->retrying = false;

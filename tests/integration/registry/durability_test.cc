@@ -1,7 +1,8 @@
 // Acknowledged means kept. Registers and unregisters at full speed, kills the registry with
 // SIGKILL at a random moment, starts it again and compares: of each worker, the last change
 // that was acknowledged must be there, or one that was asked for after it; and what is there
-// must be whole. DURABILITY_ROUNDS sets how many rounds (10).
+// must be whole. Many workers are left alone again after a few changes, so that a change that
+// was lost long before the kill shows too. DURABILITY_ROUNDS sets how many rounds (10).
 
 #include "tests/integration/registry/client.h"
 #include "tests/integration/registry/process.h"
@@ -11,6 +12,7 @@
 #include <signal.h>
 
 #include <cstdlib>
+#include <deque>
 
 extern "C" {
 #include "common/clock.h"
@@ -20,7 +22,7 @@ extern "C" {
 namespace
 {
 
-constexpr size_t worker_count = 60;
+constexpr size_t callers = 60;
 constexpr char nowhere[] = "127.0.0.1:1";
 
 // One worker id and the history of what was asked for it, one request at a time: the value is
@@ -34,10 +36,21 @@ struct Subject {
 };
 
 struct Fleet {
-    Fleet()
+    // A worker that has never been registered.
+    Subject &add()
     {
-        for (size_t i = 0; i < worker_count; i++)
-            subjects.push_back({.id = "w" + std::to_string(i)});
+        subjects.push_back({.id = "w" + std::to_string(subjects.size())});
+        return subjects.back();
+    }
+
+    // Some workers of earlier rounds, and some new ones, begin to change.
+    void begin(Client &client, struct random *random)
+    {
+        stopping = false;
+        for (size_t i = 0; i < callers; i++) {
+            Subject *subject = subjects.empty() ? nullptr : &subjects[random_below(random, subjects.size())];
+            next(client, subject == nullptr || subject->under_way ? add() : *subject, random);
+        }
     }
 
     static std::string url(uint64_t value)
@@ -86,12 +99,12 @@ struct Fleet {
         acknowledged++;
         subject.kept = subject.asked;
         subject.under_way = false;
-        next(client, subject, random);
+        next(client, random_below(random, 4) == 0 ? add() : subject, random);
     }
 
     void compare(Client &client)
     {
-        auto workers = client.all_workers(7);
+        auto workers = client.all_workers(77);
         for (auto &subject : subjects) {
             uint64_t found = 0;
             auto worker = workers.find(subject.id);
@@ -108,10 +121,10 @@ struct Fleet {
             subject.kept = found;
             subject.under_way = false;
         }
-        EXPECT_LE(workers.size(), worker_count);
+        EXPECT_LE(workers.size(), subjects.size());
     }
 
-    std::vector<Subject> subjects;
+    std::deque<Subject> subjects; // which do not move when others are added
     uint64_t last_value = 0;
     size_t open = 0, acknowledged = 0;
     bool stopping = false;
@@ -147,9 +160,7 @@ TEST(Durability, NothingAcknowledgedIsMissingAfterAKill)
         Client client(address);
         fleet.compare(client);
         size_t before = fleet.acknowledged;
-        fleet.stopping = false;
-        for (auto &subject : fleet.subjects)
-            fleet.next(client, subject, &random);
+        fleet.begin(client, &random);
         // At a random moment after the first answers, so that it falls anywhere in a commit.
         ASSERT_TRUE(client.wait([&] { return fleet.acknowledged > before + 20; }));
         uint64_t moment = clock_monotonic_us() + random_below(&random, 200000);

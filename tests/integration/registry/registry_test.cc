@@ -202,6 +202,36 @@ TEST(RegistryProcess, ManyRegistrationsOfOneIdGetOneIncarnationEach)
     EXPECT_EQ(*incarnations.rbegin(), 64u);
 }
 
+TEST(RegistryProcess, ChangesOfOneWorkerAtTheSameTimeComeOneAfterTheOther)
+{
+    Pair pair;
+    size_t answers = 0, registered = 0, unregistered = 0;
+    for (int i = 0; i < 300; i++) {
+        std::string id = i % 7 < 3 ? "a" : "b";
+        if (i % 3 != 0) {
+            pair.client->start_registration({.id = id}, [&](const Client::Registered &answer) {
+                answers++;
+                registered += answer.ok();
+            });
+        } else {
+            pair.client->start_unregistration(id, [&](const Answer<Muster__V1__UnregisterWorkerResponse> &answer) {
+                answers++;
+                unregistered += answer.ok();
+                EXPECT_TRUE(answer.ok() || answer.status == RPC_NOT_FOUND) << answer.text;
+            });
+        }
+    }
+    ASSERT_TRUE(pair.client->wait([&] { return answers == 300; }));
+    EXPECT_EQ(registered, 200u);
+    auto before = pair.client->all_workers();
+    EXPECT_GE(registered, unregistered + before.size());
+    pair.restart_registry(SIGKILL);
+    auto after = pair.client->all_workers();
+    ASSERT_EQ(after.size(), before.size());
+    for (const auto &[id, worker] : before)
+        EXPECT_EQ(after[id]->incarnation, worker->incarnation) << id;
+}
+
 TEST(RegistryProcess, WorkInFlightIsFinishedBeforeTheEnd)
 {
     Pair pair;

@@ -203,8 +203,10 @@ struct Watcher {
                 FAIL();
             }
         }
-        if (message->snapshot_complete)
+        if (message->snapshot_complete) {
+            completed++;
             in_snapshot = false;
+        }
         if (message->revision != 0) {
             EXPECT_FALSE(in_snapshot);
             EXPECT_GE(message->revision, last_revision);
@@ -222,7 +224,7 @@ struct Watcher {
     struct registry_cursor cursor;
     std::map<std::string, Known> workers;
     uint64_t revision = 0, last_revision = 0;
-    size_t messages = 0, events = 0, snapshots = 0;
+    size_t messages = 0, events = 0, snapshots = 0, completed = 0;
     bool in_snapshot = false;
     std::string last_reason;
 };
