@@ -206,6 +206,16 @@ TEST(RegistryProcess, ChangesOfOneWorkerAtTheSameTimeComeOneAfterTheOther)
 {
     Pair pair;
     size_t answers = 0, registered = 0, unregistered = 0;
+    ASSERT_TRUE(pair.client->register_worker({.id = "c"}).ok());
+    for (int i = 0; i < 20; i++) {
+        pair.client->start_unregistration("c", [&](const Answer<Muster__V1__UnregisterWorkerResponse> &answer) {
+            answers++;
+            unregistered += answer.ok();
+        });
+    }
+    ASSERT_TRUE(pair.client->wait([&] { return answers == 20; }));
+    EXPECT_EQ(unregistered, 1u) << "one has done it, the others found nobody";
+    answers = unregistered = 0;
     for (int i = 0; i < 300; i++) {
         std::string id = i % 7 < 3 ? "a" : "b";
         if (i % 3 != 0) {
