@@ -55,9 +55,9 @@ bool health_check(const struct health *health)
     return passed == health->active && workers == counts->workers && workers == health->workers.count &&
            tombstones == health->tombstones && timer_wheel_check(&health->wheel) &&
            counts->online + counts->degraded + counts->draining + counts->offline + counts->reconnecting +
-                   counts->removed == workers &&
+                   counts->removed ==
+               workers &&
            list_length(&health->reports) + list_length(&health->reports_sent) == health->report_count &&
-           list_length(&health->lookups) + list_length(&health->lookups_sent) +
-                   list_length(&health->lookups_later) ==
+           list_length(&health->lookups) + list_length(&health->lookups_sent) + list_length(&health->lookups_later) ==
                health->lookup_count;
 }

@@ -15,9 +15,7 @@ static enum detector_reason base_reason(const struct detector_lease *lease)
 /* Whether lateness would make a worker found in that state look better than it is. */
 static bool worse_than_late(Muster__V1__WorkerStatus status)
 {
-    return status == WORKER_OFFLINE ||
-           status == WORKER_RECONNECTING ||
-           status == WORKER_DRAINING;
+    return status == WORKER_OFFLINE || status == WORKER_RECONNECTING || status == WORKER_DRAINING;
 }
 
 struct detector_verdict detector_judge(const struct detector_settings *settings, const struct detector_lease *lease,
@@ -31,19 +29,16 @@ struct detector_verdict detector_judge(const struct detector_settings *settings,
     if (lease->stream_broken) {
         uint64_t grace_over_ms = lease->broken_at_ms + settings->stream_grace_ms;
         if (now_ms >= grace_over_ms)
-            return (struct detector_verdict){WORKER_REMOVED, DETECTOR_GRACE_OVER,
-                                             UINT64_MAX};
+            return (struct detector_verdict){WORKER_REMOVED, DETECTOR_GRACE_OVER, UINT64_MAX};
         return (struct detector_verdict){WORKER_OFFLINE, DETECTOR_STREAM_BROKEN,
                                          grace_over_ms < removed_at_ms ? grace_over_ms : removed_at_ms};
     }
     if (worse_than_late(lease->base))
         return (struct detector_verdict){lease->base, base_reason(lease), removed_at_ms};
     if (now_ms >= late_at_ms)
-        return (struct detector_verdict){WORKER_DEGRADED, DETECTOR_LATE,
-                                         removed_at_ms};
+        return (struct detector_verdict){WORKER_DEGRADED, DETECTOR_LATE, removed_at_ms};
     return (struct detector_verdict){lease->base, base_reason(lease), late_at_ms};
 }
-
 
 void detector_describe(const struct detector_settings *settings, enum detector_reason reason, uint64_t silent_ms,
                        char text[DETECTOR_TEXT_BYTES])

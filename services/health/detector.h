@@ -42,21 +42,21 @@ struct detector_settings {
 /* Why a worker has its status. */
 enum detector_reason {
     DETECTOR_WELL,
-    DETECTOR_SAYS_SO,        /* the worker itself says that it is degraded or draining */
-    DETECTOR_LATE,           /* silent for late_after_ms */
-    DETECTOR_STREAM_BROKEN,  /* inside the grace */
-    DETECTOR_NOT_HEARD_YET,  /* found in this state when health or the registry restarted */
-    DETECTOR_SILENT,         /* given up after removed_after_ms */
-    DETECTOR_GRACE_OVER,     /* given up after stream_grace_ms */
+    DETECTOR_SAYS_SO,       /* the worker itself says that it is degraded or draining */
+    DETECTOR_LATE,          /* silent for late_after_ms */
+    DETECTOR_STREAM_BROKEN, /* inside the grace */
+    DETECTOR_NOT_HEARD_YET, /* found in this state when health or the registry restarted */
+    DETECTOR_SILENT,        /* given up after removed_after_ms */
+    DETECTOR_GRACE_OVER,    /* given up after stream_grace_ms */
 };
 
 /* What is known of one worker. */
 struct detector_lease {
-    uint64_t last_heard_ms;              /* last heartbeat or registration */
-    uint64_t broken_at_ms;               /* when its stream broke, if stream_broken */
-    bool stream_broken;                  /* and nothing was heard since */
-    bool heard;                          /* by this process; false: found in `base` */
-    Muster__V1__WorkerStatus base;       /* what it says of itself, or was found in */
+    uint64_t last_heard_ms;        /* last heartbeat or registration */
+    uint64_t broken_at_ms;         /* when its stream broke, if stream_broken */
+    bool stream_broken;            /* and nothing was heard since */
+    bool heard;                    /* by this process; false: found in `base` */
+    Muster__V1__WorkerStatus base; /* what it says of itself, or was found in */
 };
 
 struct detector_verdict {

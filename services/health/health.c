@@ -238,8 +238,7 @@ static void compare_status(struct health *health, struct health_worker *worker, 
         health_report_remove(health, worker);
 }
 
-struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh,
-                                 uint64_t now_ms)
+struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh, uint64_t now_ms)
 {
     struct health_worker *worker = health_find(health, record->spec->worker_id);
     bool registered = worker == NULL || record->incarnation > worker->incarnation;

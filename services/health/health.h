@@ -161,7 +161,7 @@ bool health_urgent_changes(struct health *health);
 /* --- Knowing --- */
 
 struct health_counts {
-    uint64_t workers;    /* on the roll, as far as health knows */
+    uint64_t workers; /* on the roll, as far as health knows */
     uint64_t online, degraded, draining, offline, reconnecting, removed;
     uint64_t heartbeats; /* taken since the start */
     uint64_t unknown;    /* of these: ids that were not on the roll */

@@ -13,7 +13,7 @@ struct list_link {
 };
 
 /* The object that a link lies in. */
-#define LIST_OBJECT(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define LIST_OBJECT(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void list_init(struct list_link *head)
 {

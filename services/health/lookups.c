@@ -22,8 +22,8 @@ static void register_again(struct health *health, struct health_stream *stream, 
 {
     /* Out of memory: the worker is told with its next heartbeat. */
     (void)health_stream_command(health, stream, sequence, index, worker_id, incarnation,
-                         MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN, NULL,
-                         "no worker of this id is registered");
+                                MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN, NULL,
+                                "no worker of this id is registered");
 }
 
 static void lookup_free(struct health_lookup *lookup)
@@ -34,7 +34,7 @@ static void lookup_free(struct health_lookup *lookup)
 }
 
 bool health_lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
-                uint64_t sequence, uint32_t index, bool relayed)
+                       uint64_t sequence, uint32_t index, bool relayed)
 {
     size_t id_bytes = strlen(heartbeat->worker_id);
     if (id_bytes == 0 || id_bytes > WORKER_ID_BYTES_MAX) {
@@ -129,8 +129,8 @@ static void settle(struct health *health, const struct health_lookup *lookup, bo
     if (lookup->incarnation != 0 && lookup->incarnation < worker->incarnation) {
         health->counts.stale++;
         (void)health_stream_command(health, stream, lookup->sequence, lookup->index, worker->id, lookup->incarnation,
-                             MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
-                             "this id was registered again since");
+                                    MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
+                                    "this id was registered again since");
         return;
     }
     health_stream_heard(health, worker, lookup->relayed ? NULL : stream, lookup->said, NULL, now_ms);

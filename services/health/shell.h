@@ -21,7 +21,7 @@
 struct health_shell {
     struct rpc_loop *loop;
     struct health *core;
-    struct timer next;           /* the core's next lease */
+    struct timer next; /* the core's next lease */
     struct rpc_turn_hook pump;
     bool stopping;
     struct list_link heartbeats; /* open calls of Heartbeat */

@@ -33,29 +33,29 @@ struct health_worker {
     struct health_stream *stream; /* the last heartbeat came over it alone */
     uint64_t last_heard_ms;
     uint64_t incarnation;
-    uint8_t *load;                /* a packed Load with its length before it, as a field of a message; or NULL */
-    struct name_list *untold;     /* assignment that the worker has not been told; or NULL */
-    uint64_t assignment_hash;     /* of the assignment that the registry last said */
-    uint32_t broken_after_ms;     /* from last_heard_ms to the stream's break; with stream_broken */
+    uint8_t *load;            /* a packed Load with its length before it, as a field of a message; or NULL */
+    struct name_list *untold; /* assignment that the worker has not been told; or NULL */
+    uint64_t assignment_hash; /* of the assignment that the registry last said */
+    uint32_t broken_after_ms; /* from last_heard_ms to the stream's break; with stream_broken */
     uint32_t load_bytes;
-    uint32_t pending;             /* watchers that have not been sent the last change; a bit each */
-    uint32_t load_pending;        /* watchers that have not been sent the load */
-    uint32_t known_to;            /* watchers that have been sent the worker at all */
-    uint32_t generation;          /* of the snapshot that last named it */
+    uint32_t pending;      /* watchers that have not been sent the last change; a bit each */
+    uint32_t load_pending; /* watchers that have not been sent the load */
+    uint32_t known_to;     /* watchers that have been sent the worker at all */
+    uint32_t generation;   /* of the snapshot that last named it */
     uint16_t id_bytes;
-    uint8_t base;                 /* Muster__V1__WorkerStatus; see struct detector_lease */
-    uint8_t status;               /* Muster__V1__WorkerStatus, as last judged */
-    uint8_t reason;               /* enum detector_reason, as last judged */
-    uint8_t reported;             /* status in the report that is under way */
+    uint8_t base;     /* Muster__V1__WorkerStatus; see struct detector_lease */
+    uint8_t status;   /* Muster__V1__WorkerStatus, as last judged */
+    uint8_t reason;   /* enum detector_reason, as last judged */
+    uint8_t reported; /* status in the report that is under way */
     bool heard : 1;
     bool stream_broken : 1;
-    bool draining : 1;            /* as the registry says */
-    bool told_draining : 1;       /* what the worker knows of that */
-    bool drain_unconfirmed : 1;   /* it has not said so yet */
-    bool report_sent : 1;         /* in ->reports_sent */
+    bool draining : 1;          /* as the registry says */
+    bool told_draining : 1;     /* what the worker knows of that */
+    bool drain_unconfirmed : 1; /* it has not said so yet */
+    bool report_sent : 1;       /* in ->reports_sent */
     bool changed_since_report : 1;
-    bool gone : 1;                /* a tombstone: only in `changes`, for watchers to be told */
-    char id[];                    /* with a zero byte */
+    bool gone : 1; /* a tombstone: only in `changes`, for watchers to be told */
+    char id[];     /* with a zero byte */
 };
 
 struct health_command {
@@ -71,22 +71,22 @@ struct health_command {
 
 struct health_stream {
     void *user;
-    struct list_link open;     /* in health->streams */
-    struct list_link ready;    /* in health->ready_streams, if it may have something to send */
+    struct list_link open;  /* in health->streams */
+    struct list_link ready; /* in health->ready_streams, if it may have something to send */
     struct list_link workers;
     struct list_link commands;
     struct list_link sent;     /* commands of the last response; freed with the next */
     struct list_link lookups;  /* what waits for the registry, in order */
     struct list_link released; /* lookups that nothing waits for any more; see lookups.c */
     size_t command_count;
-    uint64_t received;         /* sequence of the last message */
-    uint64_t acknowledged;     /* as last sent */
+    uint64_t received;     /* sequence of the last message */
+    uint64_t acknowledged; /* as last sent */
 };
 
 /* A heartbeat of an unknown id. */
 struct health_lookup {
-    struct list_link of_stream;  /* unlinked when the stream has gone */
-    struct list_link queue;      /* in health->lookups, ->lookups_sent or ->lookups_later */
+    struct list_link of_stream;   /* unlinked when the stream has gone */
+    struct list_link queue;       /* in health->lookups, ->lookups_sent or ->lookups_later */
     struct health_stream *stream; /* NULL: it has gone */
     uint64_t sequence;
     uint64_t incarnation;
@@ -99,8 +99,8 @@ struct health_lookup {
 struct health_watcher {
     struct list_link cursor; /* in health->changes: what follows has not been sent */
     uint32_t bit;
-    uint64_t snapshot_left;  /* workers of the first round that have not been sent */
-    bool complete;           /* snapshot_complete has been sent */
+    uint64_t snapshot_left; /* workers of the first round that have not been sent */
+    bool complete;          /* snapshot_complete has been sent */
 };
 
 /* Memory for what the fill functions hand out; grows to the largest batch. */
@@ -126,9 +126,9 @@ struct health {
     size_t lookup_count;
     bool lookup_under_way;
     struct health_watcher *watchers[HEALTH_WATCHERS_MAX];
-    uint32_t active;          /* bits of the watchers that are there */
+    uint32_t active; /* bits of the watchers that are there */
     uint64_t tombstones;
-    struct list_link buried;  /* tombstones that may be freed at the next call */
+    struct list_link buried; /* tombstones that may be freed at the next call */
     uint64_t revision;
     uint32_t generation;
     bool in_snapshot, synchronised, urgent;
@@ -147,7 +147,8 @@ struct detector_lease health_worker_lease(const struct health_worker *worker);
 
 enum load_result { LOAD_SAME, LOAD_CHANGED, LOAD_REFUSED };
 /* Keeps the load. REFUSED: it is too large, or out of memory; what was known stays. */
-enum load_result health_worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load);
+enum load_result health_worker_set_load(struct health *health, struct health_worker *worker,
+                                        const Muster__V1__Load *load);
 
 /* NULL when memory runs out. */
 struct name_list *health_name_list_create(char *const *names, size_t count);
@@ -159,8 +160,7 @@ struct health_worker *health_find(const struct health *health, const char *worke
 
 /* Puts a worker of the registry into the table or brings it up to date. `fresh`: this is a
  * registration that just happened, not a record that was found. NULL: out of memory. */
-struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh,
-                                 uint64_t now_ms);
+struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh, uint64_t now_ms);
 
 /* Judges anew; on a change tells the registry's queue and the watchers. Always restarts the
  * lease timer when the state changed. */
@@ -175,15 +175,15 @@ bool health_batch_reserve(struct health *health, size_t count);
 /* --- streams.c --- */
 
 /* Takes a heartbeat of a known worker: source NULL for a relayed one. */
-void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source, uint8_t said,
-                  const Muster__V1__Load *load, uint64_t now_ms);
+void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source,
+                         uint8_t said, const Muster__V1__Load *load, uint64_t now_ms);
 /* Queues a command. Out of memory: it is lost, and false. Takes over `names`. */
 bool health_stream_command(struct health *health, struct health_stream *stream, uint64_t sequence, uint32_t index,
-                    const char *worker_id, uint64_t incarnation, Muster__V1__WorkerCommandType type,
-                    struct name_list *names, const char *reason);
+                           const char *worker_id, uint64_t incarnation, Muster__V1__WorkerCommandType type,
+                           struct name_list *names, const char *reason);
 /* Tells the worker what it has not been told, as an answer to a heartbeat or on its own. */
 void health_stream_tell(struct health *health, struct health_stream *stream, struct health_worker *worker,
-                 uint64_t sequence, uint32_t index);
+                        uint64_t sequence, uint32_t index);
 void health_stream_ready(struct health *health, struct health_stream *stream);
 void health_stream_detach(struct health_worker *worker);
 void health_stream_destroy(struct health_stream *stream);
@@ -192,7 +192,7 @@ void health_stream_destroy(struct health_stream *stream);
 
 /* False: too many wait, or out of memory; acknowledge without an answer. */
 bool health_lookup_add(struct health *health, struct health_stream *stream, const Muster__V1__Heartbeat *heartbeat,
-                uint64_t sequence, uint32_t index, bool relayed);
+                       uint64_t sequence, uint32_t index, bool relayed);
 void health_lookup_forget_stream(struct health_stream *stream);
 void health_lookup_destroy_all(struct health *health);
 

@@ -41,7 +41,8 @@ struct detector_lease health_worker_lease(const struct health_worker *worker)
     };
 }
 
-enum load_result health_worker_set_load(struct health *health, struct health_worker *worker, const Muster__V1__Load *load)
+enum load_result health_worker_set_load(struct health *health, struct health_worker *worker,
+                                        const Muster__V1__Load *load)
 {
     size_t bytes = muster__v1__load__get_packed_size(load);
     if (bytes > LOAD_BYTES_MAX)

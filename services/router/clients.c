@@ -7,8 +7,8 @@
 
 static void log_end(const char *process, enum rpc_status status, const char *text)
 {
-    log_info("a watch ended; watching again", LOG_TEXT("process", process),
-             LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("reason", text));
+    log_info("a watch ended; watching again", LOG_TEXT("process", process), LOG_TEXT("status", rpc_status_name(status)),
+             LOG_TEXT("reason", text));
 }
 
 /* After a message: publish, or start over when memory ran out in the middle of it. */
@@ -110,8 +110,7 @@ static const struct rpc_events catalog_events = {
 /* --- Life --- */
 
 static void source_start(struct router_shell *shell, struct router_source *source, const char *address,
-                         const ProtobufCServiceDescriptor *service, const char *method,
-                         const struct rpc_events *events)
+                         const ProtobufCServiceDescriptor *service, const char *method, const struct rpc_events *events)
 {
     source->channel = rpc_channel_create(shell->loop, address, NULL);
     source->watch = rpc_kept_stream_start(source->channel, service, method, NULL, events, shell);
@@ -127,14 +126,14 @@ static void source_stop(struct router_source *source)
 }
 
 void router_clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,
-                   const char *assigner_address)
+                          const char *assigner_address)
 {
-    source_start(shell, &shell->registry, registry_address, &muster__v1__registry_service__descriptor,
-                 "WatchWorkers", &workers_events);
+    source_start(shell, &shell->registry, registry_address, &muster__v1__registry_service__descriptor, "WatchWorkers",
+                 &workers_events);
     source_start(shell, &shell->health, health_address, &muster__v1__health_service__descriptor, "WatchHealth",
                  &health_events);
-    source_start(shell, &shell->assigner, assigner_address, &muster__v1__assigner_service__descriptor,
-                 "WatchCatalog", &catalog_events);
+    source_start(shell, &shell->assigner, assigner_address, &muster__v1__assigner_service__descriptor, "WatchCatalog",
+                 &catalog_events);
 }
 
 void router_clients_stop(struct router_shell *shell)

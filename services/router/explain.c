@@ -129,10 +129,8 @@ static char *explain_ineligible(struct router *router, const struct router_servi
     if (router_outlier_is_ejected(endpoint)) {
         const struct router_outlier *outlier = endpoint->outlier;
         uint64_t left_ms = outlier->ejected_until_ms > now_ms ? outlier->ejected_until_ms - now_ms : 0;
-        return text(arena,
-                            "ejected for another %.1f s after %u connection failures in a row (%u%s ejection)",
-                            (double)left_ms / 1000.0, outlier->failures, outlier->ejections,
-                            ordinal(outlier->ejections));
+        return text(arena, "ejected for another %.1f s after %u connection failures in a row (%u%s ejection)",
+                    (double)left_ms / 1000.0, outlier->failures, outlier->ejections, ordinal(outlier->ejections));
     }
     return text(arena, "not published yet");
 }
@@ -152,17 +150,17 @@ static char *explain_eligible(struct router *router, const struct candidate *can
     const char *status = worker_status_text(router_worker_status(candidate->worker, &reason));
     if (candidate == best)
         return text(arena, "best of %zu: %s, weight %u%s%s%s", eligible, figures, candidate->endpoint->weight,
-                            candidate->endpoint->priority > 0 ? ", though " : "",
-                            candidate->endpoint->priority > 0 ? status : "", trial);
+                    candidate->endpoint->priority > 0 ? ", though " : "",
+                    candidate->endpoint->priority > 0 ? status : "", trial);
     if (candidate->endpoint->priority != best->endpoint->priority)
-        return text(arena, "%s%s%s%s: used only when nobody better answers; %s%s", status,
-                            reason[0] == 0 ? "" : " (", reason, reason[0] == 0 ? "" : ")", figures, trial);
+        return text(arena, "%s%s%s%s: used only when nobody better answers; %s%s", status, reason[0] == 0 ? "" : " (",
+                    reason, reason[0] == 0 ? "" : ")", figures, trial);
     if (candidate->score == best->score)
         return text(arena, "as good as %s: %s, weight %u; requests are shared%s", best->worker->id, figures,
-                            candidate->endpoint->weight, trial);
+                    candidate->endpoint->weight, trial);
     return text(arena, "%s against %s of %s: score %.3f below %.3f, weight %u to %u%s", figures, best_figures,
-                        best->worker->id, candidate->score, best->score, candidate->endpoint->weight,
-                        best->endpoint->weight, trial);
+                best->worker->id, candidate->score, best->score, candidate->endpoint->weight, best->endpoint->weight,
+                trial);
 }
 
 /* Workers of the kind that the service needs which do not have it. */
@@ -173,9 +171,9 @@ static size_t add_others(struct router *router, const struct router_service *ser
     if (service->required == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED)
         return count;
     for (struct router_worker *worker; count < limit && (worker = map_next(&router->workers, &position)) != NULL;) {
-        bool fits = worker->type == service->required ||
-                    (service->required == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU &&
-                     worker->type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU);
+        bool fits =
+            worker->type == service->required || (service->required == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU &&
+                                                  worker->type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU);
         bool has = false;
         for (size_t i = 0; i < worker->endpoint_count; i++)
             has = has || worker->endpoints[i]->service == service;
@@ -219,8 +217,7 @@ enum router_result router_explain(struct router *router, const char *service_nam
         const char *reason;
         muster__v1__candidate__init(message);
         message->worker_id = (char *)(uintptr_t)candidate->worker->id; /* read only */
-        message->url =
-            (char *)(uintptr_t)(candidate->endpoint == NULL ? "" : router_endpoint_url(candidate->endpoint));
+        message->url = (char *)(uintptr_t)(candidate->endpoint == NULL ? "" : router_endpoint_url(candidate->endpoint));
         message->score = candidate->score;
         message->eligible = in_table(candidate);
         message->selected = i == 0 && in_table(candidate);

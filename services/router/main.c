@@ -68,7 +68,7 @@ static bool start(struct service *service)
     if (!router_methods_add(shell, service->server))
         return service_fail(service, "the program's own services do not fit together; build it again");
     router_clients_start(shell, process->settings.registry_address, process->settings.health_address,
-                  process->settings.assigner_address);
+                         process->settings.assigner_address);
     return true;
 }
 

@@ -49,8 +49,7 @@ static void explain(struct rpc_call *call, const void *message)
     struct router_shell *shell = rpc_call_context(call);
     const Muster__V1__ExplainRequest *request = message;
     Muster__V1__ExplainResponse response;
-    enum router_result result =
-        router_explain(shell->core, request->service, rpc_loop_now_ms(shell->loop), &response);
+    enum router_result result = router_explain(shell->core, request->service, rpc_loop_now_ms(shell->loop), &response);
     if (result == ROUTER_OK)
         rpc_call_reply(call, &response.base);
     else

@@ -91,7 +91,7 @@ void router_report_outcomes(struct router *router, const Muster__V1__ReportOutco
         for (size_t j = 0; worker != NULL && j < worker->endpoint_count; j++) {
             if (worker->endpoints[j]->service == service)
                 router_outlier_note(router, worker->endpoints[j], outcome->connection_failures,
-                             outcome->succeeded + outcome->server_errors > 0);
+                                    outcome->succeeded + outcome->server_errors > 0);
         }
     }
 }

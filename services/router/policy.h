@@ -15,8 +15,8 @@
 
 /* What a worker said of its load. */
 struct policy_figures {
-    bool known;           /* it said something at all */
-    double current_load;  /* 0 to 1, whatever the worker sent */
+    bool known;          /* it said something at all */
+    double current_load; /* 0 to 1, whatever the worker sent */
     uint32_t active_requests;
     uint32_t queue_depth;
 };

@@ -26,8 +26,8 @@ static void describe(const struct policy_figures *figures, char *text, size_t te
     if (!figures->known)
         snprintf(text, text_bytes, "load not reported");
     else
-        snprintf(text, text_bytes, "load %.2f, %u active, %u waiting", figures->current_load,
-                 figures->active_requests, figures->queue_depth);
+        snprintf(text, text_bytes, "load %.2f, %u active, %u waiting", figures->current_load, figures->active_requests,
+                 figures->queue_depth);
 }
 
 const struct policy policy_least_loaded = {

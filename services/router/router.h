@@ -88,8 +88,7 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
 
 /* --- What became of requests --- */
 
-void router_report_outcomes(struct router *router, const Muster__V1__ReportOutcomesRequest *request,
-                            uint64_t now_ms);
+void router_report_outcomes(struct router *router, const Muster__V1__ReportOutcomesRequest *request, uint64_t now_ms);
 
 /* --- Asking --- */
 

@@ -74,8 +74,7 @@ void router_services_reap(struct router *router)
     uint64_t told = UINT64_MAX;
     for (size_t i = 0; i < ROUTER_WATCHERS_MAX; i++) {
         /* One that was sent nothing yet gets a snapshot, which needs no removals. */
-        if (router->watchers[i] != NULL && router->watchers[i]->revision != 0 &&
-            router->watchers[i]->revision < told)
+        if (router->watchers[i] != NULL && router->watchers[i]->revision != 0 && router->watchers[i]->revision < told)
             told = router->watchers[i]->revision;
     }
     struct router_service *batch[64];
@@ -110,8 +109,7 @@ bool router_endpoint_is_eligible(const struct router *router, const struct route
     return (state == NULL || strcmp(state, "running") == 0) && router_endpoint_url(endpoint)[0] != 0;
 }
 
-static bool add_endpoint(struct router_worker *worker, struct router_service *service,
-                         const struct router_offer *offer)
+static bool add_endpoint(struct router_worker *worker, struct router_service *service, const struct router_offer *offer)
 {
     if (service->endpoint_count == service->endpoint_capacity) {
         size_t capacity = service->endpoint_capacity == 0 ? 4 : service->endpoint_capacity * 2;
@@ -230,10 +228,9 @@ bool router_service_compute(struct router *router, struct router_service *servic
         struct router_endpoint *endpoint = service->endpoints[i];
         bool in_table = endpoint->eligible && (left == 0 || !router_outlier_is_ejected(endpoint));
         uint8_t priority = in_table ? priority_of(endpoint->worker) : 0;
-        uint32_t weight =
-            in_table ? policy_weight(router->policy->score(&endpoint->worker->health.figures)) : 0;
-        changed = changed || in_table != endpoint->in_table || priority != endpoint->priority ||
-                  weight != endpoint->weight;
+        uint32_t weight = in_table ? policy_weight(router->policy->score(&endpoint->worker->health.figures)) : 0;
+        changed =
+            changed || in_table != endpoint->in_table || priority != endpoint->priority || weight != endpoint->weight;
         endpoint->in_table = in_table;
         endpoint->priority = priority;
         endpoint->weight = weight;
@@ -251,7 +248,8 @@ bool router_service_compute(struct router *router, struct router_service *servic
 /* --- The catalog --- */
 
 /* Whether this is the catalog that is known already; remembers it if not. */
-static bool catalog_is_known(struct router *router, const Muster__V1__WatchCatalogResponse *message, bool *out_of_memory)
+static bool catalog_is_known(struct router *router, const Muster__V1__WatchCatalogResponse *message,
+                             bool *out_of_memory)
 {
     size_t bytes = muster__v1__watch_catalog_response__get_packed_size(message);
     uint8_t *packed = malloc(bytes + 1);

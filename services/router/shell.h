@@ -44,5 +44,5 @@ void router_methods_stop(struct router_shell *shell);
 
 /* clients.c */
 void router_clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,
-                   const char *assigner_address);
+                          const char *assigner_address);
 void router_clients_stop(struct router_shell *shell);

@@ -28,21 +28,21 @@ struct router_health {
     bool known;
     uint64_t incarnation;
     Muster__V1__WorkerStatus status;
-    char *reason;             /* NULL: none */
+    char *reason; /* NULL: none */
     struct policy_figures figures;
-    char *states;             /* name, zero, state, zero, ... and an empty name; NULL: none */
+    char *states; /* name, zero, state, zero, ... and an empty name; NULL: none */
     uint32_t generation;
 };
 
 struct router_worker {
-    bool registered;          /* the registry has it; else only health spoke of it so far */
+    bool registered; /* the registry has it; else only health spoke of it so far */
     bool draining;
     Muster__V1__WorkerType type;
     Muster__V1__WorkerStatus status; /* as the registry has it */
     uint64_t incarnation;
     uint32_t generation;
     char *url;
-    char *reason;             /* of the registry's status; NULL: none */
+    char *reason; /* of the registry's status; NULL: none */
     struct router_offer *offers;
     size_t offer_count;
     struct router_endpoint **endpoints; /* one for each service that the offers name */
@@ -53,9 +53,9 @@ struct router_worker {
 
 struct router_outlier {
     struct router *router;
-    struct timer timer;       /* the end of the ejection, or of the time to be forgiven */
-    uint32_t failures;        /* connection failures in a row */
-    uint32_t ejections;       /* not forgiven yet */
+    struct timer timer;        /* the end of the ejection, or of the time to be forgiven */
+    uint32_t failures;         /* connection failures in a row */
+    uint32_t ejections;        /* not forgiven yet */
     uint64_t ejected_until_ms; /* 0: it is not ejected */
 };
 
@@ -64,8 +64,8 @@ struct router_endpoint {
     struct router_service *service;
     const struct router_offer *offer;
     struct router_outlier *outlier; /* NULL: no failures */
-    size_t index;             /* in service->endpoints */
-    bool eligible;            /* as last judged; without regard to ejection */
+    size_t index;                   /* in service->endpoints */
+    bool eligible;                  /* as last judged; without regard to ejection */
     /* As published. */
     bool in_table;
     uint8_t priority;
@@ -80,42 +80,42 @@ struct router_service {
     Muster__V1__WorkerType required;
     bool repeatable;
     bool in_catalog;
-    bool gone;                /* published as removed; kept until every watcher knows */
-    bool dirty;               /* to be computed anew */
-    bool urgent;              /* at once */
-    bool altered;             /* to be published whatever the endpoints' state */
-    uint64_t revision;        /* at which it was last published */
+    bool gone;         /* published as removed; kept until every watcher knows */
+    bool dirty;        /* to be computed anew */
+    bool urgent;       /* at once */
+    bool altered;      /* to be published whatever the endpoints' state */
+    uint64_t revision; /* at which it was last published */
     struct router_endpoint **endpoints;
     size_t endpoint_count, endpoint_capacity;
-    size_t table_count;       /* of them in the published table */
+    size_t table_count; /* of them in the published table */
 };
 
 struct router_watcher {
-    uint64_t revision;        /* 0: nothing was sent */
+    uint64_t revision; /* 0: nothing was sent */
 };
 
 struct router {
     const struct policy *policy;
     struct timer_wheel wheel;
     struct random random;
-    struct map workers;       /* by id */
-    struct map services;      /* by name */
-    struct map names;         /* by name and alias, to the same services */
-    struct arena arena;       /* what the last answer points into */
-    uint8_t *catalog;         /* the last catalog, packed; to see whether it changed */
+    struct map workers;  /* by id */
+    struct map services; /* by name */
+    struct map names;    /* by name and alias, to the same services */
+    struct arena arena;  /* what the last answer points into */
+    uint8_t *catalog;    /* the last catalog, packed; to see whether it changed */
     size_t catalog_bytes;
     bool catalog_known;
     uint64_t workers_revision;
     uint32_t workers_generation, health_generation;
     bool workers_in_snapshot, workers_synchronised;
     bool health_in_snapshot, health_synchronised;
-    uint64_t ready_at_ms;     /* at the latest; UINT64_MAX: not known yet */
+    uint64_t ready_at_ms; /* at the latest; UINT64_MAX: not known yet */
     bool ready;
     uint64_t revision;
     bool urgent;
-    uint64_t publish_at_ms;   /* UINT64_MAX: nothing waits */
-    size_t last_published;    /* endpoints in the last publication */
-    size_t gone_count;        /* services that are published as removed */
+    uint64_t publish_at_ms; /* UINT64_MAX: nothing waits */
+    size_t last_published;  /* endpoints in the last publication */
+    size_t gone_count;      /* services that are published as removed */
     uint64_t now_ms;
     struct router_watcher *watchers[ROUTER_WATCHERS_MAX];
 };
@@ -132,7 +132,7 @@ struct router_worker *router_worker_find(const struct router *router, const char
 Muster__V1__WorkerStatus router_worker_status(const struct router_worker *worker, const char **reason);
 /* What the worker says of the service; NULL: nothing. */
 const char *router_worker_service_state(const struct router *router, const struct router_worker *worker,
-                                 const struct router_service *service);
+                                        const struct router_service *service);
 void router_worker_free(struct router *router, struct router_worker *worker);
 
 /* --- services.c --- */

@@ -32,7 +32,7 @@ static void fill_service(struct router *router, const struct router_service *ser
     message->service = service->name;
     message->n_aliases = service->alias_count;
     message->aliases = service->aliases;
-    message->path = service->path == NULL ? (char *)(uintptr_t)"" : service->path; /* read only */
+    message->path = service->path == NULL ? (char *)(uintptr_t) "" : service->path; /* read only */
     message->requires = service->required;
     message->repeatable = service->repeatable;
     message->endpoints = arena_take(&router->arena, service->table_count * sizeof(*message->endpoints));

@@ -81,7 +81,7 @@ Muster__V1__WorkerStatus router_worker_status(const struct router_worker *worker
 }
 
 const char *router_worker_service_state(const struct router *router, const struct router_worker *worker,
-                                 const struct router_service *service)
+                                        const struct router_service *service)
 {
     const char *name = worker->health.states;
     while (name != NULL && *name != 0) {
@@ -128,7 +128,8 @@ static bool make_offers(const Muster__V1__Worker *record, struct router_offer **
     *offers = calloc(total + 1, sizeof(**offers));
     bool made = *offers != NULL;
     for (size_t i = 0; i < record->spec->n_services && made; i++)
-        made = make_offer(&(*offers)[(*count)++], record->spec->services[i]->name, record->spec->services[i]->url, false);
+        made =
+            make_offer(&(*offers)[(*count)++], record->spec->services[i]->name, record->spec->services[i]->url, false);
     for (size_t i = 0; i < record->n_assigned_services && made; i++)
         made = make_offer(&(*offers)[(*count)++], record->assigned_services[i], "", true);
     if (!made && *offers != NULL)
@@ -162,8 +163,8 @@ static bool put(struct router *router, const Muster__V1__Worker *record)
     if (!make_offers(record, &offers, &offer_count))
         return false;
     /* A registration starts afresh: what was held against its predecessor's endpoints goes. */
-    bool altered = !worker->registered || record->incarnation != worker->incarnation ||
-                   record->type != worker->type || !same_offers(worker, offers, offer_count);
+    bool altered = !worker->registered || record->incarnation != worker->incarnation || record->type != worker->type ||
+                   !same_offers(worker, offers, offer_count);
     bool reason_changed = false;
     bool kept = replace_text(&worker->url, record->spec->tunnel_url, false, &altered) &&
                 replace_text(&worker->reason, record->status_reason, true, &reason_changed);
@@ -279,8 +280,8 @@ bool router_apply_workers(struct router *router, const Muster__V1__WatchWorkersR
 
 static bool same_figures(const struct policy_figures *a, const struct policy_figures *b)
 {
-    return a->known == b->known && a->current_load == b->current_load &&
-           a->active_requests == b->active_requests && a->queue_depth == b->queue_depth;
+    return a->known == b->known && a->current_load == b->current_load && a->active_requests == b->active_requests &&
+           a->queue_depth == b->queue_depth;
 }
 
 /* The states of a load in one text; see struct router_health. False: out of memory. */

@@ -5,7 +5,8 @@
 
 #include "tests/simulation/processes.h"
 
-namespace simulation {
+namespace simulation
+{
 
 Health::Health(World *world, Coordinator *all, Node *place)
     : node(place), world_(world), all_(all), watch_(world, place)

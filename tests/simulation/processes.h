@@ -22,22 +22,30 @@ extern "C" {
 #include "services/router/router.h"
 }
 
-namespace simulation {
+namespace simulation
+{
 
 struct Coordinator;
 
 // A stream that is opened again whenever it ends, as rpc_kept_stream is.
-class KeptStream {
-public:
+class KeptStream
+{
+  public:
     // `open` connects; it is given what to call with the stream, or nullptr.
     using Opener = std::function<void(std::function<void(StreamPointer)>)>;
     KeptStream(World *world, Node *node) : world_(world), node_(node) {}
     void Start(Opener open, std::function<void(const Bytes &)> message, std::function<void()> ended = nullptr);
-    void Forget() { generation_++, stream_ = nullptr; }
+    void Forget()
+    {
+        generation_++, stream_ = nullptr;
+    }
     void Restart();
-    bool IsUp() const { return stream_ != nullptr; }
+    bool IsUp() const
+    {
+        return stream_ != nullptr;
+    }
 
-private:
+  private:
     void Connect();
     void Retry();
     World *world_;
@@ -50,10 +58,14 @@ private:
 };
 
 // muster-registry. Its disk survives.
-class Registry {
-public:
+class Registry
+{
+  public:
     Registry(World *world, Coordinator *all, Node *node);
-    ~Registry() { Stop(); }
+    ~Registry()
+    {
+        Stop();
+    }
     void Start();
     void Stop();
 
@@ -75,7 +87,7 @@ public:
         on_registered;
     std::function<void(const std::string &id, uint64_t incarnation, const std::string &reason)> on_removed;
 
-private:
+  private:
     struct Operation {
         enum Kind { kRegister, kRemove, kDrain } kind;
         std::string id;
@@ -104,7 +116,7 @@ private:
     registry_meta disk_meta_ = {};
     std::deque<Operation> registrations_; // wait for the assigner
     std::vector<Operation> assigning_;
-    std::deque<Operation> queue_;         // wait for the disk
+    std::deque<Operation> queue_; // wait for the disk
     std::vector<Operation> batch_;
     bool committing_ = false;
     bool pump_due_ = false;
@@ -112,10 +124,14 @@ private:
 };
 
 // muster-assigner.
-class Assigner {
-public:
+class Assigner
+{
+  public:
     Assigner(World *world, Coordinator *all, Node *node);
-    ~Assigner() { Stop(); }
+    ~Assigner()
+    {
+        Stop();
+    }
     void Start();
     void Stop();
     void Assign(const Bytes &request, World::Answer answer);
@@ -124,17 +140,21 @@ public:
     Node *node;
     struct assigner *core = nullptr;
 
-private:
+  private:
     World *world_;
     Coordinator *all_;
     KeptStream watch_;
 };
 
 // muster-health.
-class Health {
-public:
+class Health
+{
+  public:
     Health(World *world, Coordinator *all, Node *node);
-    ~Health() { Stop(); }
+    ~Health()
+    {
+        Stop();
+    }
     void Start();
     void Stop();
     void Heartbeat(StreamPointer stream);
@@ -143,7 +163,7 @@ public:
     Node *node;
     struct health *core = nullptr;
 
-private:
+  private:
     struct Watch {
         StreamPointer stream;
         health_watcher *watcher;
@@ -162,10 +182,14 @@ private:
 };
 
 // muster-router.
-class Router {
-public:
+class Router
+{
+  public:
     Router(World *world, Coordinator *all, Node *node);
-    ~Router() { Stop(); }
+    ~Router()
+    {
+        Stop();
+    }
     void Start();
     void Stop();
     void ReportOutcomes(const Bytes &request, World::Answer answer);
@@ -174,7 +198,7 @@ public:
     Node *node;
     struct router *core = nullptr;
 
-private:
+  private:
     struct Watch {
         StreamPointer stream;
         router_watcher *watcher;
@@ -191,10 +215,14 @@ private:
 };
 
 // What the gateway does for workers and with the route table.
-class Gateway {
-public:
+class Gateway
+{
+  public:
     Gateway(World *world, Coordinator *all, Node *node);
-    ~Gateway() { Stop(); }
+    ~Gateway()
+    {
+        Stop();
+    }
     void Start();
     void Stop();
 
@@ -215,7 +243,7 @@ public:
     Node *node;
     bool has_table = false;
 
-private:
+  private:
     struct Waiting {
         World::Answer answer;
         Bytes command;
@@ -240,7 +268,10 @@ struct Coordinator {
     Health health;
     Router router;
     Gateway gateway;
-    std::vector<Node *> Nodes() { return {registry.node, assigner.node, health.node, router.node, gateway.node}; }
+    std::vector<Node *> Nodes()
+    {
+        return {registry.node, assigner.node, health.node, router.node, gateway.node};
+    }
     void Start(Node *node);
     void Crash(Node *node);
 };

@@ -10,7 +10,8 @@ extern "C" {
 #include "services/registry/spec.h"
 }
 
-namespace simulation {
+namespace simulation
+{
 
 // --- Kept streams ---
 
@@ -72,9 +73,7 @@ void KeptStream::Restart()
 
 // --- Registry ---
 
-Registry::Registry(World *world, Coordinator *all, Node *place) : node(place), world_(world), all_(all)
-{
-}
+Registry::Registry(World *world, Coordinator *all, Node *place) : node(place), world_(world), all_(all) {}
 
 void Registry::Start()
 {
@@ -382,8 +381,7 @@ void Registry::Commit()
             (*changes)[i] = registry_change{};
             done[(*changed)[i]] = true;
             if (operation.kind == Operation::kRegister && on_registered)
-                on_registered(operation.id, registry_find(core, operation.id.c_str())->incarnation,
-                              operation.assigned);
+                on_registered(operation.id, registry_find(core, operation.id.c_str())->incarnation, operation.assigned);
         }
         auto finished = std::move(batch_);
         batch_.clear();

@@ -5,7 +5,8 @@
 
 #include "tests/simulation/processes.h"
 
-namespace simulation {
+namespace simulation
+{
 
 // --- Router ---
 
@@ -37,7 +38,8 @@ void Router::Start()
         [this](auto result) {
             Health *health = &all_->health;
             router_health_begin(core);
-            world_->Open(node, health->node, [health](StreamPointer s) { health->WatchHealth(s); }, result);
+            world_->Open(
+                node, health->node, [health](StreamPointer s) { health->WatchHealth(s); }, result);
         },
         [this](const Bytes &bytes) {
             Unpacked message(muster__v1__watch_health_response__descriptor, bytes);
@@ -48,7 +50,8 @@ void Router::Start()
     catalog_.Start(
         [this](auto result) {
             Assigner *assigner = &all_->assigner;
-            world_->Open(node, assigner->node, [assigner](StreamPointer s) { assigner->WatchCatalog(s); }, result);
+            world_->Open(
+                node, assigner->node, [assigner](StreamPointer s) { assigner->WatchCatalog(s); }, result);
         },
         [this](const Bytes &bytes) {
             Unpacked message(muster__v1__watch_catalog_response__descriptor, bytes);
@@ -138,7 +141,8 @@ void Gateway::Start()
     routes_.Start(
         [this](auto result) {
             Router *router = &all_->router;
-            world_->Open(node, router->node, [router](StreamPointer s) { router->WatchRoutes(s); }, result);
+            world_->Open(
+                node, router->node, [router](StreamPointer s) { router->WatchRoutes(s); }, result);
         },
         [this](const Bytes &bytes) {
             Unpacked message(muster__v1__watch_routes_response__descriptor, bytes);
@@ -244,8 +248,7 @@ void Gateway::Acknowledged(const Bytes &bytes)
 std::string Gateway::Pick(const std::string &service)
 {
     const pick_service *found = pick_table_find(table_, service.data(), service.size());
-    const pick_endpoint *endpoint =
-        found == nullptr ? nullptr : pick_choose(&state_, found, nullptr, 0, world_->Now());
+    const pick_endpoint *endpoint = found == nullptr ? nullptr : pick_choose(&state_, found, nullptr, 0, world_->Now());
     return endpoint == nullptr ? "" : endpoint->worker_id;
 }
 

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-namespace simulation {
+namespace simulation
+{
 
 constexpr uint64_t kBrokenBoundMs = 1000;
 // 120 s from the last heartbeat, which may have been under way, and the way to the gateway.

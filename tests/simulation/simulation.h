@@ -22,7 +22,8 @@
 #include "tests/simulation/processes.h"
 #include "tests/simulation/volunteer.h"
 
-namespace simulation {
+namespace simulation
+{
 
 struct Plan {
     uint64_t seed = 1;
@@ -35,21 +36,25 @@ struct Tally {
              partitions = 0, picks = 0, bounds_checked = 0, lives_checked = 0;
 };
 
-class Simulation {
-public:
+class Simulation
+{
+  public:
     explicit Simulation(const Plan &plan);
     // Runs it. False: something did not hold; `failure` says what.
     bool Run();
     std::string failure;
     Tally tally;
 
-private:
+  private:
     void Fail(const std::string &what);
     void CheckEverySecond();
     void CheckRouting(Volunteer *volunteer, uint64_t epoch, uint64_t bound_ms);
     bool CheckCores();
     void CheckConverged();
-    bool IsQuiet() const { return quiet_since_ms_ != 0; }
+    bool IsQuiet() const
+    {
+        return quiet_since_ms_ != 0;
+    }
     void UpdateQuiet();
     bool IsCutOff(const Volunteer &volunteer) const;
     bool InTable(const Volunteer &volunteer) const;

@@ -8,7 +8,8 @@
 
 #include "tests/simulation/simulation.h"
 
-namespace {
+namespace
+{
 
 uint64_t FromEnvironment(const char *name, uint64_t otherwise)
 {
@@ -37,8 +38,7 @@ void Simulate(uint64_t seed)
                 (unsigned long long)plan.seed, (unsigned long long)t.steps, (unsigned long long)t.registrations,
                 (unsigned long long)t.removals, (unsigned long long)t.kills, (unsigned long long)t.silent_deaths,
                 (unsigned long long)t.leaves, (unsigned long long)t.crashes, (unsigned long long)t.partitions,
-                (unsigned long long)t.picks, (unsigned long long)t.bounds_checked,
-                (unsigned long long)t.lives_checked);
+                (unsigned long long)t.picks, (unsigned long long)t.bounds_checked, (unsigned long long)t.lives_checked);
     EXPECT_TRUE(held) << run.failure << "\nreplay it with MUSTER_SIMULATION_SEED=" << plan.seed;
     // A run in which nothing happened proves nothing.
     EXPECT_GT(t.registrations, plan.workers);

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-namespace simulation {
+namespace simulation
+{
 
 constexpr uint64_t kHeartbeatMs = 30000;
 

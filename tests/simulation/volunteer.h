@@ -8,10 +8,12 @@
 
 #include "tests/simulation/processes.h"
 
-namespace simulation {
+namespace simulation
+{
 
-class Volunteer {
-public:
+class Volunteer
+{
+  public:
     Volunteer(World *world, Coordinator *all, size_t number);
 
     void Start();
@@ -20,11 +22,17 @@ public:
     // Unregisters, then ends.
     void Leave();
     // Something happened to its own connection.
-    void Trouble() { last_trouble_ms = world_->Now(); }
+    void Trouble()
+    {
+        last_trouble_ms = world_->Now();
+    }
     void ResetStream();
 
     // A registration is under way.
-    bool IsRegistering() const { return registering_; }
+    bool IsRegistering() const
+    {
+        return registering_;
+    }
 
     std::string id;
     Node *node;
@@ -33,11 +41,11 @@ public:
     std::string announced; // a service that it brings along; may be empty
 
     bool leaving = false;
-    bool silent = false;         // its death cannot be noticed
-    uint64_t down_since_ms = 0;  // while it is down
+    bool silent = false;        // its death cannot be noticed
+    uint64_t down_since_ms = 0; // while it is down
     uint64_t last_trouble_ms = 0;
     uint64_t last_acknowledged_ms = 0;
-    uint64_t incarnation = 0;    // as it was told; 0: it is not registered
+    uint64_t incarnation = 0;              // as it was told; 0: it is not registered
     uint64_t acknowledged_incarnation = 0; // the highest that it was ever told
     std::vector<std::string> assigned;
     bool draining = false;
@@ -45,7 +53,7 @@ public:
     // Told when a registration's answer arrives.
     std::function<void(const Volunteer &)> on_acknowledged;
 
-private:
+  private:
     void Register();
     void Registered(const Bytes &answer);
     void Beat();

@@ -5,7 +5,8 @@
 #include <cstdlib>
 #include <tuple>
 
-namespace simulation {
+namespace simulation
+{
 
 Bytes Pack(const ProtobufCMessage &message)
 {
@@ -161,9 +162,8 @@ uint64_t World::Delay()
 
 // --- Calls ---
 
-void World::Call(Node *client, Node *server, Bytes request,
-                 std::function<void(const Bytes &, Answer)> serve, uint64_t timeout_ms,
-                 std::function<void(const Bytes *)> done)
+void World::Call(Node *client, Node *server, Bytes request, std::function<void(const Bytes &, Answer)> serve,
+                 uint64_t timeout_ms, std::function<void(const Bytes *)> done)
 {
     struct State {
         bool over = false;
@@ -278,14 +278,13 @@ void World::Open(Node *client, Node *server, std::function<void(StreamPointer)> 
         streams_.erase(std::remove_if(streams_.begin(), streams_.end(), [](auto &weak) { return weak.expired(); }),
                        streams_.end());
     After(Delay(), [this, stream, client, server, accepted, result, epoch = server->epoch] {
-        bool there = server->up && server->epoch == epoch && !IsPartitioned(client, server) &&
-                     stream->End(Stream::kServer).open;
+        bool there =
+            server->up && server->epoch == epoch && !IsPartitioned(client, server) && stream->End(Stream::kServer).open;
         // The client hears that it is accepted before anything that the server sends.
         uint64_t delay_ms = Delay();
         stream->End(Stream::kClient).last_delivery_ms = now_ms_ + delay_ms;
-        AfterOn(client, delay_ms, [stream, result, there] {
-            result(there && stream->End(Stream::kClient).open ? stream : nullptr);
-        });
+        AfterOn(client, delay_ms,
+                [stream, result, there] { result(there && stream->End(Stream::kClient).open ? stream : nullptr); });
         if (there)
             accepted(stream);
     });

@@ -24,22 +24,27 @@ extern "C" {
 #include "common/random.h"
 }
 
-namespace simulation {
+namespace simulation
+{
 
 // A message as it travels.
 using Bytes = std::string;
 Bytes Pack(const ProtobufCMessage &message);
 
 // An unpacked message. Aborts on bytes that are none: nobody here sends such.
-class Unpacked {
-public:
+class Unpacked
+{
+  public:
     Unpacked(const ProtobufCMessageDescriptor &descriptor, const Bytes &bytes);
     ~Unpacked();
     Unpacked(const Unpacked &) = delete;
     Unpacked &operator=(const Unpacked &) = delete;
-    template <typename T> const T &As() const { return *reinterpret_cast<const T *>(message_); }
+    template <typename T> const T &As() const
+    {
+        return *reinterpret_cast<const T *>(message_);
+    }
 
-private:
+  private:
     ProtobufCMessage *message_;
 };
 
@@ -73,8 +78,9 @@ struct StreamEnd {
     std::function<void()> ended;
 };
 
-class Stream : public std::enable_shared_from_this<Stream> {
-public:
+class Stream : public std::enable_shared_from_this<Stream>
+{
+  public:
     enum Side { kClient, kServer };
     Stream(World *world, Node *client, Node *server);
     // Sends to the other side; void if this side knows that the stream is over.
@@ -84,29 +90,45 @@ public:
     // The connection is lost; each side learns of it within `within_ms`, one of them maybe
     // only after `late_ms` more.
     void Break(uint64_t within_ms, uint64_t late_ms = 0);
-    StreamEnd &End(Side side) { return ends_[side]; }
+    StreamEnd &End(Side side)
+    {
+        return ends_[side];
+    }
 
-private:
+  private:
     void EndAt(Side side, uint64_t at_ms);
     World *world_;
     StreamEnd ends_[2];
     bool broken_ = false;
 };
 
-class World {
-public:
+class World
+{
+  public:
     explicit World(uint64_t seed);
     ~World();
 
-    uint64_t Now() const { return now_ms_; }
-    int64_t Unix() const { return 1700000000000 + static_cast<int64_t>(now_ms_); }
+    uint64_t Now() const
+    {
+        return now_ms_;
+    }
+    int64_t Unix() const
+    {
+        return 1700000000000 + static_cast<int64_t>(now_ms_);
+    }
 
     // Runs the next event; false: there is none before `until_ms`, and time is there.
     bool Step(uint64_t until_ms);
-    uint64_t Steps() const { return steps_; }
+    uint64_t Steps() const
+    {
+        return steps_;
+    }
 
     void At(uint64_t at_ms, std::function<void()> action);
-    void After(uint64_t delay_ms, std::function<void()> action) { At(now_ms_ + delay_ms, std::move(action)); }
+    void After(uint64_t delay_ms, std::function<void()> action)
+    {
+        At(now_ms_ + delay_ms, std::move(action));
+    }
     // Only if the node is the same process then.
     void AfterOn(Node *node, uint64_t delay_ms, std::function<void()> action);
 
@@ -124,9 +146,8 @@ public:
     // A unary call. `serve` runs at the server with a function that answers; `done` at the
     // client, once: with the answer, or with nullptr when there was none in time.
     using Answer = std::function<void(const Bytes &)>;
-    void Call(Node *client, Node *server, Bytes request,
-              std::function<void(const Bytes &request, Answer answer)> serve, uint64_t timeout_ms,
-              std::function<void(const Bytes *)> done);
+    void Call(Node *client, Node *server, Bytes request, std::function<void(const Bytes &request, Answer answer)> serve,
+              uint64_t timeout_ms, std::function<void(const Bytes *)> done);
     // Called when a message of this call is lost, if set; the client is told by the timeout.
     std::function<void(Node *client, Node *server)> on_loss;
 
@@ -138,12 +159,24 @@ public:
     void BreakSome(const std::function<bool(const Stream &)> &which);
 
     uint64_t Delay();
-    bool Chance(double probability) { return random_unit(&random_) < probability; }
-    uint64_t Below(uint64_t limit) { return random_below(&random_, limit); }
-    uint64_t Between(uint64_t low, uint64_t high) { return low + Below(high - low + 1); }
-    uint64_t Random() { return random_next(&random_); }
+    bool Chance(double probability)
+    {
+        return random_unit(&random_) < probability;
+    }
+    uint64_t Below(uint64_t limit)
+    {
+        return random_below(&random_, limit);
+    }
+    uint64_t Between(uint64_t low, uint64_t high)
+    {
+        return low + Below(high - low + 1);
+    }
+    uint64_t Random()
+    {
+        return random_next(&random_);
+    }
 
-private:
+  private:
     friend class Stream;
     struct Event {
         uint64_t at_ms, order;

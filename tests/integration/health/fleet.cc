@@ -35,8 +35,8 @@ struct StreamEvents {
         const auto *response = static_cast<const Muster__V1__HeartbeatResponse *>(message);
         self->acknowledged = response->acknowledged_sequence;
         for (size_t i = 0; i < response->n_commands; i++)
-            self->commands.push_back({response->commands[i]->worker_id, response->commands[i]->type,
-                                      response->commands[i]->sequence});
+            self->commands.push_back(
+                {response->commands[i]->worker_id, response->commands[i]->type, response->commands[i]->sequence});
     }
     static void ended(struct rpc_call *call, enum rpc_status status, const char *text)
     {
@@ -144,8 +144,8 @@ Routes::Routes(Client &owner, const std::string &address)
     events.started = RoutesEvents::started;
     events.message = RoutesEvents::message;
     channel = rpc_channel_create(owner.loop, address.c_str(), nullptr);
-    stream = rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor, "WatchRoutes", nullptr, &events,
-                                   this);
+    stream =
+        rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor, "WatchRoutes", nullptr, &events, this);
 }
 
 Routes::~Routes()
@@ -167,9 +167,9 @@ Fleet::Fleet(const std::vector<std::string> &health_flags)
       router_address(free_address()), flags(health_flags), to_health(nullptr, rpc_channel_destroy),
       to_router(nullptr, rpc_channel_destroy)
 {
-    assigner = std::make_unique<Process>(
-        assigner_program,
-        std::vector<std::string>{"--port=" + port_of(assigner_address), "--registry-address=" + registry_address});
+    assigner =
+        std::make_unique<Process>(assigner_program, std::vector<std::string>{"--port=" + port_of(assigner_address),
+                                                                             "--registry-address=" + registry_address});
     start_registry();
     start_health();
     start_router();
@@ -183,16 +183,18 @@ Fleet::Fleet(const std::vector<std::string> &health_flags)
 void Fleet::start_registry()
 {
     registry.reset();
-    registry = std::make_unique<Process>(
-        registry_program, std::vector<std::string>{"--port=" + port_of(registry_address), "--data-dir=" + directory.path,
-                                                   "--assigner-address=" + assigner_address});
+    registry =
+        std::make_unique<Process>(registry_program, std::vector<std::string>{"--port=" + port_of(registry_address),
+                                                                             "--data-dir=" + directory.path,
+                                                                             "--assigner-address=" + assigner_address});
     if (registry->ready().empty())
         abort();
 }
 
 void Fleet::start_health()
 {
-    std::vector<std::string> arguments = {"--port=" + port_of(health_address), "--registry-address=" + registry_address};
+    std::vector<std::string> arguments = {"--port=" + port_of(health_address),
+                                          "--registry-address=" + registry_address};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     health.reset();
     health = std::make_unique<Process>("services/health/muster-health", arguments);
@@ -272,9 +274,8 @@ std::string Fleet::explain(const std::string &service, const std::string &worker
 {
     Muster__V1__ExplainRequest request = MUSTER__V1__EXPLAIN_REQUEST__INIT;
     request.service = const_cast<char *>(service.c_str());
-    auto answer =
-        ask<Muster__V1__ExplainResponse>(*client, to_router.get(), &muster__v1__router_service__descriptor, "Explain",
-                                         &request.base, &muster__v1__explain_response__descriptor);
+    auto answer = ask<Muster__V1__ExplainResponse>(*client, to_router.get(), &muster__v1__router_service__descriptor,
+                                                   "Explain", &request.base, &muster__v1__explain_response__descriptor);
     for (size_t i = 0; answer.ok() && i < answer->n_candidates; i++) {
         if (answer->candidates[i]->worker_id == worker_id)
             return answer->candidates[i]->reason;

@@ -254,8 +254,8 @@ TEST(HealthRouterTest, TheyStopCleanlyWithStreamsOpen)
 
 TEST(HealthRouterTest, BadSettingsAreRefusedInOneLine)
 {
-    Process late("services/health/muster-health", {"--port=0", "--heartbeat-timeout-seconds=10",
-                                                   "--worker-timeout-seconds=5"});
+    Process late("services/health/muster-health",
+                 {"--port=0", "--heartbeat-timeout-seconds=10", "--worker-timeout-seconds=5"});
     EXPECT_EQ(late.end(0), 1);
     EXPECT_NE(late.errors().find("--worker-timeout-seconds"), std::string::npos);
     Process policy("services/router/muster-router", {"--port=0", "--policy=best"});

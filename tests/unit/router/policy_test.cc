@@ -9,7 +9,8 @@ extern "C" {
 #include "services/router/policy.h"
 }
 
-namespace {
+namespace
+{
 
 double Score(double load, uint32_t waiting = 0)
 {

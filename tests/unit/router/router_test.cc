@@ -15,7 +15,8 @@ extern "C" {
 #include "services/router/router.h"
 }
 
-namespace {
+namespace
+{
 
 constexpr uint64_t kStart = 5000000;
 constexpr auto kGpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
@@ -62,8 +63,9 @@ struct End {
 using Table = std::map<std::string, std::map<std::string, End>>;
 
 // Keeps what messages point at.
-class Memory {
-public:
+class Memory
+{
+  public:
     char *Text(const std::string &text)
     {
         texts_.push_back(text);
@@ -82,14 +84,18 @@ public:
         return memory->data();
     }
 
-private:
+  private:
     std::deque<std::string> texts_;
     std::vector<std::shared_ptr<void>> kept_;
 };
 
-class RouterTest : public ::testing::Test {
-protected:
-    void SetUp() override { router_ = router_create(&policy_least_loaded, 1, now_); }
+class RouterTest : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        router_ = router_create(&policy_least_loaded, 1, now_);
+    }
     void TearDown() override
     {
         if (watcher_ != nullptr)
