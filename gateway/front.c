@@ -11,6 +11,10 @@
 #include "common/random.h"
 #include "gateway/backend.h"
 
+/* Connections to one worker that a front keeps while they idle. With a thousand clients as many
+ * requests can end in one turn of the loop: fewer would be closed only to be made again. */
+#define UPSTREAM_IDLE_MAX 2048
+
 #define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 8)
 
 /* --- Answers --- */
@@ -362,6 +366,7 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
         front->loop,
         &(struct http_upstreams_config){
             .resolver = resolver,
+            .pool_idle_max = UPSTREAM_IDLE_MAX,
             .first_byte_timeout_ms = (uint32_t)(front->gateway->settings.first_byte_timeout_seconds * 1000),
         },
         error, error_bytes);
