@@ -16,6 +16,10 @@ struct heartbeats {
     bool half_closed; /* the client has said all; finish when all of it is answered */
     bool paused;
     bool finished;
+    /* The client sent its last message after everything before was acknowledged: it waits
+     * for each acknowledgement, and gathering them would only cost time. */
+    bool one_by_one;
+    size_t unacknowledged; /* messages since the last response */
 };
 
 static struct heartbeats *heartbeats_open(struct rpc_call *call, bool unary)
@@ -76,8 +80,11 @@ static void flush(struct heartbeats *heartbeats)
     if (heartbeats->finished || !rpc_call_writable(heartbeats->call))
         return;
     /* Not taken: the call is over, and `ended` on its way. */
-    if (health_stream_response(heartbeats->shell->core, heartbeats->stream, &response))
+    if (health_stream_response(heartbeats->shell->core, heartbeats->stream, &response)) {
         (void)rpc_call_send(heartbeats->call, &response.base);
+        heartbeats->one_by_one = heartbeats->unacknowledged <= 1;
+        heartbeats->unacknowledged = 0;
+    }
     if (heartbeats->paused && health_stream_waiting_commands(heartbeats->stream) == 0) {
         heartbeats->paused = false;
         rpc_call_resume(heartbeats->call);
@@ -156,7 +163,13 @@ static void stream_message(struct rpc_call *call, const void *message)
         heartbeats->paused = true;
         rpc_call_pause(call);
     }
-    health_shell_touch(shell);
+    heartbeats->unacknowledged++;
+    if (heartbeats->one_by_one) {
+        flush(heartbeats);
+        health_shell_touch_soon(shell);
+    } else {
+        health_shell_touch(shell);
+    }
 }
 
 static void stream_half_closed(struct rpc_call *call)

@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 
+/* How long what a heartbeat changed may wait for the registry and the watchers. */
+#define SOON_MS 2
+
 struct health_settings {
     const char *registry_address;
     double heartbeat_timeout_seconds;
@@ -30,6 +33,12 @@ static void lease_due(struct timer *timer, void *argument)
 {
     (void)timer;
     health_shell_touch(argument);
+}
+
+void health_shell_touch_soon(struct health_shell *shell)
+{
+    if (!timer_active(&shell->soon))
+        rpc_loop_timer_start(shell->loop, &shell->soon, SOON_MS, lease_due, shell);
 }
 
 static void pump(void *argument)
@@ -107,6 +116,7 @@ static void stopped(struct service *service)
         return;
     health_registry_client_stop(shell);
     rpc_loop_timer_stop(shell->loop, &shell->next);
+    rpc_loop_timer_stop(shell->loop, &shell->soon);
     rpc_loop_cancel_end_of_turn(shell->loop, &shell->pump);
     health_heartbeats_free(shell);
     health_destroy(shell->core);

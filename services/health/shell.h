@@ -22,6 +22,7 @@ struct health_shell {
     struct rpc_loop *loop;
     struct health *core;
     struct timer next; /* the core's next lease */
+    struct timer soon; /* see health_shell_touch_soon */
     struct rpc_turn_hook pump;
     bool stopping;
     struct list_link heartbeats; /* open calls of Heartbeat */
@@ -35,6 +36,10 @@ struct health_shell {
 
 /* Asks for the pump at the end of this turn. */
 void health_shell_touch(struct health_shell *shell);
+
+/* Asks for the pump within a few milliseconds. An end of turn looks for more that is ready,
+ * which is lost time when nothing can be gathered. */
+void health_shell_touch_soon(struct health_shell *shell);
 
 /* heartbeats.c: sends what streams have to send; ends all of them. */
 void health_heartbeats_pump(struct health_shell *shell);
