@@ -106,6 +106,7 @@ TEST(HealthRouterTest, WhenTheRegistryIsKilledNobodyIsLost)
     ASSERT_TRUE(fleet.client->wait([&] { return routes.has("echo", "a") && routes.has("echo", "b"); }));
     fleet.registry->end(SIGKILL);
     EXPECT_TRUE(a.beat("a", incarnation)) << "heartbeats go on";
+    a.commands.clear(); // the assignment, if health came to know the roll late
     EXPECT_TRUE(a.beat("unheard-of")) << "and what cannot be looked up is just taken";
     EXPECT_TRUE(a.commands.empty());
     EXPECT_TRUE(fleet.route("echo").ok());
@@ -146,6 +147,8 @@ TEST(HealthRouterTest, StaleAndUnknownHeartbeatsAreAnsweredSo)
     ASSERT_EQ(stale->n_commands, 1u);
     EXPECT_EQ(stale->commands[0]->type, kStale);
     EXPECT_EQ(stale->commands[0]->sequence, 0u);
+    // Health may have come to know the roll only now, and says the assignment once more then.
+    ASSERT_TRUE(fleet.report("a", second).ok());
     auto fine = fleet.report("a", second);
     ASSERT_TRUE(fine.ok());
     EXPECT_EQ(fine->n_commands, 0u);
@@ -167,7 +170,10 @@ TEST(HealthRouterTest, AHeartbeatRightAfterTheRegistrationIsNeverRefused)
         uint64_t incarnation = fleet.add(id, "echo");
         ASSERT_TRUE(stream.beat(id, incarnation));
     }
-    EXPECT_TRUE(stream.commands.empty());
+    for (const auto &command : stream.commands) {
+        EXPECT_NE(command.type, kRegisterAgain) << command.id;
+        EXPECT_NE(command.type, kStale) << command.id;
+    }
 }
 
 TEST(HealthRouterTest, WrongMessagesEndTheStreamWithAReason)
@@ -200,6 +206,7 @@ TEST(HealthRouterTest, ADrainedWorkerIsToldAndNotRoutedTo)
     Stream stream(*fleet.client, fleet.health_address);
     ASSERT_TRUE(stream.beat("a", incarnation));
     ASSERT_TRUE(fleet.client->wait([&] { return routes.has("echo", "a"); }));
+    stream.commands.clear(); // the assignment, if health came to know the roll late
     ASSERT_TRUE(fleet.client->set_draining("a", true).ok());
     ASSERT_TRUE(fleet.client->wait([&] { return stream.commands.size() == 1 && !routes.has("echo", "a"); }));
     EXPECT_EQ(stream.commands[0].type, kDrain);
