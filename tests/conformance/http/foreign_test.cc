@@ -100,9 +100,8 @@ void echo(http_exchange *exchange)
 
 struct Relay {
     explicit Relay(const std::string &url, http_upstreams_config upstreams = {})
-        : server([this](http_exchange *exchange) { relay(&server, exchange, &plan); }, {}, upstreams)
+        : plan({url}), server([this](http_exchange *exchange) { relay(&server, exchange, &plan); }, {}, upstreams)
     {
-        plan.urls = {url};
     }
     std::string url() { return "http://127.0.0.1:" + std::to_string(server.port()); }
     RelayPlan plan;
@@ -257,7 +256,7 @@ TEST_F(ForeignTls, RefusesACertificateForAnotherName)
 {
     Relay relay(url("127.0.0.1"));
     EXPECT_EQ(output_of("curl -sS --max-time 20 -o /dev/null -w '%{http_code}' " + relay.url() + "/file"), "502");
-    EXPECT_EQ(relay.plan.failure, HTTP_RELAY_CONNECT_FAILED);
+    EXPECT_EQ(relay.plan.failure(), HTTP_RELAY_CONNECT_FAILED);
 }
 
 TEST_F(ForeignTls, RefusesACertificateThatItDoesNotTrust)
@@ -281,7 +280,7 @@ TEST_F(ForeignTls, APlainServerBehindHttpsIsAConnectFailure)
     Server plain(echo);
     Relay relay("https://localhost:" + std::to_string(plain.port()));
     EXPECT_EQ(output_of("curl -sS --max-time 20 -o /dev/null -w '%{http_code}' " + relay.url() + "/"), "502");
-    EXPECT_EQ(relay.plan.failure, HTTP_RELAY_CONNECT_FAILED);
+    EXPECT_EQ(relay.plan.failure(), HTTP_RELAY_CONNECT_FAILED);
 }
 
 } // namespace

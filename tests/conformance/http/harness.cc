@@ -361,7 +361,7 @@ void plan_failed(void *context, http_exchange *exchange, http_relay_result resul
     {
         std::lock_guard<std::mutex> guard(plan->lock);
         plan->failed++;
-        plan->failure = result;
+        plan->last_failure = result;
     }
     unsigned status = result == HTTP_RELAY_NO_TARGET                                           ? 503
                       : result == HTTP_RELAY_TIMEOUT || result == HTTP_RELAY_CONNECT_TIMEOUT ? 504

@@ -121,6 +121,8 @@ void respond(http_exchange *exchange, unsigned status, const std::string &body);
 
 // What a relay of a test does: its targets in order, and a record of what was reported.
 struct RelayPlan {
+    // The targets are there before the server's thread is, which reads them.
+    explicit RelayPlan(std::vector<std::string> targets) : urls(std::move(targets)) {}
     std::vector<std::string> urls;
     bool safe_to_repeat = false;
     unsigned attempts_max = 0;
@@ -134,12 +136,13 @@ struct RelayPlan {
         bool reused, will_retry;
     };
     std::vector<Attempt> attempts() { std::lock_guard<std::mutex> guard(lock); return reported; }
+    http_relay_result failure() { std::lock_guard<std::mutex> guard(lock); return last_failure; }
     int failures() { std::lock_guard<std::mutex> guard(lock); return failed; }
 
     std::mutex lock;
     std::vector<Attempt> reported;
     int failed = 0;
-    http_relay_result failure = HTTP_RELAY_ANSWERED;
+    http_relay_result last_failure = HTTP_RELAY_ANSWERED;
     std::vector<std::unique_ptr<http_origin>> origins;
 };
 

@@ -74,7 +74,7 @@ TEST(RelayFailover, APostThatWasDeliveredIsNotRepeated)
     Peer client = relay.server.connect();
     client.send(post("pay"));
     EXPECT_EQ(client.read_message().status, 502u);
-    EXPECT_EQ(relay.plan.failure, HTTP_RELAY_CLOSED_EARLY);
+    EXPECT_EQ(relay.plan.failure(), HTTP_RELAY_CLOSED_EARLY);
     EXPECT_EQ(second.connections(), 0);
     client.send(get());
     EXPECT_EQ(client.read_message().body, "second") << "the client's connection goes on";
@@ -140,7 +140,7 @@ TEST(RelayFailover, WithoutAnUpstreamItAnswers503)
     client.send(post(std::string(10000, 'x')) + get());
     EXPECT_EQ(client.read_message().status, 503u);
     EXPECT_EQ(client.read_message().status, 503u);
-    EXPECT_EQ(relay.plan.failure, HTTP_RELAY_NO_TARGET);
+    EXPECT_EQ(relay.plan.failure(), HTTP_RELAY_NO_TARGET);
     EXPECT_TRUE(relay.plan.attempts().empty());
 }
 

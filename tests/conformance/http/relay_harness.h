@@ -35,9 +35,8 @@ inline std::function<void(Peer &)> always(const std::string &answer)
 // A server that relays everything as the plan says.
 struct Relay {
     explicit Relay(std::vector<std::string> urls, http_upstreams_config upstreams = {}, http_server_config config = {})
-        : server([this](http_exchange *exchange) { relay(&server, exchange, &plan); }, config, upstreams)
+        : plan(std::move(urls)), server([this](http_exchange *exchange) { relay(&server, exchange, &plan); }, config, upstreams)
     {
-        plan.urls = std::move(urls);
     }
     RelayPlan plan;
     Server server;

@@ -263,7 +263,7 @@ TEST(Relay, AnswersMalformedAnswersWith502)
         client.send(get());
         auto answer = client.read_message();
         EXPECT_EQ(answer.status, 502u) << bytes.substr(0, 100);
-        EXPECT_EQ(relay.plan.failure, HTTP_RELAY_MALFORMED) << bytes.substr(0, 100);
+        EXPECT_EQ(relay.plan.failure(), HTTP_RELAY_MALFORMED) << bytes.substr(0, 100);
         client.send(get());
         EXPECT_EQ(client.read_message().status, 502u) << "the client's connection goes on";
     }
