@@ -31,6 +31,7 @@ struct backend {
     struct rendered *rendered[VIEW_COUNT];
 
     struct heartbeats heartbeats;
+    uint64_t heartbeats_total; /* that health has taken, as its watch last said */
     struct rpc_kept_stream *heartbeat_stream;
     struct rpc_turn_hook heartbeat_hook;
     struct timer heartbeat_timer;

@@ -139,8 +139,10 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
     render_value(out, "coordinator_workers_active", "gauge", "Workers that are healthy.", coordinator->active_workers);
     render_value(out, "coordinator_services_total", "gauge", "Services that a healthy worker offers.",
                  coordinator->services);
-    render_value(out, "coordinator_heartbeats_total", "counter", "Heartbeats taken over REST by this gateway.",
+    render_value(out, "coordinator_heartbeats_total", "counter", "Heartbeats taken since health started.",
                  coordinator->heartbeats);
+    render_value(out, "gateway_heartbeats_total", "counter", "Heartbeats taken over REST by this gateway.",
+                 coordinator->rest_heartbeats);
     render_value(out, "gateway_heartbeat_messages_total", "counter", "Messages in which heartbeats were passed on.",
                  coordinator->heartbeat_messages);
     render_value(out, "gateway_registrations_total", "counter", "Registrations through this gateway.",

@@ -195,6 +195,7 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
     response->n_workers = count;
     response->workers = (Muster__V1__WorkerHealth **)health->batch.pointers;
     response->snapshot_complete = complete;
+    response->heartbeats_total = health->counts.heartbeats;
     watcher->complete = watcher->complete || complete;
     return true;
 }

@@ -341,6 +341,11 @@ TEST_F(Gateway, Operations)
           "gateway_request_duration_seconds_bucket{route=\"health\",le=\"+Inf\"}",
           "gateway_part_up{part=\"registry\"} 1\n"})
         EXPECT_NE(metrics.find(line), std::string::npos) << line << " is not in\n" << metrics;
+    // Health's count comes with its watch, a moment after the heartbeat was answered.
+    EXPECT_TRUE(eventually([&] {
+        std::string now = coordinator->get("/metrics").body;
+        return now.find("\ncoordinator_heartbeats_total 0\n") == std::string::npos;
+    }));
     remove("o1");
 }
 

@@ -11,8 +11,13 @@ void metrics_shim_render(struct buffer *out)
     struct front_metrics *second = calloc(1, sizeof *second);
     const struct front_metrics *fronts[] = {first, second};
     const struct part_metrics parts[] = {{"registry", true}, {"health", false}};
-    const struct coordinator_metrics coordinator = {
-        .workers = 7, .active_workers = 6, .services = 5, .heartbeats = 4, .parts = parts, .part_count = 2};
+    const struct coordinator_metrics coordinator = {.workers = 7,
+                                                    .active_workers = 6,
+                                                    .services = 5,
+                                                    .heartbeats = 4,
+                                                    .rest_heartbeats = 3,
+                                                    .parts = parts,
+                                                    .part_count = 2};
     if (first == NULL || second == NULL)
         abort();
     const struct api_route *health = &api_routes()[API_HEALTH];

@@ -357,6 +357,7 @@ TEST_F(HealthTest, ALongLoadSurvivesPacking)
         auto *unpacked = muster__v1__watch_health_response__unpack(nullptr, packed.size(), packed.data());
         ASSERT_NE(unpacked, nullptr);
         ASSERT_EQ(unpacked->n_workers, 1u);
+        EXPECT_EQ(unpacked->heartbeats_total, sequence_);
         if (bytes == 70000u) // refused: too long to be a load
             EXPECT_EQ(unpacked->workers[0]->load, nullptr);
         else
