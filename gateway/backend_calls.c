@@ -34,6 +34,15 @@ static void refuse(struct job *job, enum rpc_status status, const char *text)
 
 /* --- Register --- */
 
+static void write_aliases(struct json_writer *writer, char *const *aliases, size_t count)
+{
+    json_write_key(writer, "aliases");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < count; i++)
+        json_write_text(writer, aliases[i]);
+    json_write_array_end(writer);
+}
+
 static void write_service_configs(struct json_writer *writer, const Muster__V1__RegisterWorkerResponse *response)
 {
     json_write_key(writer, "service_configs");
@@ -47,11 +56,7 @@ static void write_service_configs(struct json_writer *writer, const Muster__V1__
         json_write_uint(writer, config->port);
         json_write_key(writer, "priority");
         json_write_uint(writer, config->priority);
-        json_write_key(writer, "aliases");
-        json_write_array_begin(writer);
-        for (size_t j = 0; j < config->n_aliases; j++)
-            json_write_text(writer, config->aliases[j]);
-        json_write_array_end(writer);
+        write_aliases(writer, config->aliases, config->n_aliases);
         json_write_key(writer, "path");
         json_write_text(writer, config->path[0] != '\0' ? config->path : PICK_DEFAULT_PATH);
         json_write_object_end(writer);
@@ -59,9 +64,29 @@ static void write_service_configs(struct json_writer *writer, const Muster__V1__
     json_write_array_end(writer);
 }
 
-static void write_registered(struct job *job, const struct gateway *gateway,
+/* All aliases of the catalog: a worker may be called directly, under any name of a service
+ * that it announces or is assigned later. */
+static void write_service_aliases(struct json_writer *writer, const Muster__V1__WatchCatalogResponse *catalog)
+{
+    json_write_key(writer, "service_aliases");
+    json_write_array_begin(writer);
+    for (size_t i = 0; catalog != NULL && i < catalog->n_services; i++) {
+        const Muster__V1__CatalogService *service = catalog->services[i];
+        if (service->n_aliases == 0)
+            continue;
+        json_write_object_begin(writer);
+        json_write_key(writer, "name");
+        json_write_text(writer, service->name);
+        write_aliases(writer, service->aliases, service->n_aliases);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
+static void write_registered(struct job *job, const struct backend *backend,
                              const Muster__V1__RegisterWorkerResponse *response)
 {
+    const struct gateway *gateway = backend->gateway;
     const Muster__V1__Worker *worker = response->worker;
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
@@ -80,6 +105,7 @@ static void write_registered(struct job *job, const struct gateway *gateway,
         json_write_text(writer, worker->assigned_services[i]);
     json_write_array_end(writer);
     write_service_configs(writer, response);
+    write_service_aliases(writer, backend->replica.catalog);
     json_write_key(writer, "heartbeat_interval");
     json_write_uint(writer, GATEWAY_HEARTBEAT_INTERVAL_SECONDS);
     if (!gateway->heartbeat_stream_is_local || job->client_is_local) {
@@ -115,7 +141,7 @@ static void registered(struct rpc_call *call, enum rpc_status status, const char
     (void)replica_put(&backend->replica, answer->worker);
     backend_publish(backend);
     backend->registrations++;
-    write_registered(job, backend->gateway, answer);
+    write_registered(job, backend, answer);
     job_done_with_body(job);
 }
 

@@ -55,7 +55,12 @@ static bool check_filled_text(const char *text, size_t max_bytes, const char *fi
 
 bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERROR_BYTES])
 {
-    return check_filled_text(worker_id, SPEC_ID_MAX_BYTES, field, error);
+    if (!check_filled_text(worker_id, SPEC_ID_MAX_BYTES, field, error))
+        return false;
+    /* An id is a segment of the paths that name its worker. */
+    if (strpbrk(worker_id, "/\\") != NULL || strcmp(worker_id, ".") == 0 || strcmp(worker_id, "..") == 0)
+        return refuse(error, "%s: must not be . or .. or hold a slash or a backslash", field);
+    return true;
 }
 
 static bool check_port(const char *digits, size_t count, const char *field, char error[SPEC_ERROR_BYTES])

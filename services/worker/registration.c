@@ -97,7 +97,7 @@ static bool read_names(const json_t *array, struct heartbeat_names *names)
     return true;
 }
 
-/* One entry of service_configs; what is missing or odd is left out, since a service works
+/* One entry of service_configs or service_aliases; what is missing or odd is left out, since a service works
  * without it. False: memory runs out. */
 static bool read_service(const json_t *config, struct registration_service *service)
 {
@@ -118,22 +118,27 @@ static bool read_service(const json_t *config, struct registration_service *serv
     return true;
 }
 
+/* Adds the entries to those that were read before. */
 static bool read_services(const json_t *configs, struct registration_reply *reply)
 {
     size_t count = json_is_array(configs) ? json_array_size(configs) : 0;
     if (count == 0)
         return true;
-    reply->services = calloc(count, sizeof *reply->services);
-    if (reply->services == NULL)
+    struct registration_service *services = realloc(reply->services, (reply->service_count + count) * sizeof *services);
+    if (services == NULL)
         return false;
+    memset(services + reply->service_count, 0, count * sizeof *services);
+    reply->services = services;
     for (size_t i = 0; i < count; i++) {
         struct registration_service *service = &reply->services[reply->service_count];
         if (!read_service(json_array_get(configs, i), service))
             return false;
         if (service->name != NULL)
             reply->service_count++;
-        else
+        else {
             free((void *)(uintptr_t)service->aliases);
+            memset(service, 0, sizeof *service);
+        }
     }
     return true;
 }
@@ -167,6 +172,8 @@ bool registration_decode(const char *body, size_t bytes, struct registration_rep
         wrong = "assigned_services";
     else if (!read_services(json_object_get(root, "service_configs"), reply))
         wrong = "service_configs";
+    else if (!read_services(json_object_get(root, "service_aliases"), reply))
+        wrong = "service_aliases";
     if (wrong != NULL) {
         snprintf(error, error_bytes, "the coordinator's answer has no usable %s", wrong);
         registration_reply_free(reply);

@@ -31,7 +31,7 @@ bool registration_id_acceptable(const char *worker_id);
 /* Appends the body; false: memory runs out or a text is not UTF-8. */
 bool registration_encode(const struct registration *registration, struct buffer *out);
 
-/* How to run one assigned service. */
+/* What is to be known of a service, assigned or not. */
 struct registration_service {
     const char *name;
     const char *const *aliases; /* alias_count of them */

@@ -57,6 +57,12 @@ TEST_F(Gateway, RegistersAndUnregisters)
     EXPECT_EQ(body["service_configs"].size(), body["assigned_services"].size());
     EXPECT_EQ(body["service_configs"][0]["name"].text(), body["assigned_services"][0].text());
     EXPECT_GT(body["service_configs"][0]["port"].integer(), 0);
+    // Of every service, assigned or not: a worker may be called directly by any name.
+    std::map<std::string, std::string> aliases;
+    for (size_t i = 0; i < body["service_aliases"].size(); i++)
+        aliases[body["service_aliases"][i]["aliases"][0].text()] = body["service_aliases"][i]["name"].text();
+    EXPECT_EQ(aliases["upload"], "document-processing");
+    EXPECT_EQ(aliases["rag"], "rag-embeddings");
     EXPECT_EQ(body["heartbeat_interval"].integer(), 30);
     EXPECT_EQ(body["heartbeat_stream"].text(), coordinator->address("muster-health"));
     long long incarnation = body["incarnation"].integer();

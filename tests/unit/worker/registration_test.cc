@@ -69,6 +69,7 @@ TEST(Registration, ReadsTheAnswerOfTheContract)
             "service_configs": [{"name": "llm-inference", "port": 8105, "priority": 1},
                                 {"port": 1}, 7,
                                 {"name": "vision-ocr", "aliases": ["ocr", 3, "scan"]}],
+            "service_aliases": [{"aliases": ["nobody"]}, {"name": "rag-embeddings", "aliases": ["rag"]}],
             "heartbeat_interval": 30, "heartbeat_stream": "10.0.0.5:7103", "incarnation": 4, "message": "m"})",
         &reply));
     EXPECT_STREQ(reply.worker_id, "gpu-1");
@@ -78,7 +79,10 @@ TEST(Registration, ReadsTheAnswerOfTheContract)
     EXPECT_STREQ(reply.stream, "10.0.0.5:7103");
     ASSERT_EQ(reply.assigned.count, 2u);
     EXPECT_STREQ(reply.assigned.names[1], "vision-ocr");
-    ASSERT_EQ(reply.service_count, 2u);
+    ASSERT_EQ(reply.service_count, 3u);
+    EXPECT_STREQ(reply.services[2].name, "rag-embeddings");
+    ASSERT_EQ(reply.services[2].alias_count, 1u);
+    EXPECT_STREQ(reply.services[2].aliases[0], "rag");
     EXPECT_EQ(reply.services[0].alias_count, 0u);
     ASSERT_EQ(reply.services[1].alias_count, 2u);
     EXPECT_STREQ(reply.services[1].aliases[1], "scan");
