@@ -32,6 +32,21 @@ static void refuse(struct job *job, enum rpc_status status, const char *text)
         job_fail(job, error, "%s", text);
 }
 
+/* Shows a record that the registry answered to those who read from here next. False: it
+ * answered none, and the job has failed. */
+static bool take_record(struct job *job, const Muster__V1__Worker *worker)
+{
+    struct backend *backend = job->front->gateway->backend;
+    if (worker == NULL || worker->spec == NULL) {
+        job_fail(job, ERROR_INTERNAL, "the registry answered without a record");
+        return false;
+    }
+    /* Without memory the record comes with the watch, a moment later. */
+    (void)replica_put(&backend->replica, worker);
+    backend_publish(backend);
+    return true;
+}
+
 /* --- Register --- */
 
 static void write_aliases(struct json_writer *writer, char *const *aliases, size_t count)
@@ -133,13 +148,8 @@ static void registered(struct rpc_call *call, enum rpc_status status, const char
         refuse(job, status, text);
         return;
     }
-    if (answer->worker == NULL || answer->worker->spec == NULL) {
-        job_fail(job, ERROR_INTERNAL, "the registry answered without a record");
+    if (!take_record(job, answer->worker))
         return;
-    }
-    /* Without memory the record comes with the watch, a moment later. */
-    (void)replica_put(&backend->replica, answer->worker);
-    backend_publish(backend);
     backend->registrations++;
     write_registered(job, backend, answer);
     job_done_with_body(job);
@@ -184,19 +194,14 @@ static void draining_set(struct rpc_call *call, enum rpc_status status, const ch
                          void *argument)
 {
     struct job *job = argument;
-    struct backend *backend = job->front->gateway->backend;
     const Muster__V1__SetDrainingResponse *answer = response;
     (void)call;
     if (status != RPC_OK) {
         refuse(job, status, text);
         return;
     }
-    if (answer->worker == NULL || answer->worker->spec == NULL) {
-        job_fail(job, ERROR_INTERNAL, "the registry answered without a record");
+    if (!take_record(job, answer->worker))
         return;
-    }
-    (void)replica_put(&backend->replica, answer->worker); /* as above */
-    backend_publish(backend);
     struct json_writer writer = json_writer_into(&job->body);
     json_write_object_begin(&writer);
     json_write_key(&writer, "status");
