@@ -31,7 +31,8 @@ struct backend {
     struct rendered *rendered[VIEW_COUNT];
 
     struct heartbeats heartbeats;
-    uint64_t heartbeats_total; /* that health has taken, as its watch last said */
+    uint64_t heartbeats_total;      /* that health has taken, as its watch last said */
+    uint32_t heartbeat_interval_ms; /* that health asks of workers; 0: not heard yet */
     struct rpc_kept_stream *heartbeat_stream;
     struct rpc_turn_hook heartbeat_hook;
     struct timer heartbeat_timer;

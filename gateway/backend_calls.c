@@ -8,6 +8,8 @@
 
 /* The registry waits 5 s for the assigner; a little more, so that its reason comes through. */
 #define REGISTRY_TIMEOUT_MS 10000
+/* Asked of workers before health said how often it wants them. */
+#define UNHEARD_HEARTBEAT_INTERVAL_SECONDS 30
 
 static void call_registry(struct backend *backend, const char *method, const ProtobufCMessage *request, rpc_done done,
                           struct job *job)
@@ -98,6 +100,14 @@ static void write_service_aliases(struct json_writer *writer, const Muster__V1__
     json_write_array_end(writer);
 }
 
+/* Whole seconds: agents in the field take no others. */
+static uint64_t heartbeat_interval_seconds(const struct backend *backend)
+{
+    if (backend->heartbeat_interval_ms == 0)
+        return UNHEARD_HEARTBEAT_INTERVAL_SECONDS;
+    return backend->heartbeat_interval_ms < 1000 ? 1 : backend->heartbeat_interval_ms / 1000;
+}
+
 static void write_registered(struct job *job, const struct backend *backend,
                              const Muster__V1__RegisterWorkerResponse *response)
 {
@@ -122,7 +132,7 @@ static void write_registered(struct job *job, const struct backend *backend,
     write_service_configs(writer, response);
     write_service_aliases(writer, backend->replica.catalog);
     json_write_key(writer, "heartbeat_interval");
-    json_write_uint(writer, GATEWAY_HEARTBEAT_INTERVAL_SECONDS);
+    json_write_uint(writer, heartbeat_interval_seconds(backend));
     if (!gateway->heartbeat_stream_is_local || job->client_is_local) {
         json_write_key(writer, "heartbeat_stream");
         json_write_text(writer, gateway->settings.heartbeat_stream);

@@ -75,6 +75,7 @@ static void health_message(struct rpc_call *call, const void *message)
     struct backend *backend = rpc_call_context(call);
     const Muster__V1__WatchHealthResponse *response = message;
     backend->heartbeats_total = response->heartbeats_total;
+    backend->heartbeat_interval_ms = response->heartbeat_interval_ms;
     if (!replica_apply_health(&backend->replica, response, rpc_loop_now_ms(backend->loop))) {
         log_error("out of memory for the workers' health; it will be read anew");
         rpc_call_cancel(call);

@@ -25,9 +25,6 @@
 #include "common/rpc/loop.h"
 #include "gateway/cors.h"
 
-/* How often a worker is asked to send heartbeats. */
-#define GATEWAY_HEARTBEAT_INTERVAL_SECONDS 30
-
 struct backend;
 struct front;
 

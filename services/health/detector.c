@@ -5,6 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define HEARTBEATS_UNTIL_LATE 3
+#define LONGEST_INTERVAL_MS 30000
+
 static enum detector_reason base_reason(const struct detector_lease *lease)
 {
     if (!lease->heard && lease->base != WORKER_ONLINE)
@@ -16,6 +19,14 @@ static enum detector_reason base_reason(const struct detector_lease *lease)
 static bool worse_than_late(Muster__V1__WorkerStatus status)
 {
     return status == WORKER_OFFLINE || status == WORKER_RECONNECTING || status == WORKER_DRAINING;
+}
+
+uint32_t detector_heartbeat_interval_ms(const struct detector_settings *settings)
+{
+    uint32_t interval_ms = settings->late_after_ms / HEARTBEATS_UNTIL_LATE;
+    if (interval_ms > LONGEST_INTERVAL_MS)
+        return LONGEST_INTERVAL_MS;
+    return interval_ms > 0 ? interval_ms : 1;
 }
 
 struct detector_verdict detector_judge(const struct detector_settings *settings, const struct detector_lease *lease,

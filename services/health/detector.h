@@ -65,6 +65,10 @@ struct detector_verdict {
     uint64_t check_at_ms; /* the verdict stands until then if nothing is heard; UINT64_MAX: for good */
 };
 
+/* How often a worker should send heartbeats: a third of late_after_ms, at least 1. At most
+ * 30 s, since a coordinator that is more patient still wants to know how loaded workers are. */
+uint32_t detector_heartbeat_interval_ms(const struct detector_settings *settings);
+
 /* How the worker is at now_ms. */
 struct detector_verdict detector_judge(const struct detector_settings *settings, const struct detector_lease *lease,
                                        uint64_t now_ms);

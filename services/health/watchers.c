@@ -196,6 +196,7 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
     response->workers = (Muster__V1__WorkerHealth **)health->batch.pointers;
     response->snapshot_complete = complete;
     response->heartbeats_total = health->counts.heartbeats;
+    response->heartbeat_interval_ms = detector_heartbeat_interval_ms(&health->settings);
     watcher->complete = watcher->complete || complete;
     return true;
 }

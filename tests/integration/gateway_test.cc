@@ -85,6 +85,16 @@ TEST_F(Gateway, RegistersAndUnregisters)
     EXPECT_EQ(again.json()["error"].text(), "unknown_worker");
 }
 
+// Or else a worker that is well would be taken for one that is late.
+TEST(Timeouts, WorkersAreAskedForMoreHeartbeatsWhenTheyAreSoonLate)
+{
+    Coordinator coordinator({.environment = {"HEARTBEAT_TIMEOUT_SECONDS=12", "WORKER_TIMEOUT_SECONDS=20"}});
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    Response answer =
+        coordinator.post("/api/worker/register", R"({"worker_id": "w", "tunnel_url": "http://127.0.0.1:9"})");
+    EXPECT_EQ(answer.json()["heartbeat_interval"].integer(), 4) << answer.described();
+}
+
 TEST_F(Gateway, MakesUpAnId)
 {
     Json body = coordinator->post("/api/worker/register", R"({"url": "http://127.0.0.1:9"})").json();
