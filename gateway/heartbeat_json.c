@@ -124,6 +124,9 @@ enum request_json_result heartbeat_from_json(const char *body, size_t body_bytes
         built->worker_id = id;
     (void)json_fields_uint(&fields, "incarnation", INT64_MAX, &built->incarnation);
     read_status(&fields, built);
+    bool missed;
+    if (json_fields_bool(&fields, "answer_missed", &missed))
+        built->answer_missed = missed;
     read_load(&fields, arena, built);
     if (!arena_failed(arena))
         result = json_error_set(error) ? REQUEST_JSON_INVALID : REQUEST_JSON_OK;

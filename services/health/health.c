@@ -254,7 +254,7 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
     bool told = registered && (fresh || health->synchronised);
     if (registered)
         begin_lease(health, worker, record, fresh, now_ms);
-    if ((registered || hash != worker->assignment_hash) && !told) {
+    if ((registered || hash != worker->assignment_hash || worker->assignment_doubtful) && !told) {
         struct name_list *names = health_name_list_create(record->assigned_services, record->n_assigned_services);
         if (names == NULL)
             return NULL;
@@ -262,6 +262,7 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
         worker->untold = names;
     }
     worker->assignment_hash = hash;
+    worker->assignment_doubtful = false;
     worker->draining = record->draining;
     if (registered)
         health_change_note(health, worker, true);

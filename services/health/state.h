@@ -54,8 +54,9 @@ struct health_worker {
     bool drain_unconfirmed : 1; /* it has not said so yet */
     bool report_sent : 1;       /* in ->reports_sent */
     bool changed_since_report : 1;
-    bool gone : 1; /* a tombstone: only in `changes`, for watchers to be told */
-    char id[];     /* with a zero byte */
+    bool assignment_doubtful : 1; /* whether it was told of it; the registry is asked what to say */
+    bool gone : 1;                /* a tombstone: only in `changes`, for watchers to be told */
+    char id[];                    /* with a zero byte */
 };
 
 struct health_command {

@@ -188,6 +188,13 @@ static void take(struct health *health, struct health_stream *stream, struct hea
         return;
     }
     health_stream_heard(health, worker, relayed ? NULL : stream, said_of(heartbeat), heartbeat->load, now_ms);
+    if (heartbeat->answer_missed && worker->untold == NULL)
+        worker->assignment_doubtful = true;
+    if (worker->assignment_doubtful) {
+        /* If it cannot be asked for now, it is with the next heartbeat. */
+        (void)health_lookup_add(health, stream, heartbeat, sequence, index, relayed);
+        return;
+    }
     if (worker->untold != NULL || worker->draining != worker->told_draining)
         health_stream_tell(health, stream, worker, sequence, index);
 }

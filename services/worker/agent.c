@@ -6,6 +6,7 @@
 #define SECOND_MS 1000ull
 #define HOUR_MS (3600 * SECOND_MS)
 #define CONFLICTS_MAX 2
+#define LONGEST_WAIT_MS (600 * SECOND_MS)
 
 #define ACTIONS_MAX (sizeof((struct agent *)0)->actions / sizeof((struct agent *)0)->actions[0])
 
@@ -69,6 +70,8 @@ static void beat(struct agent *agent, uint64_t now_ms)
     agent->beat_at_ms = now_ms + backoff_jitter_ms(agent->interval_ms, agent->random);
     if (agent->stream == AGENT_STREAM_PROVEN) {
         beat_on_stream(agent, now_ms);
+    } else if (now_ms < agent->wait_until_ms) {
+        agent->beat_at_ms = agent->wait_until_ms;
     } else if (!agent->http_in_flight) {
         agent->http_in_flight = true;
         agent->last_beat_ms = now_ms;
@@ -79,7 +82,21 @@ static void beat(struct agent *agent, uint64_t now_ms)
 static void register_at(struct agent *agent, uint64_t at_ms)
 {
     agent->state = AGENT_WAITING;
-    agent->register_at_ms = at_ms;
+    agent->register_at_ms = at_ms > agent->wait_until_ms ? at_ms : agent->wait_until_ms;
+}
+
+void agent_wait(struct agent *agent, uint64_t now_ms, uint64_t wait_ms)
+{
+    if (wait_ms > LONGEST_WAIT_MS)
+        wait_ms = LONGEST_WAIT_MS;
+    /* Not with all the others that were told the same. */
+    agent->wait_until_ms = now_ms + wait_ms + random_below(agent->random, wait_ms / 10 + 1);
+}
+
+static void miss_answer(struct agent *agent)
+{
+    agent->answer_missed = true;
+    agent->missed_sequence = agent->sequence;
 }
 
 static void stopped(struct agent *agent)
@@ -104,6 +121,7 @@ void agent_registered(struct agent *agent, uint64_t now_ms, uint64_t incarnation
     if (agent->state != AGENT_REGISTERING)
         return;
     agent->incarnation = incarnation;
+    agent->answer_missed = false;
     agent->interval_ms = agent->config.interval_ms != 0 ? agent->config.interval_ms : interval_ms;
     if (agent->interval_ms == 0)
         agent->interval_ms = 30 * SECOND_MS;
@@ -188,6 +206,7 @@ void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnat
     }
     switch (answer) {
     case AGENT_HTTP_TAKEN:
+        agent->answer_missed = false;
         backoff_reset(&agent->http_backoff);
         break;
     case AGENT_HTTP_UNKNOWN_WORKER:
@@ -197,6 +216,7 @@ void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnat
         pushed_out(agent, now_ms);
         break;
     case AGENT_HTTP_FAILED: {
+        miss_answer(agent);
         /* Sooner than the next beat: the coordinator's patience may be shorter. */
         uint64_t again_ms = now_ms + backoff_next_ms(&agent->http_backoff, agent->random);
         if (again_ms < agent->beat_at_ms)
@@ -214,6 +234,7 @@ void agent_stream_opened(struct agent *agent, uint64_t now_ms)
         return;
     agent->stream = AGENT_STREAM_OPEN;
     agent->sequence = 0;
+    agent->missed_sequence = 0;
     agent->first_sequence = 1;
     if (on_the_roll(agent))
         beat_on_stream(agent, now_ms);
@@ -224,6 +245,8 @@ void agent_stream_closed(struct agent *agent, uint64_t now_ms)
     if (agent->stream == AGENT_STREAM_NONE || agent->stream == AGENT_STREAM_WAITING)
         return;
     bool was_proven = agent->stream == AGENT_STREAM_PROVEN;
+    if (stream_connected(agent))
+        miss_answer(agent);
     agent->stream = AGENT_STREAM_WAITING;
     agent->stream_at_ms = now_ms + backoff_next_ms(&agent->stream_backoff, agent->random);
     if (was_proven && on_the_roll(agent))
@@ -234,6 +257,8 @@ void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t se
 {
     if (!stream_connected(agent) || sequence == 0 || sequence > agent->sequence)
         return;
+    if (sequence > agent->missed_sequence)
+        agent->answer_missed = false;
     if (agent->stream == AGENT_STREAM_OPEN) {
         agent->stream = AGENT_STREAM_PROVEN;
         backoff_reset(&agent->stream_backoff);

@@ -15,6 +15,12 @@
  * the coordinator takes a broken stream for a dead worker unless it hears otherwise.
  * Streams are tried again with back-off for as long as the worker is registered.
  *
+ * The answer to a heartbeat may say what to run, so one that was lost is said to be missed
+ * with the next heartbeats, until one of them is answered.
+ *
+ * A coordinator that asks to be left alone for a while (agent_wait) is: until then there is
+ * no registration and no heartbeat over HTTP.
+ *
  * Registration is tried again for ever, with back-off, short while the coordinator is
  * away, long when it refuses what we say (an operator has to change that). A worker that
  * the coordinator does not know any more registers again at once.
@@ -111,10 +117,13 @@ struct agent {
     bool stopping;
     bool failed; /* stopped because of a conflict */
     bool http_in_flight;
+    bool answer_missed;       /* heartbeats say so */
+    uint64_t missed_sequence; /* of the latest beat on this stream when it was missed */
 
     uint64_t register_at_ms;
     uint64_t beat_at_ms;
     uint64_t last_beat_ms;
+    uint64_t wait_until_ms;
     uint64_t stream_at_ms;
     uint64_t conflict_at_ms; /* when the last one was */
     uint64_t linger_until_ms;
@@ -142,6 +151,10 @@ uint64_t agent_next_ms(const struct agent *agent);
 void agent_registered(struct agent *agent, uint64_t now_ms, uint64_t incarnation, uint64_t interval_ms, bool has_stream,
                       bool stream_moved);
 void agent_registration_failed(struct agent *agent, uint64_t now_ms, enum agent_registration_failure failure);
+
+/* The coordinator asks to be left alone for wait_ms (at most ten minutes are believed). To be
+ * said before the failure that it came with. */
+void agent_wait(struct agent *agent, uint64_t now_ms, uint64_t wait_ms);
 
 /* The answer to the POST of a heartbeat that carried this incarnation. */
 void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnation, enum agent_http_answer answer);

@@ -14,6 +14,7 @@
 
 #define ANSWER_LIMIT_BYTES (1024 * 1024)
 #define CONNECTIONS_KEPT 4L
+#define RETRY_AFTER_MAX_SECONDS 86400
 
 struct control {
     struct loop *loop;
@@ -83,6 +84,14 @@ static double connect_ms(CURL *easy)
     return (double)(connected - named) / 1000;
 }
 
+static uint64_t retry_after_ms(CURL *easy)
+{
+    curl_off_t seconds = 0;
+    if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK || seconds <= 0)
+        return 0;
+    return seconds > RETRY_AFTER_MAX_SECONDS ? RETRY_AFTER_MAX_SECONDS * 1000 : (uint64_t)seconds * 1000;
+}
+
 static void report_answer(struct control_call *call, const char *error)
 {
     long status = 0;
@@ -93,6 +102,7 @@ static void report_answer(struct control_call *call, const char *error)
         .error = error != NULL ? error : "",
         .body = call->body.data != NULL ? call->body.data : "",
         .body_bytes = call->body.bytes,
+        .retry_after_ms = retry_after_ms(call->easy),
         .connect_ms = connect_ms(call->easy),
         .peer_address = text_info(call->easy, CURLINFO_PRIMARY_IP),
         .local_address = text_info(call->easy, CURLINFO_LOCAL_IP),

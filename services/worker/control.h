@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/loop/loop.h"
 
@@ -30,6 +31,7 @@ struct control_answer {
     const char *error;
     const char *body;
     size_t body_bytes;
+    uint64_t retry_after_ms;  /* the server asks to be left alone for so long; 0: it does not */
     double connect_ms;        /* time that the TCP connection took; 0: an old one was used */
     const char *peer_address; /* "" when there was no connection */
     const char *local_address;

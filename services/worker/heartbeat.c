@@ -57,6 +57,7 @@ static bool encode_heartbeats(pb_ostream_t *stream, const pb_field_t *field, voi
     message.worker_id = text_field(heartbeat->worker_id);
     message.incarnation = heartbeat->incarnation;
     message.status = status_to_protobuf(heartbeat->status);
+    message.answer_missed = heartbeat->answer_missed;
     message.has_load = true;
     message.load.current_load = heartbeat->current_load;
     message.load.available_memory = text_field(heartbeat->available_memory);
@@ -209,10 +210,11 @@ bool heartbeat_encode_json(const struct heartbeat *heartbeat, struct buffer *out
             return false;
         }
     /* "o" takes the reference over, also when packing fails. */
-    json_t *body = json_pack("{s:s, s:I, s:s, s:f, s:s, s:f, s:I, s:I, s:I, s:o}",      /* */
+    json_t *body = json_pack("{s:s, s:I, s:s, s:b, s:f, s:s, s:f, s:I, s:I, s:I, s:o}", /* */
                              "worker_id", heartbeat->worker_id,                         /* */
                              "incarnation", (json_int_t)heartbeat->incarnation,         /* */
                              "status", status_to_json(heartbeat->status),               /* */
+                             "answer_missed", heartbeat->answer_missed,                 /* */
                              "current_load", heartbeat->current_load,                   /* */
                              "available_memory", heartbeat->available_memory,           /* */
                              "gpu_utilization", heartbeat->gpu_utilization,             /* */

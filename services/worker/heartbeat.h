@@ -32,6 +32,7 @@ struct heartbeat {
     const char *worker_id;
     uint64_t incarnation; /* 0: unknown */
     enum heartbeat_status status;
+    bool answer_missed;           /* to a heartbeat before this one */
     double current_load;          /* 0 to 1 */
     const char *available_memory; /* "24.5GB" */
     double gpu_utilization;       /* 0 to 100 */

@@ -84,8 +84,15 @@ static void take_assignment(struct membership *membership, const struct heartbea
     log_info("assigned", LOG_TEXT("services", list));
 }
 
+static void wait_if_asked(struct membership *membership, const struct control_answer *answer)
+{
+    if (answer->retry_after_ms > 0)
+        agent_wait(&membership->agent, now_ms(membership), answer->retry_after_ms);
+}
+
 static void registration_failed(struct membership *membership, const struct control_answer *answer, const char *error)
 {
+    wait_if_asked(membership, answer);
     bool refused = answer->status >= 400 && answer->status < 500 && answer->status != 408 && answer->status != 429;
     agent_registration_failed(&membership->agent, now_ms(membership),
                               refused ? AGENT_REGISTRATION_REFUSED : AGENT_REGISTRATION_UNREACHABLE);
@@ -243,6 +250,7 @@ static void fill_heartbeat(struct membership *membership, struct heartbeat *hear
     heartbeat->worker_id = membership->config.worker_id;
     heartbeat->incarnation = membership->agent.incarnation;
     heartbeat->status = agent_status(&membership->agent);
+    heartbeat->answer_missed = membership->agent.answer_missed;
     heartbeat->services = states;
     heartbeat->service_count = service_table_states(membership->config.table, states);
 }
@@ -264,6 +272,7 @@ static void http_answered(void *context, const struct control_answer *answer)
                registration_decode_heartbeat(answer->body, answer->body_bytes, &changed, &assigned)) {
         result = AGENT_HTTP_TAKEN;
     } else {
+        wait_if_asked(membership, answer);
         answer_text(answer, error);
         log_warning("heartbeat failed", LOG_TEXT("error", error));
     }

@@ -35,12 +35,14 @@ def load_messages(protoset_path):
 
 class Rest:
     """The REST side. `answers` maps (method, path prefix) to a function of (path, body) that
-    returns (status, JSON), and may be changed at any time."""
+    returns (status, JSON), and may be changed at any time. A JSON of None: no answer at all.
+    `headers` go with every answer."""
 
     def __init__(self, port=0, tls=None):
         self.requests = queue.Queue()
         self.history = []
         self.answers = {}
+        self.headers = {}
         self.connections = []
         rest = self
 
@@ -61,8 +63,13 @@ class Rest:
                 for (method, prefix), make in list(rest.answers.items()):
                     if method == self.command and self.path.startswith(prefix):
                         status, answer = make(self.path, body)
+                if answer is None:
+                    self.close_connection = True
+                    return
                 data = json.dumps(answer).encode()
                 self.send_response(status)
+                for name, value in rest.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -204,6 +204,24 @@ class HttpHeartbeats(Case):
             200, {"status": "ok", "assigned_services": ["ner-extraction"]})
         wait_until(lambda: worker.health()["assigned_services"] == ["ner-extraction"], "the assignment")
 
+    def test_a_lost_answer_is_said_to_be_missed_until_one_comes(self):
+        self.start_worker(*self.interval_flags)
+        self.assertFalse(self.rest.next("POST", "/api/worker/heartbeat")[2]["answer_missed"])
+        self.rest.answers[("POST", "/api/worker/heartbeat")] = lambda path, body: (200, None)
+        wait_until(lambda: self.rest.next("POST", "/api/worker/heartbeat")[2]["answer_missed"], "says so")
+        self.rest.answers[("POST", "/api/worker/heartbeat")] = lambda path, body: (200, {"status": "ok"})
+        wait_until(lambda: not self.rest.next("POST", "/api/worker/heartbeat")[2]["answer_missed"], "has one")
+
+    def test_a_coordinator_that_asks_for_it_is_left_alone(self):
+        self.rest.headers["Retry-After"] = "300"
+        self.rest.answers[("POST", "/api/worker/register")] = lambda path, body: (429, {"message": "later"})
+        worker = self.start_worker()
+        wait_until(lambda: "registration failed" in worker.log(), "a failure in the log")
+        self.rest.forget()
+        time.sleep(2)
+        self.assertTrue(self.rest.requests.empty(), "without the header it comes back within a second")
+        self.assertEqual(worker.stop(), 0)
+
     def test_409_goes_quiet(self):
         worker = self.start_worker(*self.interval_flags)
         self.rest.answers[("POST", "/api/worker/heartbeat")] = lambda path, body: (409, {"error": "stale_incarnation"})

@@ -180,11 +180,12 @@ TEST_F(HeartbeatBody, TakesEveryField)
     ASSERT_EQ(parse(R"({"worker_id": "gpu-1", "status": "healthy", "current_load": 0.42, "available_memory": "24.5GB",
         "gpu_utilization": 65.3, "active_requests": 2, "queue_depth": 3, "loaded_models": ["llama3.2", "b"],
         "specialization": "vllm", "services_status": {"vision-ocr": "running", "x": "failed"}, "tasks_completed": 7,
-        "incarnation": 4})"),
+        "incarnation": 4, "answer_missed": true})"),
               "fine");
     EXPECT_STREQ(heartbeat->worker_id, "gpu-1");
     EXPECT_EQ(heartbeat->status, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE);
     EXPECT_EQ(heartbeat->incarnation, 4u);
+    EXPECT_TRUE(heartbeat->answer_missed);
     const Muster__V1__Load *load = heartbeat->load;
     ASSERT_NE(load, nullptr);
     EXPECT_EQ(load->current_load, 0.42);
@@ -222,6 +223,7 @@ TEST_F(HeartbeatBody, NamesWhatIsWrong)
     const auto with = [&](const std::string &field) { return parse(R"({"worker_id": "a", )" + field + "}"); };
     EXPECT_EQ(with(R"("status": "fine")"), "field status must be healthy, online, degraded or draining");
     EXPECT_EQ(with(R"("status": 1)"), "field status must be a string, not a number");
+    EXPECT_EQ(with(R"("answer_missed": 1)"), "field answer_missed must be a boolean, not a number");
     EXPECT_EQ(with(R"("current_load": "0.5")"), "field current_load must be a number, not a string");
     EXPECT_EQ(with(R"("current_load": -1)"), "field current_load must be from 0 to 1e+09");
     EXPECT_EQ(with(R"("available_memory": 24)"), "field available_memory must be a string, not a number");

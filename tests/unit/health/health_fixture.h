@@ -185,6 +185,7 @@ class HealthTest : public ::testing::Test
         uint64_t incarnation = 1;
         Muster__V1__WorkerStatus status = WORKER_STATUS_UNKNOWN;
         double load = -1;
+        bool answer_missed = false;
     };
     health_message_result Send(health_stream *stream, const std::vector<Beat> &beats, bool relayed = false,
                                uint64_t sequence = 0)
@@ -199,6 +200,7 @@ class HealthTest : public ::testing::Test
             heartbeats[i].worker_id = ids[i].data();
             heartbeats[i].incarnation = beats[i].incarnation;
             heartbeats[i].status = beats[i].status;
+            heartbeats[i].answer_missed = beats[i].answer_missed;
             loads[i].current_load = beats[i].load;
             if (beats[i].load >= 0)
                 heartbeats[i].load = &loads[i];

@@ -239,6 +239,38 @@ TEST_F(HealthTest, WithoutAStreamTheAssignmentWaitsForTheNextHeartbeat)
     health_stream_closed(health_, gateway, now_);
 }
 
+TEST_F(HealthTest, AnAssignmentWhoseAnswerWasMissedIsToldAgain)
+{
+    Synchronise();
+    ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {"ocr"}}));
+    auto *gateway = health_stream_open(health_, nullptr);
+    Beat beat{"w"}, missed{"w"};
+    missed.answer_missed = true;
+    ASSERT_TRUE(Put({"w", 1, WORKER_ONLINE, {"llm"}}));
+    Send(gateway, {missed}, true);
+    Answer answer;
+    ASSERT_TRUE(Take(gateway, &answer));
+    EXPECT_EQ(answer.commands.size(), 1u) << "nobody needs to be asked what it should run";
+    // That answer does not arrive; neither does the registry's, at first.
+    Send(gateway, {missed}, true);
+    EXPECT_FALSE(Take(gateway, &answer)) << "the registry is asked first";
+    EXPECT_EQ(Lookup(), (std::vector<std::string>{"w"}));
+    health_lookup_answered(health_, nullptr, now_);
+    ASSERT_TRUE(Take(gateway, &answer));
+    EXPECT_TRUE(answer.commands.empty());
+    Send(gateway, {beat}, true);
+    EXPECT_EQ(Lookup(), (std::vector<std::string>{"w"}));
+    AnswerLookup({{"w", 1, WORKER_ONLINE, {"llm"}}}, revision_);
+    ASSERT_TRUE(Take(gateway, &answer));
+    ASSERT_EQ(answer.commands.size(), 1u);
+    EXPECT_EQ(answer.commands[0].sequence, sequence_);
+    EXPECT_EQ(answer.commands[0].assigned, (std::vector<std::string>{"llm"}));
+    Send(gateway, {beat}, true);
+    ASSERT_TRUE(Take(gateway, &answer));
+    EXPECT_TRUE(answer.commands.empty());
+    health_stream_closed(health_, gateway, now_);
+}
+
 TEST_F(HealthTest, AnAssignmentThatMayBeLostWithItsStreamIsToldAgain)
 {
     Synchronise();

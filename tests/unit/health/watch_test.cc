@@ -359,7 +359,7 @@ TEST_F(HealthTest, ALongLoadSurvivesPacking)
         ASSERT_EQ(unpacked->n_workers, 1u);
         EXPECT_EQ(unpacked->heartbeats_total, sequence_);
         EXPECT_EQ(unpacked->heartbeat_interval_ms, 30000u); // of the 90 s that this health is patient
-        if (bytes == 70000u) // refused: too long to be a load
+        if (bytes == 70000u)                                // refused: too long to be a load
             EXPECT_EQ(unpacked->workers[0]->load, nullptr);
         else
             EXPECT_EQ(std::string(unpacked->workers[0]->load->specialization), specialization);

@@ -191,6 +191,87 @@ TEST_F(Agent, FailedHttpBeatsAreRepeatedSoonerThanTheInterval)
     EXPECT_LE(agent_next_ms(&agent) - now, 500u);
 }
 
+TEST_F(Agent, LeavesACoordinatorAloneThatAsksForIt)
+{
+    next();
+    agent_wait(&agent, now, 20000);
+    agent_registration_failed(&agent, now, AGENT_REGISTRATION_UNREACHABLE);
+    EXPECT_GE(agent_next_ms(&agent) - now, 20000u);
+    EXPECT_LE(agent_next_ms(&agent) - now, 22000u);
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+    agent_registered(&agent, now, 1, 1000, false, false);
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+    agent_wait(&agent, now, 20000);
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_FAILED);
+    agent_services_changed(&agent, now);
+    uint64_t asked = now;
+    Actions actions;
+    while (actions.empty())
+        actions = next();
+    EXPECT_EQ(actions, Actions{AGENT_ACTION_BEAT_HTTP});
+    EXPECT_GE(now - asked, 20000u);
+    EXPECT_LE(now - asked, 22000u);
+    agent_wait(&agent, now, UINT64_MAX);
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_UNKNOWN_WORKER);
+    EXPECT_LE(agent_next_ms(&agent) - now, 660000u) << "not for ever";
+}
+
+TEST_F(Agent, WaitsNoLongerThanItsBackOffWhenAskedForLess)
+{
+    next();
+    agent_wait(&agent, now, 1);
+    agent_registration_failed(&agent, now, AGENT_REGISTRATION_REFUSED);
+    EXPECT_GE(agent_next_ms(&agent) - now, 15000u);
+}
+
+TEST_F(Agent, AsksForTheStreamThoughHttpIsToBeLeftAlone)
+{
+    register_with_stream();
+    drain();
+    agent_wait(&agent, now, 20000);
+    agent_stream_opened(&agent, now);
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_BEAT_STREAM});
+}
+
+TEST_F(Agent, SaysThatItMissedAnAnswerUntilItHasOne)
+{
+    next();
+    agent_registered(&agent, now, 1, 30000, true, false);
+    drain();
+    agent_stream_opened(&agent, now);
+    drain();
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+    EXPECT_FALSE(agent.answer_missed);
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_FAILED);
+    EXPECT_TRUE(agent.answer_missed);
+    agent_stream_acknowledged(&agent, now, 1);
+    EXPECT_TRUE(agent.answer_missed) << "that beat was sent before";
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_STREAM});
+    agent_stream_acknowledged(&agent, now, 2);
+    EXPECT_FALSE(agent.answer_missed);
+
+    agent_stream_closed(&agent, now);
+    EXPECT_TRUE(agent.answer_missed) << "it may have carried something";
+    ASSERT_EQ(drain(), Actions{AGENT_ACTION_BEAT_HTTP});
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_TAKEN);
+    EXPECT_FALSE(agent.answer_missed);
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_OPEN_STREAM});
+    agent_stream_closed(&agent, now);
+    EXPECT_FALSE(agent.answer_missed) << "nothing was asked";
+}
+
+TEST_F(Agent, ARegistrationAnswersWhatWasMissed)
+{
+    prove_stream();
+    agent_stream_closed(&agent, now);
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_UNKNOWN_WORKER);
+    while (agent.state != AGENT_REGISTERING)
+        next();
+    EXPECT_TRUE(agent.answer_missed);
+    agent_registered(&agent, now, 2, 30000, false, false);
+    EXPECT_FALSE(agent.answer_missed);
+}
+
 TEST_F(Agent, RegistersAgainWhenHttpSaysUnknown)
 {
     next();
@@ -386,7 +467,7 @@ TEST_F(Agent, SurvivesAnyOrderOfEvents)
         random_seed(&choice, seed + 1000);
         for (int i = 0; i < 500 && agent.state != AGENT_STOPPED; i++) {
             now += random_below(&choice, 2000);
-            switch (random_below(&choice, 14)) {
+            switch (random_below(&choice, 15)) {
             case 0:
                 agent_registered(&agent, now, random_below(&choice, 5), 30000, random_below(&choice, 2) != 0,
                                  random_below(&choice, 2) != 0);
@@ -419,6 +500,10 @@ TEST_F(Agent, SurvivesAnyOrderOfEvents)
                 agent_set_active_requests(&agent, now, (uint32_t)random_below(&choice, 2));
                 break;
             case 10:
+                agent_wait(&agent, now, random_below(&choice, 5000));
+                agent_http_answered(&agent, now, agent.incarnation, AGENT_HTTP_FAILED);
+                break;
+            case 11:
                 if (random_below(&choice, 100) == 0)
                     agent_stop(&agent, now);
                 break;

@@ -27,6 +27,7 @@ heartbeat example()
     beat.available_memory = "24.5GB";
     beat.gpu_utilization = 65.25;
     beat.active_requests = 2;
+    beat.answer_missed = true;
     beat.queue_depth = 3;
     beat.tasks_completed = 1ULL << 40;
     beat.services = SERVICES;
@@ -50,6 +51,7 @@ TEST(Heartbeat, ProtobufCReadsEveryField)
     EXPECT_STREQ(read->worker_id, "gpu-1");
     EXPECT_EQ(read->incarnation, 0x123456789abcULL);
     EXPECT_EQ(read->status, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING);
+    EXPECT_TRUE(read->answer_missed);
     ASSERT_NE(read->load, nullptr);
     EXPECT_EQ(read->load->current_load, 0.42);
     EXPECT_STREQ(read->load->available_memory, "24.5GB");
@@ -70,11 +72,11 @@ TEST(Heartbeat, JsonHasEveryField)
     ASSERT_TRUE(heartbeat_encode_json(&beat, &out));
     json_t *read = json_loadb(out.data, out.bytes, 0, nullptr);
     buffer_free(&out);
-    json_t *expected =
-        json_pack("{s:s,s:I,s:s,s:f,s:s,s:f,s:i,s:i,s:I,s:{s:s,s:s}}", "worker_id", "gpu-1", "incarnation",
-                  (json_int_t)0x123456789abc, "status", "draining", "current_load", 0.42, "available_memory", "24.5GB",
-                  "gpu_utilization", 65.25, "active_requests", 2, "queue_depth", 3, "tasks_completed",
-                  (json_int_t)1 << 40, "services_status", "document-processing", "running", "ocr", "starting");
+    json_t *expected = json_pack("{s:s,s:I,s:b,s:s,s:f,s:s,s:f,s:i,s:i,s:I,s:{s:s,s:s}}", "worker_id", "gpu-1",
+                                 "incarnation", (json_int_t)0x123456789abc, "answer_missed", 1, "status", "draining",
+                                 "current_load", 0.42, "available_memory", "24.5GB", "gpu_utilization", 65.25,
+                                 "active_requests", 2, "queue_depth", 3, "tasks_completed", (json_int_t)1 << 40,
+                                 "services_status", "document-processing", "running", "ocr", "starting");
     EXPECT_TRUE(json_equal(read, expected)) << json_dumps(read, 0);
     json_decref(read);
     json_decref(expected);
