@@ -24,6 +24,7 @@ void scenario_heartbeats(struct bench *bench, struct row_result *results, size_t
 void scenario_rest(struct bench *bench, struct row_result *results, size_t count);
 void scenario_relay(struct bench *bench, struct row_result *results, size_t count);
 void scenario_memory(struct bench *bench, struct row_result *results, size_t count);
+void scenario_scale(struct bench *bench, struct row_result *results, size_t count);
 
 /* One of those who take turns in a row. */
 struct contender {

@@ -51,6 +51,8 @@ int load_connect(uint16_t port)
 static bool turn(struct load *load, uint64_t *now_us)
 {
     loop_turn(load->loop, 0);
+    if (load->each_turn != NULL)
+        load->each_turn(load);
     *now_us = clock_monotonic_us();
     if (*now_us >= load->look_at_signals_us) {
         load->look_at_signals_us = *now_us + (uint64_t)SIGNALS_EVERY_MS * 1000;

@@ -2,8 +2,9 @@
  *
  * Loads are closed loops: each connection keeps a fixed number of requests outstanding and
  * sends the next when an answer has come, so a server is never asked for more than it gives
- * and the rate is what it can do. Every answer is checked; one that is wrong is a failure,
- * and a measurement with a failure in it counts for nothing.
+ * and the rate is what it can do. (With `per_second`, which load_grpc alone heeds and only
+ * for streams, the next waits until its time has come as well.) Every answer is checked; one that is wrong is a
+ * failure, and a measurement with a failure in it counts for nothing.
  *
  * A load runs in three phases: all connections open and get a first answer; a warm-up that
  * does not count; the window that does. With a limit instead of a window it ends when that
@@ -26,6 +27,7 @@ struct load_plan {
     unsigned warm_up_ms;
     unsigned window_ms;
     uint64_t limit;           /* answers after which to end, counted from the first; 0: by time */
+    double per_second;        /* messages sent at most, evenly, over all connections; 0: as many as are answered */
     const pid_t *server_pids; /* whose processor time is taken over the window */
     size_t server_count;
 };
@@ -39,9 +41,10 @@ struct load_result {
 struct load {
     const struct load_plan *plan;
     struct loop *loop;
-    uint64_t answered;      /* messages */
-    uint64_t units;         /* what they count for */
-    unsigned first_answers; /* connections that have had their first */
+    void (*each_turn)(struct load *load); /* NULL, or called after each turn of the loop */
+    uint64_t answered;                    /* messages */
+    uint64_t units;                       /* what they count for */
+    unsigned first_answers;               /* connections that have had their first */
     uint64_t look_at_signals_us;
     bool failed;
     struct failure *failure; /* of the first failure */

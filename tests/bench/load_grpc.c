@@ -7,6 +7,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
+
 enum {
     PREFIX_BYTES = 5, /* of a gRPC message: a flag and its length, big-endian */
     READ_BYTES = 128 * 1024,
@@ -26,6 +28,7 @@ struct lane {
     size_t taken;           /* bytes of outgoing that nghttp2 took */
     struct buffer incoming; /* an answer that came in pieces */
     bool deferred;          /* nghttp2 waits for more to send */
+    unsigned waiting;       /* messages that are to be sent when their time has come */
     bool status_ok;         /* grpc-status was 0 */
 };
 
@@ -44,7 +47,8 @@ struct grpc_run {
     struct load load;
     const struct grpc_source *source;
     struct grpc_connection *connections;
-    uint64_t started; /* messages made, against the plan's limit */
+    uint64_t started;  /* messages made, against the plan's limit */
+    uint64_t begun_us; /* when the first was; what is due is counted from there */
     uint8_t *read_buffer;
 };
 
@@ -120,6 +124,18 @@ static void begin_call(struct lane *lane)
         load_fail(&run->load, "beginning a call: %s", nghttp2_strerror(lane->stream));
 }
 
+/* Sends `count` more messages in an open call. */
+static void send_more(struct lane *lane, unsigned count)
+{
+    bool more = false;
+    for (unsigned i = 0; i < count; i++)
+        more |= make_message(lane);
+    if (more && lane->deferred) {
+        lane->deferred = false;
+        nghttp2_session_resume_data(lane->connection->session, lane->stream);
+    }
+}
+
 static void take_answer(struct lane *lane, const uint8_t *answer, size_t bytes)
 {
     struct grpc_connection *connection = lane->connection;
@@ -139,13 +155,10 @@ static void take_answer(struct lane *lane, const uint8_t *answer, size_t bytes)
     }
     if (!run->source->streaming)
         return; /* the next call begins when this one has closed */
-    bool more = false;
-    for (int64_t i = 0; i < count; i++)
-        more |= make_message(lane);
-    if (more && lane->deferred) {
-        lane->deferred = false;
-        nghttp2_session_resume_data(connection->session, lane->stream);
-    }
+    if (run->load.plan->per_second > 0)
+        lane->waiting += (unsigned)count;
+    else
+        send_more(lane, (unsigned)count);
 }
 
 static size_t message_bytes(const uint8_t *prefix)
@@ -271,6 +284,22 @@ static void ready(struct watch *watch, uint32_t events)
     flush(connection);
 }
 
+/* Sends what has become due since the last turn, one message in each lane after the other. */
+static void send_due(struct load *load)
+{
+    struct grpc_run *run = (struct grpc_run *)load;
+    double elapsed = (double)(clock_monotonic_us() - run->begun_us) / 1e6;
+    uint64_t due = (uint64_t)(elapsed * load->plan->per_second);
+    for (unsigned i = 0; i < load->plan->connections && run->started < due; i++) {
+        struct grpc_connection *connection = &run->connections[i];
+        if (connection->lanes[0].waiting == 0)
+            continue;
+        connection->lanes[0].waiting--;
+        send_more(&connection->lanes[0], 1);
+        flush(connection);
+    }
+}
+
 static bool open_session(struct grpc_connection *connection)
 {
     nghttp2_session_callbacks *callbacks = NULL;
@@ -337,9 +366,12 @@ bool load_grpc(struct loop *loop, const struct load_plan *plan, const struct grp
     struct grpc_run run = {
         .load = {.plan = plan, .loop = loop, .failure = failure},
         .source = source,
+        .begun_us = clock_monotonic_us(),
         .connections = calloc(plan->connections, sizeof *run.connections),
         .read_buffer = malloc(READ_BYTES),
     };
+    if (plan->per_second > 0 && source->streaming)
+        run.load.each_turn = send_due;
     bool done = run.connections != NULL && run.read_buffer != NULL;
     if (!done)
         fail(failure, "out of memory");

@@ -40,7 +40,7 @@ static bool is_selected(const struct row *row, char *const *selectors, size_t co
     for (size_t i = 0; i < count; i++)
         if (row_selected_by(row, selectors[i]))
             return true;
-    return count == 0;
+    return count == 0 && row->group != ROW_SCALE;
 }
 
 static bool selects_any(const char *selector)
@@ -96,8 +96,8 @@ static size_t name_peers(const struct row_result *results, size_t count, struct 
 
 static void run_scenarios(struct bench *bench, struct row_result *results, size_t count)
 {
-    static void (*const scenarios[])(struct bench *, struct row_result *,
-                                     size_t) = {scenario_memory, scenario_rest, scenario_relay, scenario_heartbeats};
+    static void (*const scenarios[])(struct bench *, struct row_result *, size_t) = {
+        scenario_memory, scenario_rest, scenario_relay, scenario_heartbeats, scenario_scale};
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0] && !loop_interrupted(&bench->loop); i++)
         scenarios[i](bench, results, count);
 }

@@ -73,8 +73,12 @@ bool heartbeat_messages_make(struct heartbeat_messages *messages, unsigned worke
         free(from);
         return false;
     }
-    *messages = (struct heartbeat_messages){
-        .bytes = (uint8_t *)buffer_take(&bytes), .from = from, .count = count, .units = units, .relayed = units > 1};
+    *messages = (struct heartbeat_messages){.bytes = (uint8_t *)buffer_take(&bytes),
+                                            .from = from,
+                                            .count = count,
+                                            .units = units,
+                                            .relayed = units > 1,
+                                            .stride = 1};
     return true;
 }
 
@@ -97,7 +101,7 @@ static void next_stream_heartbeat(void *context, unsigned lane, uint64_t sequenc
 {
     const struct heartbeat_messages *messages = context;
     /* A worker's own stream carries that worker alone; a relayed one goes through all. */
-    uint64_t number = lane + sequence;
+    uint64_t number = (uint64_t)lane * messages->stride + sequence;
     if (messages->relayed)
         append_heartbeat_message(messages, number, number / messages->count, message);
     else

@@ -26,6 +26,7 @@ struct heartbeat_messages {
     unsigned count;
     unsigned units;
     bool relayed;
+    unsigned stride; /* relayed: lane l begins at message l * stride */
 };
 bool heartbeat_messages_make(struct heartbeat_messages *messages, unsigned workers, unsigned units);
 void heartbeat_messages_free(struct heartbeat_messages *messages);

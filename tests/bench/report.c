@@ -50,6 +50,12 @@ static void format_number(double value, char *text, size_t text_bytes)
     text[length] = '\0';
 }
 
+/* Whether its figures are rates, of which more is better. */
+static bool is_rate(const struct row *row)
+{
+    return row->group != ROW_MEMORY && row->group != ROW_SCALE;
+}
+
 static void format_value(const struct row *row, const struct measurement *measurement, char *text, size_t text_bytes)
 {
     char number[48];
@@ -62,7 +68,7 @@ static void format_value(const struct row *row, const struct measurement *measur
         snprintf(text, text_bytes, "%s%s (%.1f)", number, row->unit, measurement->anonymous);
     else
         snprintf(text, text_bytes, "%s%s%s", number, row->unit,
-                 row->group != ROW_MEMORY && measurement_busy(measurement) < saturated ? "*" : "");
+                 is_rate(row) && measurement_busy(measurement) < saturated ? "*" : "");
 }
 
 static const char *verdict_text(enum row_verdict verdict)
@@ -139,7 +145,7 @@ void report_print(const struct report *report, FILE *output)
         for (size_t peer = 0; peer < ROW_PEERS_MAX; peer++)
             if (peer == 0 || result->peers[peer].server != NULL)
                 print_line(result, peer, output);
-        for (size_t j = 0; j <= ROW_PEERS_MAX && result->row->group != ROW_MEMORY; j++) {
+        for (size_t j = 0; j <= ROW_PEERS_MAX && is_rate(result->row); j++) {
             const struct measurement *measurement = j == 0 ? &result->muster : &result->peers[j - 1];
             unsaturated |= measurement_valid(measurement) && measurement_busy(measurement) < saturated;
         }
@@ -162,7 +168,7 @@ static json_t *measurement_json(const struct row *row, const struct measurement 
         return object;
     }
     json_object_set_new(object, "value", json_real(measurement_value(measurement)));
-    if (row->group == ROW_MEMORY) {
+    if (!is_rate(row)) {
         json_object_set_new(object, "anonymous", json_real(measurement->anonymous));
         return object;
     }

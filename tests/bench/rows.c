@@ -80,6 +80,22 @@ const struct row rows[] = {
      .unit = " B",
      .peers = {{"fastapi", 0}},
      .limit = 2048},
+    {.name = "scale-cores",
+     .title = "1,000,000 workers, heartbeats every 30 s, 16 streams: all processes",
+     .group = ROW_SCALE,
+     .unit = " % core",
+     .connections = 16,
+     .outstanding = 4,
+     .limit = 100},
+    {.name = "scale-memory",
+     .title = "1,000,000 workers: memory of registry and health together",
+     .group = ROW_SCALE,
+     .unit = " MB",
+     .limit = 1e9 / (1024 * 1024)},
+    {.name = "scale-memory-all",
+     .title = "1,000,000 workers: memory of the five processes together",
+     .group = ROW_SCALE,
+     .unit = " MB"},
 };
 const size_t row_count = sizeof rows / sizeof rows[0];
 

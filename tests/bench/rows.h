@@ -14,6 +14,7 @@ enum row_group {
     ROW_REST,       /* against FastAPI */
     ROW_RELAY,      /* against nginx and HAProxy */
     ROW_MEMORY,
+    ROW_SCALE, /* a million workers: minutes, and so only when named */
     ROW_GROUPS,
 };
 
