@@ -13,6 +13,8 @@
 /* How long, and how much, a connection is read after our last byte was sent, so that the
  * client can read it before a reset (RFC 9112 9.6). */
 #define LINGER_MS 2000
+/* How long a connection that is idle when the server begins to drain stays open. */
+#define DRAIN_IDLE_MS 250
 
 #define INPUT_ROOM_BYTES 4096 /* read into a connection's own buffer at least this much */
 #define VECTORS_MAX 16
@@ -43,8 +45,8 @@ static void arm(struct http_connection *connection)
     if (connection->output.bytes > 0)
         set_deadline(connection, now_ms + config->write_idle_timeout_ms);
     else if (exchange == NULL)
-        set_deadline(connection, now_ms + (connection->requests == 0 ? config->head_timeout_ms
-                                                                     : config->keep_alive_timeout_ms));
+        set_deadline(connection,
+                     now_ms + (connection->requests == 0 ? config->head_timeout_ms : config->keep_alive_timeout_ms));
     else if (exchange->phase == PHASE_HEAD)
         set_deadline(connection, exchange->head_deadline_ms);
     else if (http_exchange_wants_body(exchange) && !exchange->tunnel)
@@ -172,8 +174,8 @@ void http_connection_close(struct http_connection *connection)
  * could destroy what it has not read yet: say that we are done, and read on for a while. */
 static void close_gracefully(struct http_connection *connection)
 {
-    bool unread = connection->readable || connection->input_at < connection->input_end ||
-                  !connection->exchange->body_over;
+    bool unread =
+        connection->readable || connection->input_at < connection->input_end || !connection->exchange->body_over;
     if (connection->end_of_input || !unread) {
         http_connection_close(connection);
         return;
@@ -184,6 +186,11 @@ static void close_gracefully(struct http_connection *connection)
     connection->input_at = connection->input_end = 0;
     connection->lingering = true;
     set_deadline(connection, loop_now_ms(connection->server->loop) + LINGER_MS);
+}
+
+void http_connection_close_when_idle(struct http_connection *connection)
+{
+    set_deadline(connection, loop_now_ms(connection->server->loop) + DRAIN_IDLE_MS);
 }
 
 /* Ends the exchange if nothing of it is left to do. */
@@ -367,8 +374,8 @@ static bool move_input(struct http_connection *connection)
     if (!wants_input(connection))
         return false;
     if (connection->input_at < connection->input_end) {
-        size_t used = consume(connection, connection->input + connection->input_at,
-                              connection->input_end - connection->input_at);
+        size_t used =
+            consume(connection, connection->input + connection->input_at, connection->input_end - connection->input_at);
         if (connection->closed)
             return false;
         connection->input_at += (uint32_t)used;

@@ -161,6 +161,10 @@ void http_connection_accept(struct http_server *server, int descriptor, const st
 void http_connection_pump(struct http_connection *connection);
 void http_connection_close(struct http_connection *connection);
 
+/* Closes an idle connection of a server that drains, after a moment for a request that is on
+ * its way: that one is answered, and told that the connection ends. */
+void http_connection_close_when_idle(struct http_connection *connection);
+
 /* Sends the vectors behind what waits already. `shared`: as in http_output_append. Errors
  * show in connection->broken. */
 void http_connection_send(struct http_connection *connection, const struct iovec *vectors, int count,

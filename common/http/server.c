@@ -204,8 +204,8 @@ const char *http_server_date(struct http_server *server)
         static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
         static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-        snprintf(server->date, sizeof server->date, "%s, %02d %s %d %02d:%02d:%02d GMT", days[utc.tm_wday],
-                 utc.tm_mday, months[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+        snprintf(server->date, sizeof server->date, "%s, %02d %s %d %02d:%02d:%02d GMT", days[utc.tm_wday], utc.tm_mday,
+                 months[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
         server->date_until_ms = now_ms + (uint64_t)(1000 - unix_ms % 1000);
     }
     return server->date;
@@ -257,11 +257,9 @@ void http_server_drain(struct http_server *server, uint32_t timeout_ms, void (*d
     server->drained = drained;
     server->drained_context = context;
     server->drain_hook.run = run_drained;
-    struct http_connection *next;
-    for (struct http_connection *connection = server->connections; connection != NULL; connection = next) {
-        next = connection->next;
+    for (struct http_connection *connection = server->connections; connection != NULL; connection = connection->next) {
         if (connection->exchange == NULL && !connection->lingering)
-            http_connection_close(connection);
+            http_connection_close_when_idle(connection);
     }
     if (server->counts.connections_open == 0)
         loop_at_end_of_turn(server->loop, &server->drain_hook);

@@ -105,9 +105,9 @@ struct http_server *http_server_create(struct loop *loop, const struct http_serv
  * closes it after http_server_drain or _destroy. False, with errno, when the loop refuses. */
 bool http_server_listen(struct http_server *server, int descriptor);
 
-/* Stops accepting, closes idle connections, lets requests in flight finish (with
- * Connection: close), then calls drained(context), at the end of a turn, once. After timeout_ms what is
- * left is cut off. */
+/* Stops accepting, lets requests in flight finish (with Connection: close), closes idle
+ * connections a quarter of a second later, since a request may be on its way, then calls
+ * drained(context), at the end of a turn, once. After timeout_ms what is left is cut off. */
 void http_server_drain(struct http_server *server, uint32_t timeout_ms, void (*drained)(void *context), void *context);
 
 /* Cuts all connections and frees the server. Exchanges that handlers still hold stay valid

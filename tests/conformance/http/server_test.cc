@@ -7,7 +7,8 @@
 
 #include <cstring>
 
-namespace {
+namespace
+{
 
 std::string path_of(http_exchange *exchange)
 {
@@ -35,7 +36,8 @@ std::string get(const std::string &path, const std::string &fields = "")
 
 std::string post(const std::string &body, const std::string &fields = "")
 {
-    return "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+    return "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" +
+           body;
 }
 
 TEST(Server, AnswersAndKeepsTheConnection)
@@ -98,7 +100,11 @@ TEST(Server, AnswersPipelinedRequestsInOrderWhenTheFirstIsLate)
     });
     Peer client = server.connect();
     client.send(get("/late") + get("/soon"));
-    ASSERT_TRUE(eventually([&] { bool there; server.run([&] { there = late != nullptr; }); return there; }));
+    ASSERT_TRUE(eventually([&] {
+        bool there;
+        server.run([&] { there = late != nullptr; });
+        return there;
+    }));
     server.run([&] { respond(late, 200, "first"); });
     EXPECT_EQ(client.read_message().body, "first");
     EXPECT_EQ(client.read_message().body, "second");
@@ -118,7 +124,9 @@ TEST(Server, TakesAChunkedBody)
 {
     Server server(answer_path_or_body);
     Peer client = server.connect();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: u\r\n\r\n" + get("/n"));
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: u\r\n\r\n" +
+        get("/n"));
     EXPECT_EQ(client.read_message().body, "abcde");
     EXPECT_EQ(client.read_message().body, "/n");
 }
@@ -471,7 +479,11 @@ TEST(Server, ALateAnswerToAClientThatWentAwayIsHarmless)
     {
         Peer client = server.connect();
         client.send(get("/"));
-        ASSERT_TRUE(eventually([&] { bool there; server.run([&] { there = state.exchange != nullptr; }); return there; }));
+        ASSERT_TRUE(eventually([&] {
+            bool there;
+            server.run([&] { there = state.exchange != nullptr; });
+            return there;
+        }));
     }
     ASSERT_TRUE(eventually([&] { return state.gone.load(); }));
     EXPECT_FALSE(state.finished);
@@ -532,7 +544,11 @@ TEST(Server, DrainsWithRequestsInFlightFinished)
     Server server([&](http_exchange *exchange) { held = exchange; });
     Peer idle = server.connect(), busy = server.connect();
     busy.send(get("/"));
-    ASSERT_TRUE(eventually([&] { bool there; server.run([&] { there = held != nullptr; }); return there; }));
+    ASSERT_TRUE(eventually([&] {
+        bool there;
+        server.run([&] { there = held != nullptr; });
+        return there;
+    }));
     std::thread answer_later([&] {
         EXPECT_TRUE(idle.is_closed());
         server.run([&] { respond(held, 200, "done"); });
@@ -543,6 +559,25 @@ TEST(Server, DrainsWithRequestsInFlightFinished)
     EXPECT_EQ(answer.body, "done");
     EXPECT_EQ(answer.fields["connection"], "close");
     EXPECT_TRUE(busy.is_closed());
+}
+
+// A client that keeps its connection cannot know that the server drains before it is told so.
+TEST(Server, AnswersARequestThatIsOnItsWayWhenItDrains)
+{
+    Server server(answer_path_or_body);
+    Peer client = server.connect();
+    client.send(get("/first"));
+    EXPECT_EQ(client.read_message().body, "/first");
+    std::atomic<bool> drained(false);
+    server.run([&] {
+        client.send(get("/second")); // the server's loop has no turn to read it before it drains
+        http_server_drain(
+            server.server(), 5000, [](void *context) { *static_cast<std::atomic<bool> *>(context) = true; }, &drained);
+    });
+    auto answer = client.read_message();
+    EXPECT_EQ(answer.body, "/second");
+    EXPECT_EQ(answer.fields["connection"], "close");
+    EXPECT_TRUE(eventually([&] { return drained.load(); }));
 }
 
 TEST(Server, ADrainThatTakesTooLongCutsOff)
