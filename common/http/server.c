@@ -101,10 +101,8 @@ static void refuse(struct http_server *server, int descriptor)
     close(descriptor);
 }
 
-static void on_acceptable(struct loop_watch *watch, uint32_t events)
+static void accept_connections(struct http_listener *listener)
 {
-    (void)events;
-    struct http_listener *listener = (struct http_listener *)watch;
     struct http_server *server = listener->server;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage address;
@@ -129,6 +127,12 @@ static void on_acceptable(struct loop_watch *watch, uint32_t events)
     }
 }
 
+static void on_acceptable(struct loop_watch *watch, uint32_t events)
+{
+    (void)events;
+    accept_connections((struct http_listener *)watch);
+}
+
 bool http_server_listen(struct http_server *server, int descriptor)
 {
     if (server->listener_count == HTTP_LISTENERS_MAX) {
@@ -141,6 +145,16 @@ bool http_server_listen(struct http_server *server, int descriptor)
         return false;
     server->listener_count++;
     return true;
+}
+
+/* Connections that the kernel has made already are served. From then on it refuses new ones:
+ * left in the queue of a socket that is only closed later, they would wait and be reset. */
+static void refuse_connections(struct http_server *server)
+{
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        accept_connections(&server->listeners[i]);
+        shutdown(server->listeners[i].descriptor, SHUT_RD); /* by another server on it already, maybe */
+    }
 }
 
 static void stop_listening(struct http_server *server)
@@ -252,6 +266,7 @@ static void drain_timed_out(struct timer *timer, void *argument)
 
 void http_server_drain(struct http_server *server, uint32_t timeout_ms, void (*drained)(void *context), void *context)
 {
+    refuse_connections(server);
     stop_listening(server);
     server->draining = true;
     server->drained = drained;

@@ -80,13 +80,13 @@ struct http_server_config {
     void (*exchange_finished)(void *context, struct http_exchange *exchange);
 
     struct http_limits limits;
-    const char *server_name;            /* Server field; default "muster" */
-    uint32_t connections_max;           /* over it: 503 and close; default 20,000 */
-    uint32_t head_timeout_ms;           /* whole head, from its first byte, or from accept; default 10,000 */
-    uint32_t body_idle_timeout_ms;      /* body makes no progress; default 30,000 */
-    uint32_t write_idle_timeout_ms;     /* client takes no bytes; default 30,000 */
-    uint32_t keep_alive_timeout_ms;     /* between requests; default 75,000 */
-    uint32_t requests_per_connection;   /* then it is closed; default: no limit */
+    const char *server_name;          /* Server field; default "muster" */
+    uint32_t connections_max;         /* over it: 503 and close; default 20,000 */
+    uint32_t head_timeout_ms;         /* whole head, from its first byte, or from accept; default 10,000 */
+    uint32_t body_idle_timeout_ms;    /* body makes no progress; default 30,000 */
+    uint32_t write_idle_timeout_ms;   /* client takes no bytes; default 30,000 */
+    uint32_t keep_alive_timeout_ms;   /* between requests; default 75,000 */
+    uint32_t requests_per_connection; /* then it is closed; default: no limit */
 };
 
 /* Opens a listening socket, non-blocking, without SO_REUSEPORT: a second server on one
@@ -105,7 +105,8 @@ struct http_server *http_server_create(struct loop *loop, const struct http_serv
  * closes it after http_server_drain or _destroy. False, with errno, when the loop refuses. */
 bool http_server_listen(struct http_server *server, int descriptor);
 
-/* Stops accepting, lets requests in flight finish (with Connection: close), closes idle
+/* Stops accepting (the kernel refuses connections from now on, for all servers that accept from
+ * the same socket), lets requests in flight finish (with Connection: close), closes idle
  * connections a quarter of a second later, since a request may be on its way, then calls
  * drained(context), at the end of a turn, once. After timeout_ms what is left is cut off. */
 void http_server_drain(struct http_server *server, uint32_t timeout_ms, void (*drained)(void *context), void *context);
@@ -140,13 +141,13 @@ void http_exchange_set_user(struct http_exchange *exchange, void *user);
 void *http_exchange_user(const struct http_exchange *exchange);
 
 /* Called once, when the exchange is over and before it is freed. */
-void http_exchange_on_finished(struct http_exchange *exchange, void (*finished)(void *context, struct http_exchange *exchange),
-                               void *context);
+void http_exchange_on_finished(struct http_exchange *exchange,
+                               void (*finished)(void *context, struct http_exchange *exchange), void *context);
 
 /* Called at most once, when the client goes away before the answer was complete; the
  * handler still has to answer (or abort), then or later. To stop work that nobody waits for. */
-void http_exchange_on_client_gone(struct http_exchange *exchange, void (*gone)(void *context, struct http_exchange *exchange),
-                                  void *context);
+void http_exchange_on_client_gone(struct http_exchange *exchange,
+                                  void (*gone)(void *context, struct http_exchange *exchange), void *context);
 bool http_exchange_client_is_gone(const struct http_exchange *exchange);
 
 /* For logs, complete in `finished`. The status is 0 when nothing was answered. */

@@ -3,7 +3,10 @@
 #include "tests/conformance/http/harness.h"
 #include "tests/conformance/http/malformed_requests.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -577,6 +580,31 @@ TEST(Server, AnswersARequestThatIsOnItsWayWhenItDrains)
     auto answer = client.read_message();
     EXPECT_EQ(answer.body, "/second");
     EXPECT_EQ(answer.fields["connection"], "close");
+    EXPECT_TRUE(eventually([&] { return drained.load(); }));
+}
+
+TEST(Server, RefusesConnectionsWhileItDrains)
+{
+    http_exchange *held = nullptr;
+    Server server([&](http_exchange *exchange) { held = exchange; });
+    Peer busy = server.connect();
+    busy.send(get("/"));
+    ASSERT_TRUE(eventually([&] { return server.counts().requests_in_flight == 1; }));
+    std::atomic<bool> drained(false);
+    server.run([&] {
+        http_server_drain(
+            server.server(), 5000, [](void *context) { *static_cast<std::atomic<bool> *>(context) = true; }, &drained);
+    });
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(server.port());
+    EXPECT_EQ(connect(late, reinterpret_cast<sockaddr *>(&address), sizeof address), -1);
+    EXPECT_EQ(errno, ECONNREFUSED);
+    close(late);
+    server.run([&] { respond(held, 200, "done"); });
+    EXPECT_EQ(busy.read_message().body, "done");
     EXPECT_TRUE(eventually([&] { return drained.load(); }));
 }
 
