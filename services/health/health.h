@@ -147,6 +147,11 @@ void health_watcher_close(struct health *health, struct health_watcher *watcher)
 bool health_watcher_fill(struct health *health, struct health_watcher *watcher, size_t limit, uint64_t now_ms,
                          int64_t unix_ms, Muster__V1__WatchHealthResponse *response);
 
+/* Begins a round: health_watcher_fill gives what has changed until now, and then nothing
+ * until the next round. Workers that change again while the round is sent wait for the next
+ * one; busy workers would else make it go on for ever. Without a round there is no such end. */
+void health_watcher_begin_round(struct health *health, struct health_watcher *watcher);
+
 /* Whether there is something to send to the watcher. */
 bool health_watcher_is_behind(const struct health *health, const struct health_watcher *watcher);
 

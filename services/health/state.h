@@ -101,6 +101,7 @@ struct health_watcher {
     struct list_link cursor; /* in health->changes: what follows has not been sent */
     uint32_t bit;
     uint64_t snapshot_left; /* workers of the first round that have not been sent */
+    uint64_t round_left;    /* workers that this round may still bring */
     bool complete;          /* snapshot_complete has been sent */
 };
 

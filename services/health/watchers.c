@@ -88,6 +88,7 @@ struct health_watcher *health_watcher_open(struct health *health)
     if (watcher == NULL)
         return NULL;
     watcher->bit = UINT32_C(1) << slot;
+    watcher->round_left = UINT64_MAX;
     for (struct health_worker *worker = health_change_next(health, &health->changes); worker != NULL;
          worker = health_change_next(health, &worker->change)) {
         worker->pending |= watcher->bit;
@@ -122,6 +123,12 @@ void health_watcher_close(struct health *health, struct health_watcher *watcher)
 static bool completes(const struct health *health, const struct health_watcher *watcher)
 {
     return !watcher->complete && watcher->snapshot_left == 0 && health->synchronised;
+}
+
+void health_watcher_begin_round(struct health *health, struct health_watcher *watcher)
+{
+    /* Everybody is in the list once. */
+    watcher->round_left = health->counts.workers + health->tombstones;
 }
 
 bool health_watcher_is_behind(const struct health *health, const struct health_watcher *watcher)
@@ -173,7 +180,8 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
         return false;
     size_t count = 0;
     struct health_worker *worker = health_change_next(health, &watcher->cursor);
-    while (worker != NULL && count < limit) {
+    while (worker != NULL && count < limit && watcher->round_left > 0) {
+        watcher->round_left--;
         bool known = (worker->known_to & watcher->bit) != 0;
         if (!known) {
             worker->known_to |= watcher->bit;

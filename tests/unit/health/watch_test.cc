@@ -220,6 +220,33 @@ TEST_F(HealthTest, AWatcherGetsASnapshotThenOnlyChanges)
     health_watcher_close(health_, watcher);
 }
 
+TEST_F(HealthTest, ARoundEndsAlthoughWorkersGoOnChanging)
+{
+    Synchronise();
+    for (const char *id : {"a", "b", "c"})
+        ASSERT_TRUE(Put({id}));
+    auto *watcher = health_watcher_open(health_);
+    auto *stream = health_stream_open(health_, nullptr);
+    health_watcher_begin_round(health_, watcher);
+    size_t sent = 0;
+    double load = 0;
+    for (size_t count; (count = Watch(watcher, nullptr, 1).size()) > 0; sent += count) {
+        load += 0.01;
+        ASSERT_LT(sent, 100u) << "the round has no end";
+        for (const char *id : {"a", "b", "c"})
+            Send(stream, {{id, 1, WORKER_STATUS_UNKNOWN, load}});
+    }
+    EXPECT_EQ(sent, 3u);
+    EXPECT_TRUE(health_watcher_is_behind(health_, watcher));
+    health_watcher_begin_round(health_, watcher);
+    auto seen = Watch(watcher);
+    EXPECT_EQ(seen.size(), 3u);
+    EXPECT_EQ(seen["a"].load, load) << "the latest comes with the next round";
+    EXPECT_FALSE(health_watcher_is_behind(health_, watcher));
+    health_stream_closed(health_, stream, now_);
+    health_watcher_close(health_, watcher);
+}
+
 TEST_F(HealthTest, WatchersDoNotDependOnEachOther)
 {
     Synchronise();
