@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x4d737472 /* "Mstr" */
@@ -280,6 +281,13 @@ struct store *store_sqlite_open(const char *directory, const char *vfs, enum sto
 {
     if (mkdir(directory, 0750) != 0 && errno != EEXIST) {
         *result = fail(STORE_UNAVAILABLE, error, "data directory %s cannot be made (%s); choose another", directory,
+                       strerror(errno));
+        return NULL;
+    }
+    /* SQLite would find out too, but with a file in it does not say why. */
+    if (access(directory, W_OK) != 0) {
+        *result = fail(STORE_UNAVAILABLE, error,
+                       "data directory %s cannot be written (%s); make it writable or choose another", directory,
                        strerror(errno));
         return NULL;
     }

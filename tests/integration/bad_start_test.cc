@@ -123,6 +123,31 @@ TEST(BadStart, AReadOnlyDataDirectory)
     expect_refusal(up, 1, folder);
 }
 
+TEST(BadStart, ADataDirectoryOnAReadOnlyFileSystem)
+{
+    std::string folder = temporary_folder();
+    {
+        Process registry("services/registry/muster-registry", {"--port", "0", "--data-dir", folder});
+        ASSERT_TRUE(eventually([&] { return registry.errors().find("the roll is there") != std::string::npos; }));
+        registry.signal(SIGKILL); // so that there is a log to be read back, too
+        registry.wait();
+    }
+    // A name space of its own, in which the folder is mounted read-only.
+    auto read_only = [&](const std::string &command) {
+        return std::vector<std::string>{
+            "--user",  "--map-root-user",
+            "--mount", "/bin/sh",
+            "-c",      "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && " + command,
+            folder};
+    };
+    Process possible("/usr/bin/unshare", read_only("true"));
+    if (possible.wait() != 0)
+        GTEST_SKIP() << "name spaces are not to be had here: " << possible.errors();
+    Process registry("/usr/bin/unshare",
+                     read_only("exec services/registry/muster-registry --port 0 --data-dir \"$0\""));
+    expect_refusal(registry, 1, "data directory " + folder + " cannot be written (Read-only file system)");
+}
+
 TEST(BadStart, ACorruptDatabase)
 {
     std::string garbage = "this is not a database, and it is long enough to be looked at as one\n";

@@ -62,8 +62,7 @@ TEST(RegistryStart, ADirectoryThatCannotBeWrittenIsRefused)
         if (geteuid() == 0 && prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE) != 0)
             _exit(125);
     };
-    expect_failure(registry_program, {"--port=0", "--data-dir=" + data.path}, 1, "make its directory writable",
-                   as_others);
+    expect_failure(registry_program, {"--port=0", "--data-dir=" + data.path}, 1, "make it writable", as_others);
     EXPECT_TRUE(std::filesystem::is_empty(data.path));
 }
 
