@@ -230,6 +230,34 @@ TEST(Up, ASecondSignalDoesNotWait)
     EXPECT_EQ(process.wait(), 1) << process.errors();
 }
 
+// A worker that is online and cannot be reached: whoever waits for the line goes on to send
+// requests, and they would fail.
+TEST(Up, IsNotReadyBeforeTheDemoWorkersAnswer)
+{
+    StandIns programs(R"(name=${0##*/muster-}
+case $name in
+worker) exec services/worker/muster-worker "$@" --tunnel-url http://127.0.0.1:9 ;;
+gateway) exec gateway/muster-gateway "$@" ;;
+*) exec services/$name/muster-$name "$@" ;;
+esac)");
+    Process process(musterctl, programs.up({"--demo-workers", "1"}));
+    HttpClient client;
+    auto worker = [&] {
+        Json gateway =
+            Json::parse(read_file(programs.data_dir + "/processes.json"))["processes"].find("name", "muster-gateway");
+        return client.request("http://" + gateway["address"].text() + "/api/admin/workers")
+            .json()["workers"]
+            .find("worker_id", "demo-1");
+    };
+    ASSERT_TRUE(eventually([&] { return worker()["status"].text() == "online"; })) << process.errors();
+    EXPECT_EQ(worker()["tunnel_url"].text(), "http://127.0.0.1:9");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    EXPECT_EQ(process.output(), "");
+    process.signal(SIGTERM);
+    process.wait();
+    EXPECT_EQ(process.output(), "");
+}
+
 TEST(Commands, ShowACoordinator)
 {
     Coordinator coordinator({.demo_workers = 2});
