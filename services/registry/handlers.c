@@ -2,6 +2,8 @@
 
 #include "services/registry/handlers.h"
 
+#include "services/registry/export.h"
+#include "services/registry/import.h"
 #include "services/registry/spec.h"
 
 #include "common/clock.h"
@@ -410,7 +412,7 @@ static void watch_ended(struct rpc_call *call, enum rpc_status status, const cha
 
 bool handlers_add(struct handlers *handlers, struct rpc_server *server)
 {
-    static const struct rpc_method methods[] = {
+    const struct rpc_method methods[] = {
         {"RegisterWorker", RPC_UNARY, {.message = register_worker}},
         {"UnregisterWorker", RPC_UNARY, {.message = unregister_worker}},
         {"GetWorkers", RPC_UNARY, {.message = get_workers}},
@@ -420,6 +422,8 @@ bool handlers_add(struct handlers *handlers, struct rpc_server *server)
          {.message = watch_workers, .writable = watchers_writable, .ended = watch_ended}},
         {"ReportLiveness", RPC_UNARY, {.message = report_liveness}},
         {"SetDraining", RPC_UNARY, {.message = set_draining}},
+        {"ExportWorkers", RPC_SERVER_STREAMING, export_events},
+        {"ImportWorkers", RPC_BIDI_STREAMING, import_events},
     };
     return rpc_server_add_service(server, &muster__v1__registry_service__descriptor, methods,
                                   sizeof(methods) / sizeof(methods[0]), handlers);

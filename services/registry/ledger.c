@@ -145,6 +145,8 @@ static enum registry_result prepare(struct ledger *ledger, struct ledger_entry *
         return registry_prepare_registration(ledger->registry, entry->wanted.registration.spec,
                                              entry->wanted.registration.assigned,
                                              entry->wanted.registration.assigned_count, unix_ms, &entry->change);
+    case LEDGER_IMPORT:
+        return registry_prepare_import(ledger->registry, entry->wanted.imported, unix_ms, &entry->change);
     case LEDGER_REMOVAL:
         return registry_prepare_removal(ledger->registry, entry->worker_id, entry->wanted.removal.incarnation,
                                         entry->wanted.removal.reason, unix_ms, &entry->change);

@@ -38,7 +38,7 @@ struct ledger_outcome {
 /* One change that is wanted. The submitter owns it, and what it points to, until `done`,
  * where it may be freed. */
 struct ledger_entry {
-    enum ledger_kind { LEDGER_REGISTRATION, LEDGER_REMOVAL, LEDGER_DRAINING } kind;
+    enum ledger_kind { LEDGER_REGISTRATION, LEDGER_IMPORT, LEDGER_REMOVAL, LEDGER_DRAINING } kind;
     const char *worker_id;
     union {
         struct {
@@ -46,6 +46,7 @@ struct ledger_entry {
             char *const *assigned;
             size_t assigned_count;
         } registration;
+        const struct record *imported;
         struct {
             uint64_t incarnation; /* 0: any */
             const char *reason;

@@ -60,6 +60,8 @@ const char *registry_result_text(enum registry_result result)
         return "no such worker is on the roll; register it first";
     case REGISTRY_STALE:
         return "the worker has registered again since; look it up for its present incarnation";
+    case REGISTRY_PRESENT:
+        return "is on the roll already";
     case REGISTRY_INVALID:
         return "not a legal value";
     case REGISTRY_NO_REVISION:
@@ -212,6 +214,23 @@ enum registry_result registry_prepare_registration(const struct registry *regist
         return REGISTRY_OUT_OF_MEMORY;
     /* Registering is a sign of life. Without a reason this needs no memory. */
     record_set_status(change->record, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE, NULL, unix_ms);
+    return REGISTRY_OK;
+}
+
+enum registry_result registry_prepare_import(const struct registry *registry, const struct record *imported,
+                                             int64_t unix_ms, struct registry_change *change)
+{
+    if (registry_find(registry, imported->id) != NULL)
+        return REGISTRY_PRESENT;
+    *change = (struct registry_change){.record = record_copy(imported)};
+    if (change->record == NULL)
+        return REGISTRY_OUT_OF_MEMORY;
+    if (change->record->incarnation <= registry->meta.incarnation_floor)
+        change->record->incarnation = registry->meta.incarnation_floor + 1;
+    if (change->record->registered_at_ms == 0)
+        change->record->registered_at_ms = unix_ms;
+    /* Without a reason this needs no memory. */
+    record_set_status(change->record, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING, NULL, unix_ms);
     return REGISTRY_OK;
 }
 

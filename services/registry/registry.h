@@ -45,6 +45,7 @@ enum registry_result {
     REGISTRY_OK,
     REGISTRY_NOT_FOUND,   /* the id is not on the roll */
     REGISTRY_STALE,       /* it is, but as another incarnation */
+    REGISTRY_PRESENT,     /* the id is on the roll, and must not be to be imported */
     REGISTRY_INVALID,     /* a status that cannot be set, a value that is no record */
     REGISTRY_NO_REVISION, /* the ceiling is reached: store a higher one first */
     REGISTRY_OUT_OF_MEMORY,
@@ -107,6 +108,12 @@ uint64_t registry_next_incarnation(const struct registry *registry, const char *
 enum registry_result registry_prepare_registration(const struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    char *const *assigned, size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change);
+
+/* A worker from elsewhere, as record_create made it (`imported` stays the caller's). Its
+ * incarnation is kept unless the floor has reached it, its status becomes RECONNECTING. PRESENT
+ * when the id is on the roll. */
+enum registry_result registry_prepare_import(const struct registry *registry, const struct record *imported,
+                                             int64_t unix_ms, struct registry_change *change);
 
 /* Off the roll; incarnation 0: whichever it is. */
 enum registry_result registry_prepare_removal(const struct registry *registry, const char *worker_id,

@@ -216,6 +216,36 @@ bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]
             refuse(error, "spec: is %zu bytes in all; at most %d are allowed", bytes, SPEC_MAX_BYTES));
 }
 
+static bool check_assigned(const Muster__V1__Worker *worker, char error[SPEC_ERROR_BYTES])
+{
+    if (worker->n_assigned_services > SPEC_SERVICES_MAX)
+        return refuse(error, "assigned_services: has %zu entries; at most %d are allowed", worker->n_assigned_services,
+                      SPEC_SERVICES_MAX);
+    for (size_t i = 0; i < worker->n_assigned_services; i++) {
+        char field[FIELD_BYTES];
+        snprintf(field, sizeof(field), "assigned_services[%zu]", i);
+        if (!check_filled_text(worker->assigned_services[i], NAME_MAX_BYTES, field, error))
+            return false;
+    }
+    return true;
+}
+
+bool spec_check_import(const Muster__V1__Worker *worker, char error[SPEC_ERROR_BYTES])
+{
+    if (worker->spec == NULL)
+        return refuse(error, "spec: is missing; say which worker this is");
+    if (!spec_check_id(worker->spec->worker_id, "worker_id", error) || !spec_check(worker->spec, error))
+        return false;
+    if (worker->type < MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED ||
+        worker->type > MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE)
+        return refuse(error, "type: %d is no type; leave it out, or use 1 to 4", (int)worker->type);
+    if (worker->incarnation > SPEC_INCARNATION_MAX)
+        return refuse(error, "incarnation: must not be above %llu", SPEC_INCARNATION_MAX);
+    if (worker->registered_at_ms < 0)
+        return refuse(error, "registered_at_ms: must be 0 or more");
+    return check_assigned(worker, error);
+}
+
 static void strip_slashes(char *url)
 {
     size_t bytes = strlen(url);

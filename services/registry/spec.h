@@ -11,6 +11,7 @@
  *   - capabilities.json: one JSON object of at most 1 MiB; containers_json: one JSON array of
  *     at most 1 MiB. Both are shown in lists as they came, so that text which is no JSON would
  *     break the answer of everybody. Strict, as common/json reads it;
+ *   - assigned services of an imported worker: at most 1,000, of 1 to 128 bytes;
  *   - all of it: at most 4 MiB, fields that this version does not know included.
  * Protocol buffers do not promise any of that: protobuf-c hands over strings of any bytes.
  *
@@ -35,6 +36,13 @@ bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERR
  * If not, `error` names the field and says what it must be: "services[2].url: must start with
  * http:// or https://". */
 bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]);
+
+/* The largest incarnation that an imported worker may have: a number that JSON keeps exactly. */
+#define SPEC_INCARNATION_MAX (1ull << 53)
+
+/* Whether a worker of a backup may go on the roll: its spec, which must have an id, and all that
+ * an import takes over beside it. */
+bool spec_check_import(const Muster__V1__Worker *worker, char error[SPEC_ERROR_BYTES]);
 
 /* Brings a checked spec into the form in which it is kept: URLs without trailing slashes.
  * Works in place, texts only become shorter. */
