@@ -5,50 +5,336 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/http/target.h"
+
+/* How to add an operation:
+ *   1. a name in enum api_operation (api.h) and a row here; the metrics, 405 and OpenAPI follow;
+ *   2. its bodies in schemas.h, with .request and .reply pointing there; query parameters as a list
+ *      of schema_field beside the table (see .query); errors of its own as API_ERROR(…) bits;
+ *   3. a handler: `dispatch` in front.c, or `runner` in front_requests.c when the backend answers.
+ *      A body arrives there checked against the schema: job->document (front_requests.c). */
+
+#define CALL_ERRORS (API_ERROR(ERROR_PART_UNAVAILABLE) | API_ERROR(ERROR_TOO_MANY_REQUESTS) | API_ERROR(ERROR_INTERNAL))
+#define RELAY_ERRORS                                                                                                   \
+    (API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_WORKER_FAILED) | API_ERROR(ERROR_WORKER_TIMEOUT) |                   \
+     API_ERROR(ERROR_INTERNAL))
+
 static const struct api_route routes[API_OPERATION_COUNT] = {
-    [API_RELAY_SERVICE] = {API_RELAY_SERVICE, "*", "/api/service/{type}[/{rest...}]", API_FOR_CLIENTS, NULL, NULL,
-                           "service", "Runs on a worker that offers the service, at the service's path there."},
-    [API_RELAY_RAW] = {API_RELAY_RAW, "*", "/service/{type}/{rest...}", API_FOR_CLIENTS, NULL, NULL, "service_raw",
-                       "Runs on a worker that offers the service, at the path that follows the name."},
-    [API_HEARTBEAT] = {API_HEARTBEAT, "POST", "/api/worker/heartbeat", API_FOR_WORKERS, "Heartbeat", "HeartbeatReply",
-                       "worker_heartbeat", "Says that a worker is alive, and how loaded."},
-    [API_REGISTER] = {API_REGISTER, "POST", "/api/worker/register", API_FOR_WORKERS, "Registration",
-                      "RegistrationReply", "worker_register", "Puts a worker on the roll and tells it what to run."},
-    [API_UNREGISTER] = {API_UNREGISTER, "DELETE", "/api/worker/unregister/{worker_id}", API_FOR_WORKERS, NULL,
-                        "StatusReply", "worker_unregister", "Takes a worker off the roll."},
-    [API_FIND] = {API_FIND, "GET", "/api/worker/find/{service}", API_FOR_CLIENTS, NULL, "FoundWorker", "worker_find",
-                  "Names one healthy worker of a service."},
-    [API_WORKERS] = {API_WORKERS, "GET", "/api/coordinator/workers", API_FOR_CLIENTS, NULL, "WorkerList",
-                     "coordinator_workers", "Lists the healthy workers."},
-    [API_SERVICES] = {API_SERVICES, "GET", "/api/services/list", API_FOR_CLIENTS, NULL, "ServiceList", "services_list",
-                      "Lists the services and how many healthy workers each has."},
-    [API_DISCOVER] = {API_DISCOVER, "GET", "/api/services/discover/{service}", API_FOR_CLIENTS, NULL, "Discovery",
-                      "services_discover", "Lists the healthy workers of a service, the least loaded first."},
-    [API_ADMIN_WORKERS] = {API_ADMIN_WORKERS, "GET", "/api/admin/workers", API_FOR_OPERATORS, NULL, "AdminWorkerList",
-                           "admin_workers", "Lists all workers, with their age and health."},
-    [API_ADMIN_SERVICES] = {API_ADMIN_SERVICES, "GET", "/api/admin/services", API_FOR_OPERATORS, NULL,
-                            "AdminServiceList", "admin_services", "Lists the services with the workers of each."},
-    [API_ADMIN_GAPS] = {API_ADMIN_GAPS, "GET", "/api/admin/gaps", API_FOR_OPERATORS, NULL, "Gaps", "admin_gaps",
-                        "Says how well each service of the catalog is covered."},
-    [API_ADMIN_STATS] = {API_ADMIN_STATS, "GET", "/api/admin/stats", API_FOR_OPERATORS, NULL, "Stats", "admin_stats",
-                         "Counts workers."},
-    [API_DRAIN] = {API_DRAIN, "POST", "/api/admin/workers/{worker_id}/drain", API_FOR_OPERATORS, NULL, "DrainReply",
-                   "admin_drain", "Takes a worker out of new work without losing it."},
-    [API_UNDRAIN] = {API_UNDRAIN, "POST", "/api/admin/workers/{worker_id}/undrain", API_FOR_OPERATORS, NULL,
-                     "DrainReply", "admin_undrain", "Gives a drained worker new work again."},
-    [API_HEALTH] = {API_HEALTH, "GET", "/health", API_FOR_EVERYBODY, NULL, "Health", "health",
-                    "Says how the coordinator is, and which of its parts are down."},
-    [API_HEALTHZ] = {API_HEALTHZ, "GET", "/healthz", API_FOR_EVERYBODY, NULL, "StatusReply", "healthz",
-                     "Answers while the process lives."},
-    [API_READYZ] = {API_READYZ, "GET", "/readyz", API_FOR_EVERYBODY, NULL, "StatusReply", "readyz",
-                    "Says whether requests should be sent here."},
-    [API_METRICS] = {API_METRICS, "GET", "/metrics", API_FOR_OPERATORS, NULL, NULL, "metrics",
-                     "Figures in the text format of Prometheus."},
+    [API_RELAY_SERVICE] =
+        {
+            .operation = API_RELAY_SERVICE,
+            .method = "*",
+            .path = "/api/service/{type}[/{rest...}]",
+            .caller = API_FOR_CLIENTS,
+            .flags = API_RELAYED,
+            .errors = RELAY_ERRORS,
+            .label = "service",
+            .help = "Runs on a worker that offers the service, at the service's path there.",
+        },
+    [API_RELAY_RAW] =
+        {
+            .operation = API_RELAY_RAW,
+            .method = "*",
+            .path = "/service/{type}/{rest...}",
+            .caller = API_FOR_CLIENTS,
+            .flags = API_RELAYED,
+            .errors = RELAY_ERRORS,
+            .label = "service_raw",
+            .help = "Runs on a worker that offers the service, at the path that follows the name.",
+        },
+    [API_HEARTBEAT] =
+        {
+            .operation = API_HEARTBEAT,
+            .method = "POST",
+            .path = "/api/worker/heartbeat",
+            .caller = API_FOR_WORKERS,
+            .request = &schema_heartbeat,
+            .reply = &schema_heartbeat_reply,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | API_ERROR(ERROR_STALE_INCARNATION) | CALL_ERRORS,
+            .label = "worker_heartbeat",
+            .help = "Says that a worker is alive, and how loaded.",
+        },
+    [API_REGISTER] =
+        {
+            .operation = API_REGISTER,
+            .method = "POST",
+            .path = "/api/worker/register",
+            .caller = API_FOR_WORKERS,
+            .request = &schema_registration,
+            .reply = &schema_registration_reply,
+            .errors = CALL_ERRORS,
+            .label = "worker_register",
+            .help = "Puts a worker on the roll and tells it what to run.",
+        },
+    [API_UNREGISTER] =
+        {
+            .operation = API_UNREGISTER,
+            .method = "DELETE",
+            .path = "/api/worker/unregister/{worker_id}",
+            .caller = API_FOR_WORKERS,
+            .reply = &schema_status_reply,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
+            .label = "worker_unregister",
+            .help = "Takes a worker off the roll.",
+        },
+    [API_FIND] =
+        {
+            .operation = API_FIND,
+            .method = "GET",
+            .path = "/api/worker/find/{service}",
+            .caller = API_FOR_CLIENTS,
+            .reply = &schema_found_worker,
+            .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
+            .label = "worker_find",
+            .help = "Names one healthy worker of a service.",
+        },
+    [API_WORKERS] =
+        {
+            .operation = API_WORKERS,
+            .method = "GET",
+            .path = "/api/coordinator/workers",
+            .caller = API_FOR_CLIENTS,
+            .reply = &schema_worker_list,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "coordinator_workers",
+            .help = "Lists the healthy workers.",
+        },
+    [API_SERVICES] =
+        {
+            .operation = API_SERVICES,
+            .method = "GET",
+            .path = "/api/services/list",
+            .caller = API_FOR_CLIENTS,
+            .reply = &schema_service_list,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "services_list",
+            .help = "Lists the services and how many healthy workers each has.",
+        },
+    [API_DISCOVER] =
+        {
+            .operation = API_DISCOVER,
+            .method = "GET",
+            .path = "/api/services/discover/{service}",
+            .caller = API_FOR_CLIENTS,
+            .reply = &schema_discovery,
+            .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
+            .label = "services_discover",
+            .help = "Lists the healthy workers of a service, the least loaded first.",
+        },
+    [API_ADMIN_WORKERS] =
+        {
+            .operation = API_ADMIN_WORKERS,
+            .method = "GET",
+            .path = "/api/admin/workers",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_admin_worker_list,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "admin_workers",
+            .help = "Lists all workers, with their age and health.",
+        },
+    [API_ADMIN_SERVICES] =
+        {
+            .operation = API_ADMIN_SERVICES,
+            .method = "GET",
+            .path = "/api/admin/services",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_admin_service_list,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "admin_services",
+            .help = "Lists the services with the workers of each.",
+        },
+    [API_ADMIN_GAPS] =
+        {
+            .operation = API_ADMIN_GAPS,
+            .method = "GET",
+            .path = "/api/admin/gaps",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_gaps,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "admin_gaps",
+            .help = "Says how well each service of the catalog is covered.",
+        },
+    [API_ADMIN_STATS] =
+        {
+            .operation = API_ADMIN_STATS,
+            .method = "GET",
+            .path = "/api/admin/stats",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_stats,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "admin_stats",
+            .help = "Counts workers.",
+        },
+    [API_DRAIN] =
+        {
+            .operation = API_DRAIN,
+            .method = "POST",
+            .path = "/api/admin/workers/{worker_id}/drain",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_drain_reply,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
+            .label = "admin_drain",
+            .help = "Takes a worker out of new work without losing it.",
+        },
+    [API_UNDRAIN] =
+        {
+            .operation = API_UNDRAIN,
+            .method = "POST",
+            .path = "/api/admin/workers/{worker_id}/undrain",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_drain_reply,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
+            .label = "admin_undrain",
+            .help = "Gives a drained worker new work again.",
+        },
+    [API_HEALTH] =
+        {
+            .operation = API_HEALTH,
+            .method = "GET",
+            .path = "/health",
+            .caller = API_FOR_EVERYBODY,
+            .reply = &schema_health,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "health",
+            .help = "Says how the coordinator is, and which of its parts are down.",
+        },
+    [API_HEALTHZ] =
+        {
+            .operation = API_HEALTHZ,
+            .method = "GET",
+            .path = "/healthz",
+            .caller = API_FOR_EVERYBODY,
+            .reply = &schema_status_reply,
+            .label = "healthz",
+            .help = "Answers while the process lives.",
+        },
+    [API_READYZ] =
+        {
+            .operation = API_READYZ,
+            .method = "GET",
+            .path = "/readyz",
+            .caller = API_FOR_EVERYBODY,
+            .reply = &schema_status_reply,
+            .errors = API_ERROR(ERROR_NOT_READY),
+            .label = "readyz",
+            .help = "Says whether requests should be sent here.",
+        },
+    [API_METRICS] =
+        {
+            .operation = API_METRICS,
+            .method = "GET",
+            .path = "/metrics",
+            .caller = API_FOR_OPERATORS,
+            .reply_type = "text/plain; version=0.0.4",
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "metrics",
+            .help = "Figures in the text format of Prometheus.",
+        },
+    [API_OPENAPI] =
+        {
+            .operation = API_OPENAPI,
+            .method = "GET",
+            .path = "/openapi.json",
+            .caller = API_FOR_EVERYBODY,
+            .reply = &schema_openapi,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "openapi",
+            .help = "This contract, as an OpenAPI document.",
+        },
+    [API_INDEX] =
+        {
+            .operation = API_INDEX,
+            .method = "GET",
+            .path = "/",
+            .caller = API_FOR_EVERYBODY,
+            .reply_type = "text/html; charset=utf-8",
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "index",
+            .help = "A page that links to what an operator looks for.",
+        },
+};
+
+/* Names in the braces of paths. */
+static const struct schema_field path_parameters[] = {
+    {"worker_id",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"gpu-1\"",
+     "A worker's id."},
+    {"service",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"ocr\"",
+     "A service's name or alias."},
+    {"type",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"ocr\"",
+     "A service's name or alias."},
+    {"rest", {.kind = SCHEMA_TEXT}, SCHEMA_REQUIRED, "\"a/b\"", "The path on the worker; it may have slashes."},
+    {"file", {.kind = SCHEMA_NAME, .maximum = 64}, SCHEMA_REQUIRED, "\"docs.js\"", "A file's name."},
 };
 
 const struct api_route *api_routes(void)
 {
     return routes;
+}
+
+uint32_t api_errors(const struct api_route *route)
+{
+    uint32_t errors = route->errors;
+    if (route->query != NULL)
+        errors |= API_ERROR(ERROR_INVALID_FIELD);
+    if (route->request != NULL)
+        errors |= API_ERROR(ERROR_MALFORMED_JSON) | API_ERROR(ERROR_INVALID_FIELD);
+    if (route->request != NULL && (route->flags & API_BODY_PIPED) == 0)
+        errors |= API_ERROR(ERROR_BODY_TOO_LARGE);
+    if (strchr(route->path, '{') != NULL)
+        errors |= API_ERROR(ERROR_INVALID_PATH);
+    return errors;
+}
+
+const struct schema_field *api_path_parameter(const char *name, size_t name_bytes)
+{
+    for (size_t i = 0; i < sizeof path_parameters / sizeof path_parameters[0]; i++) {
+        if (strlen(path_parameters[i].name) == name_bytes && memcmp(path_parameters[i].name, name, name_bytes) == 0)
+            return &path_parameters[i];
+    }
+    return NULL;
+}
+
+/* Whether the query has a parameter of that name, whatever its value. */
+static bool query_mentions(struct http_text query, const char *name)
+{
+    size_t name_bytes = strlen(name);
+    const char *at = query.data;
+    const char *end = query.data + query.bytes;
+    while (at < end) {
+        const char *next = memchr(at, '&', (size_t)(end - at));
+        size_t bytes = (size_t)((next == NULL ? end : next) - at);
+        if (bytes >= name_bytes && memcmp(at, name, name_bytes) == 0 && (bytes == name_bytes || at[name_bytes] == '='))
+            return true;
+        at = next == NULL ? end : next + 1;
+    }
+    return false;
+}
+
+bool api_check_query(const struct api_route *route, struct http_text query, struct json_error *error)
+{
+    char text[4096];
+    for (const struct schema_field *field = route->query; field != NULL && field->name != NULL; field++) {
+        int64_t bytes = http_query_get(query, field->name, text, sizeof text);
+        if (bytes >= 0)
+            (void)schema_check_text(&field->value, field->name, text, (size_t)bytes, error);
+        else if (query_mentions(query, field->name))
+            snprintf(error->message, sizeof error->message, "field %s must be well encoded and at most %zu bytes long",
+                     field->name, sizeof text - 1);
+        else if ((field->flags & SCHEMA_REQUIRED) != 0)
+            snprintf(error->message, sizeof error->message, "field %s is required in the query", field->name);
+        if (json_error_set(error))
+            return false;
+    }
+    return true;
 }
 
 static bool begins_with(const char *text, const char *prefix)

@@ -1,5 +1,8 @@
-/* The REST contract as one table: what can be asked for, where, by whom, and how it is
- * called in the metrics. Dispatch, 405 answers and metric labels come from it.
+/* The REST contract as one table: what can be asked for, where, by whom, with which body, what is
+ * answered, and how it is called in the metrics. Dispatch, the check of query and body, 405
+ * answers, GET /openapi.json, the page at / and metric labels come from it, so that they cannot
+ * drift; //tests/conformance:contract_test drives every operation from the document that is
+ * generated here.
  *
  * A path pattern is literal but for these:
  *     {name}        one segment, not empty; comes out as a parameter, still encoded
@@ -14,6 +17,8 @@
 #include <stddef.h>
 
 #include "common/http/parser.h"
+#include "gateway/error.h"
+#include "gateway/schemas.h"
 
 enum api_operation {
     API_RELAY_SERVICE,
@@ -35,6 +40,8 @@ enum api_operation {
     API_HEALTHZ,
     API_READYZ,
     API_METRICS,
+    API_OPENAPI,
+    API_INDEX,
     API_OPERATION_COUNT,
 };
 
@@ -46,19 +53,42 @@ enum api_caller {
     API_FOR_OPERATORS, /* who run the coordinator */
 };
 
+/* How a route stands for many. */
+enum api_flag {
+    API_RELAYED = 1,    /* a worker answers: whatever it likes */
+    API_BODY_PIPED = 2, /* the body is read piece by piece: no limit of its length, no check at once */
+};
+
+#define API_ERROR(id) (1u << (id))
+
 struct api_route {
     enum api_operation operation;
     const char *method; /* "GET" (which brings HEAD along), …, or "*": any */
     const char *path;
     enum api_caller caller;
-    const char *request_schema; /* name of the body's schema; NULL: none is read */
-    const char *reply_schema;   /* NULL: not JSON, or somebody else's */
-    const char *label;          /* `route` in the metrics */
+    unsigned flags;
+    const struct schema_field *query; /* ends with a NULL name; NULL: none */
+    const struct schema *request;     /* the body; NULL: none is read */
+    const struct schema *reply;       /* NULL: not JSON, see reply_type */
+    const char *reply_type;           /* content type of a reply that is not JSON; NULL: JSON, or whatever */
+    unsigned reply_status;            /* 0: 200 */
+    uint32_t errors;   /* API_ERROR(…) | …, besides those that a query, a body and a parameter bring along */
+    const char *label; /* `route` in the metrics, `operationId` */
     const char *help;
 };
 
 /* All of them: API_OPERATION_COUNT, each at the index that is its operation. */
 const struct api_route *api_routes(void);
+
+/* All errors that a route may answer, as bits. */
+uint32_t api_errors(const struct api_route *route);
+
+/* What stands behind a name in the braces of a path: never NULL for those of the table. */
+const struct schema_field *api_path_parameter(const char *name, size_t name_bytes);
+
+/* Checks the parameters of a query that the route has; others are ignored. False: error->message
+ * names the first that is wrong. */
+bool api_check_query(const struct api_route *route, struct http_text query, struct json_error *error);
 
 #define API_PARAMETERS_MAX 2
 

@@ -28,6 +28,7 @@ enum error_id {
     ERROR_PART_UNAVAILABLE, /* a process behind the gateway is down */
     ERROR_NOT_READY,
     ERROR_TOO_MANY_REQUESTS,
+    ERROR_BODY_TOO_LARGE, /* answered by the HTTP server itself */
     ERROR_INTERNAL,
     ERROR_COUNT,
 };

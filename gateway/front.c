@@ -15,7 +15,7 @@
  * requests can end in one turn of the loop: fewer would be closed only to be made again. */
 #define UPSTREAM_IDLE_MAX 2048
 
-#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 8)
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 10)
 
 /* --- Answers --- */
 
@@ -34,9 +34,14 @@ void front_answer(struct front *front, struct http_exchange *exchange, const str
     }
     if (answer->allow != NULL)
         headers[count++] = (struct http_header){"Allow", answer->allow};
+    if (answer->security_policy != NULL) {
+        headers[count++] = (struct http_header){"Content-Security-Policy", answer->security_policy};
+        headers[count++] = (struct http_header){"X-Content-Type-Options", "nosniff"};
+    }
     if (answer->etag != NULL) {
         headers[count++] = (struct http_header){"ETag", answer->etag};
-        headers[count++] = (struct http_header){"Cache-Control", "no-cache"};
+        headers[count++] =
+            (struct http_header){"Cache-Control", answer->cache_control != NULL ? answer->cache_control : "no-cache"};
         headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
     }
     if (answer->packed)
@@ -86,6 +91,8 @@ void front_free_job(struct job *job)
 {
     buffer_free(&job->body);
     rendered_release(job->rendered);
+    if (job->document != NULL)
+        json_document_free((struct json_document *)job->document); /* the front's own again */
     arena_free(&job->arena);
     free(job);
 }
@@ -174,6 +181,12 @@ static void answer_preflight(struct front *front, struct http_exchange *exchange
 static void dispatch(struct front *front, struct http_exchange *exchange, const struct api_match *match)
 {
     static const char alive[] = "{\"status\":\"ok\"}";
+    struct json_error error = {.message = ""};
+    if (match->route->query != NULL &&
+        !api_check_query(match->route, http_head_query(http_exchange_head(exchange)), &error)) {
+        front_fail(front, exchange, ERROR_INVALID_FIELD, "%s", error.message);
+        return;
+    }
     switch (match->route->operation) {
     case API_RELAY_SERVICE:
     case API_RELAY_RAW:
@@ -209,6 +222,10 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
                        atomic_load(&front->gateway->draining)
                            ? "the gateway is stopping"
                            : "the processes behind the gateway were not all heard yet");
+        return;
+    case API_OPENAPI:
+    case API_INDEX:
+        front_handle_page(front, exchange, match->route);
         return;
     default:
         front_handle_request(front, exchange, match);
@@ -345,6 +362,7 @@ static void free_front(struct front *front)
     }
     outcomes_free(&front->outcomes);
     front_views_free(front);
+    front_pages_free(front);
     front_relays_free(front);
     pick_state_free(&front->pick);
     pick_table_release(front->table);

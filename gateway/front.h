@@ -26,6 +26,15 @@ struct front_view {
     struct http_shared *packed;
 };
 
+/* A text that is the same while the process lives, made when it is first asked for. */
+struct front_page {
+    struct http_shared *body; /* NULL: not made yet */
+    struct http_shared *packed;
+    char etag[24];
+};
+
+enum page { PAGE_OPENAPI, PAGE_INDEX, PAGE_COUNT };
+
 struct front {
     struct gateway *gateway;
     struct loop *loop;
@@ -38,6 +47,7 @@ struct front {
     struct pick_state pick;
 
     struct front_view views[VIEW_COUNT];
+    struct front_page pages[PAGE_COUNT];
 
     struct job *outgoing, **outgoing_end; /* submitted in this turn */
     struct loop_hook outgoing_hook;
@@ -77,8 +87,10 @@ struct answer {
     struct http_shared *shared; /* instead of body */
     unsigned retry_after_seconds;
     const char *allow;
-    const char *etag; /* brings Cache-Control and Vary along */
-    bool packed;      /* Content-Encoding: gzip */
+    const char *etag;            /* brings Cache-Control and Vary along */
+    const char *cache_control;   /* NULL: no-cache */
+    const char *security_policy; /* of a page */
+    bool packed;                 /* Content-Encoding: gzip */
 };
 
 /* Answers, with what every answer carries. */
@@ -105,10 +117,17 @@ bool front_client_is_local(const struct http_exchange *exchange);
 /* front_requests.c: requests that the backend answers. */
 void front_handle_request(struct front *front, struct http_exchange *exchange, const struct api_match *match);
 
+/* Whether the client has what this ETag stands for (If-None-Match). */
+bool front_client_has_it(const struct http_head *head, const char *etag);
+
 /* front_views.c: lists. */
 void front_handle_view(struct front *front, struct http_exchange *exchange, const struct api_route *route,
                        enum view view);
 void front_views_free(struct front *front);
+
+/* front_pages.c: the contract itself, and pages for people. */
+void front_handle_page(struct front *front, struct http_exchange *exchange, const struct api_route *route);
+void front_pages_free(struct front *front);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);

@@ -44,6 +44,25 @@ static void heartbeat_collected(void *context, struct http_exchange *exchange, s
     front_submit(job);
 }
 
+static void document_collected(void *context, struct http_exchange *exchange, struct http_text body)
+{
+    struct job *job = context;
+    struct json_error error = {.message = ""};
+    struct json_document *document = arena_take(&job->arena, sizeof *document);
+    (void)exchange;
+    if (document == NULL) {
+        front_fail(job->front, job->exchange, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    job->document = document;
+    if (!json_document_parse(document, body.data, body.bytes))
+        front_fail(job->front, job->exchange, ERROR_MALFORMED_JSON, "the body is not JSON: %s", document->error);
+    else if (!schema_check(job->route->request, document, json_root(document), "", &error))
+        front_fail(job->front, job->exchange, ERROR_INVALID_FIELD, "%s", error.message);
+    else
+        front_submit(job);
+}
+
 /* The path's parameter, decoded. False: the exchange was answered. */
 static bool take_name(struct job *job, struct http_text parameter)
 {
@@ -94,12 +113,18 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
     struct job *job = front_job(front, exchange, match->route);
     if (job == NULL)
         return;
-    job->run = runner(match->route->operation);
+    const struct api_route *route = match->route;
+    job->run = runner(route->operation);
+    job->query = http_head_query(http_exchange_head(exchange));
+    if (match->parameter_count > 0 && !take_name(job, match->parameters[0]))
+        return;
     size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;
-    if (match->route->operation == API_REGISTER)
+    if (route->operation == API_REGISTER)
         http_exchange_collect_body(exchange, limit_bytes, registration_collected, job);
-    else if (match->route->operation == API_HEARTBEAT)
+    else if (route->operation == API_HEARTBEAT)
         http_exchange_collect_body(exchange, limit_bytes, heartbeat_collected, job);
-    else if (match->parameter_count == 0 || take_name(job, match->parameters[0]))
+    else if (route->request != NULL)
+        http_exchange_collect_body(exchange, limit_bytes, document_collected, job);
+    else
         front_submit(job);
 }

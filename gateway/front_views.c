@@ -19,7 +19,7 @@ static bool is_fresh(const struct front *front, const struct rendered *rendered)
            (lifetime_ms == 0 || clock_monotonic_ms() - rendered->rendered_at_ms < lifetime_ms);
 }
 
-static bool client_has_it(const struct http_head *head, const char *etag)
+bool front_client_has_it(const struct http_head *head, const char *etag)
 {
     struct http_text field = http_head_get(head, "if-none-match");
     if (field.data == NULL)
@@ -32,7 +32,7 @@ static void answer_with(struct front *front, struct http_exchange *exchange, enu
     struct front_view *kept = &front->views[view];
     const struct http_head *head = http_exchange_head(exchange);
     struct answer answer = {.status = 200, .shared = kept->rendered->body, .etag = kept->rendered->etag};
-    if (client_has_it(head, kept->rendered->etag)) {
+    if (front_client_has_it(head, kept->rendered->etag)) {
         answer.status = 304;
         answer.shared = NULL;
     } else if (http_head_has_token(head, "accept-encoding", "gzip") &&

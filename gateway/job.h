@@ -42,7 +42,9 @@ struct job {
     /* What was asked. All that is pointed to lies in the arena. */
     Muster__V1__RegisterWorkerRequest *registration;
     Muster__V1__Heartbeat *heartbeat;
-    char *name; /* a worker's id or a service's name, decoded */
+    char *name;                           /* a worker's id or a service's name, decoded */
+    const struct json_document *document; /* the body, checked against the route's schema; NULL: there is none */
+    struct http_text query;               /* checked as well */
     enum view view;
     bool client_is_local;
     int64_t received_at_ms;

@@ -237,8 +237,10 @@ static void read_spec(const struct json_fields *body, struct arena *arena, Muste
     if (id != NULL)
         spec->worker_id = id;
     char *url = NULL;
-    for (size_t i = 0; i < sizeof url_names / sizeof url_names[0] && url == NULL; i++)
-        url = read_url(body, url_names[i], arena);
+    for (size_t i = 0; i < sizeof url_names / sizeof url_names[0]; i++) {
+        char *named = read_url(body, url_names[i], arena);
+        url = url == NULL ? named : url;
+    }
     if (url != NULL)
         spec->tunnel_url = url;
     else

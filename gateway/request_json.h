@@ -1,5 +1,9 @@
 /* From the bodies of REST requests to messages of the protocol.
  *
+ * These two bodies come so often that they are read by hand: in one pass, straight into the
+ * message. What they take and refuse is what their schemas (schemas.h) say, which unit test and
+ * fuzz target hold against each other; all other bodies are checked by schema_check.
+ *
  * Everything that a message points to lies in the arena that is handed in. Texts from
  * strangers are bounded here: what gets through fits the limits of the protocol.
  *
@@ -9,15 +13,9 @@
 
 #include "common/arena.h"
 #include "common/json/fields.h"
+#include "gateway/schemas.h"
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
-
-#define REQUEST_WORKER_ID_BYTES_MAX 256
-#define REQUEST_URL_BYTES_MAX 760 /* what a struct http_origin holds */
-#define REQUEST_TEXT_BYTES_MAX 1024
-#define REQUEST_CAPABILITIES_BYTES_MAX (1024 * 1024)
-#define REQUEST_SERVICES_MAX 1000
-#define REQUEST_ITEMS_MAX 1000 /* of the lists in a heartbeat */
 
 enum request_json_result {
     REQUEST_JSON_OK,

@@ -16,6 +16,21 @@ static void check_error(enum request_json_result result, const struct json_error
         abort();
 }
 
+/* What is read by hand is read as the schema says. */
+static void check_agreement(const struct schema *schema, const char *body, size_t bytes,
+                            enum request_json_result result)
+{
+    struct json_document document;
+    struct json_error error = {.message = ""};
+    enum request_json_result expected = REQUEST_JSON_MALFORMED;
+    if (json_document_parse(&document, body, bytes))
+        expected = schema_check(schema, &document, json_root(&document), "", &error) ? REQUEST_JSON_OK
+                                                                                     : REQUEST_JSON_INVALID;
+    json_document_free(&document);
+    if (result != expected)
+        abort();
+}
+
 static void check_packs(const ProtobufCMessage *message)
 {
     size_t bytes = protobuf_c_message_get_packed_size(message);
@@ -37,6 +52,7 @@ static void check_registration(const char *body, size_t bytes)
     arena_init(&arena, NULL, 0);
     enum request_json_result result = register_request_from_json(body, bytes, &arena, &request, &error);
     check_error(result, &error);
+    check_agreement(&schema_registration, body, bytes, result);
     if (result == REQUEST_JSON_OK) {
         const Muster__V1__WorkerSpec *spec = request->spec;
         if (strlen(spec->worker_id) > REQUEST_WORKER_ID_BYTES_MAX || strncasecmp(spec->tunnel_url, "http", 4) != 0 ||
@@ -66,6 +82,7 @@ static void check_heartbeat(const char *body, size_t bytes)
     arena_init(&arena, NULL, 0);
     enum request_json_result result = heartbeat_from_json(body, bytes, &arena, &heartbeat, &error);
     check_error(result, &error);
+    check_agreement(&schema_heartbeat, body, bytes, result);
     if (result == REQUEST_JSON_OK)
         check_packs(&heartbeat->base);
     arena_free(&arena);

@@ -32,6 +32,11 @@ TEST(Api, EveryRouteIsInItsPlaceAndComplete)
         const api_route &route = api_routes()[i];
         EXPECT_EQ(route.operation, (int)i);
         ASSERT_NE(route.path, nullptr);
+        ASSERT_NE(route.method, nullptr);
+        ASSERT_NE(route.help, nullptr);
+        ASSERT_NE(route.label, nullptr);
+        EXPECT_TRUE(route.reply != nullptr || route.reply_type != nullptr || (route.flags & API_RELAYED) != 0)
+            << route.path << " answers something";
         EXPECT_EQ(route.path[0], '/');
         EXPECT_GT(strlen(route.help), 10u);
         EXPECT_TRUE(labels.insert(route.label).second) << route.label;
@@ -72,7 +77,7 @@ TEST(Api, RelaysKeepTheRest)
 TEST(Api, NotFound)
 {
     for (const char *path :
-         {"/", "*", "/api", "/api/worker", "/api/worker/registe", "/api/worker/register/", "/api/worker/registerx",
+         {"*", "/api", "/api/worker", "/api/worker/registe", "/api/worker/register/", "/api/worker/registerx",
           "/api/worker/unregister/", "/api/worker/unregister/a/b", "//health"}) {
         api_match match = find("GET", path);
         EXPECT_EQ(match.route, nullptr) << path;

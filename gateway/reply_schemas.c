@@ -1,0 +1,412 @@
+/* Replies; see schemas.h. */
+
+#include "gateway/schemas.h"
+
+#define REQUIRED SCHEMA_REQUIRED
+
+static const struct schema_value text_value = {.kind = SCHEMA_TEXT};
+
+/* Members that a list of objects, and the objects, are made of. */
+#define LIST_OF(value) .kind = SCHEMA_LIST, .items = &(value)
+#define OBJECT(schema) .kind = SCHEMA_OBJECT, .of = &(schema)
+
+static const char *const worker_types[] = {"gpu", "cpu", "storage", "edge", "auto", "unknown", NULL};
+static const char *const statuses[] = {"online", "degraded", "draining", "offline", "reconnecting", "unknown", NULL};
+
+const struct schema schema_error = {
+    .name = "Error",
+    .help = "Every error looks like this.",
+    .fields =
+        (const struct schema_field[]){
+            {"error", {.kind = SCHEMA_TEXT}, REQUIRED, "\"invalid_field\"", "A stable word that programs may compare."},
+            {"message",
+             {.kind = SCHEMA_TEXT},
+             REQUIRED,
+             "\"field worker_id is required\"",
+             "What is wrong and what to do."},
+            {"detail", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The same again, for older clients."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_status_reply = {
+    .name = "StatusReply",
+    .help = "It is done.",
+    .fields =
+        (const struct schema_field[]){
+            {"status", {.kind = SCHEMA_TEXT}, REQUIRED, "\"ok\"", "ok."},
+            {"message", {.kind = SCHEMA_TEXT}, 0, NULL, "What was done."},
+            {.name = NULL},
+        },
+};
+
+/* --- Registration and heartbeat --- */
+
+static const struct schema service_config = {
+    .name = "ServiceConfig",
+    .help = "How to run an assigned service.",
+    .fields =
+        (const struct schema_field[]){
+            {"name", {.kind = SCHEMA_TEXT}, REQUIRED, "\"llm-inference\"", "Which one."},
+            {"port", {.kind = SCHEMA_WHOLE}, REQUIRED, "8105", "The port that the catalog gives it."},
+            {"priority", {.kind = SCHEMA_WHOLE}, REQUIRED, "1", "1 is what is needed most."},
+            {"aliases", {LIST_OF(text_value)}, 0, NULL, "Other names that clients use for it."},
+            {"path", {.kind = SCHEMA_TEXT}, 0, NULL, "Where it is on the worker."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value service_config_value = {OBJECT(service_config)};
+
+static const struct schema service_aliases = {
+    .name = "ServiceAliases",
+    .help = "Other names of a service of the catalog.",
+    .fields =
+        (const struct schema_field[]){
+            {"name", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Its name in the catalog."},
+            {"aliases", {LIST_OF(text_value)}, REQUIRED, NULL, "What clients also call it."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value service_aliases_value = {OBJECT(service_aliases)};
+
+const struct schema schema_registration_reply = {
+    .name = "RegistrationReply",
+    .help = "The worker is on the roll, on disk too.",
+    .fields =
+        (const struct schema_field[]){
+            {"status", {.kind = SCHEMA_TEXT}, REQUIRED, "\"registered\"", "registered."},
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, "\"gpu-1\"", "As registered, or as made up."},
+            {"worker_type",
+             {.kind = SCHEMA_TEXT, .words = worker_types},
+             REQUIRED,
+             NULL,
+             "What kind of machine it is taken for."},
+            {"tier", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "1 gpu, 2 cpu, 3 storage, 4 edge."},
+            {"assigned_services", {LIST_OF(text_value)}, REQUIRED, NULL, "What it should run."},
+            {"service_configs", {LIST_OF(service_config_value)}, REQUIRED, NULL, "How to run each of these."},
+            {"service_aliases", {LIST_OF(service_aliases_value)}, 0, NULL, "All aliases of the catalog."},
+            {"heartbeat_interval", {.kind = SCHEMA_WHOLE}, REQUIRED, "30", "Seconds between heartbeats."},
+            {"heartbeat_stream",
+             {.kind = SCHEMA_TEXT},
+             0,
+             "\"10.0.0.5:7103\"",
+             "Where heartbeats are taken over gRPC; absent when the worker could not reach it."},
+            {"incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, "1", "How often this id was registered."},
+            {"message", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "For people."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_heartbeat_reply = {
+    .name = "HeartbeatReply",
+    .help = "It was heard.",
+    .fields =
+        (const struct schema_field[]){
+            {"status", {.kind = SCHEMA_TEXT}, REQUIRED, "\"ok\"", "ok."},
+            {"assigned_services",
+             {LIST_OF(text_value)},
+             0,
+             NULL,
+             "What it should run now; only when that changed since the worker last heard it."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_found_worker = {
+    .name = "FoundWorker",
+    .help = "One healthy worker of a service.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, "\"gpu-1\"", "Who."},
+            {"worker_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it serves it."},
+            {"service", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The service's name in the catalog."},
+            {.name = NULL},
+        },
+};
+
+/* --- Workers --- */
+
+static const struct schema_value announced_service_value = {OBJECT(schema_announced_service)};
+
+/* What the lists of workers have in common. */
+#define WORKER_FIELDS                                                                                                  \
+    {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, "\"gpu-1\"", "Who."},                                               \
+        {"tunnel_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where requests reach it."},                             \
+        {"service_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The same again, as edge workers call it."},            \
+        {"worker_type", {.kind = SCHEMA_TEXT, .words = worker_types}, REQUIRED, NULL, "What kind of machine it is."},  \
+        {"tier", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "1 gpu, 2 cpu, 3 storage, 4 edge."},                          \
+        {"location", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it stands."},                                       \
+        {"status",                                                                                                     \
+         {.kind = SCHEMA_TEXT, .words = statuses},                                                                     \
+         REQUIRED,                                                                                                     \
+         NULL,                                                                                                         \
+         "reconnecting: restored from disk and not heard since."},                                                     \
+        {"status_reason", {.kind = SCHEMA_TEXT}, 0, NULL, "Why it is in that state."},                                 \
+        {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "As it registered them."},                      \
+        {"services", {LIST_OF(announced_service_value)}, REQUIRED, NULL, "Those it announced."},                       \
+        {"assigned_services", {LIST_OF(text_value)}, REQUIRED, NULL, "Those it was told to run."},                     \
+        {"containers", {.kind = SCHEMA_FREE_LIST}, REQUIRED, NULL, "As it registered them."},                          \
+        {"registered_at", {.kind = SCHEMA_TIME}, REQUIRED | SCHEMA_NULLABLE, NULL, "When it last registered."},        \
+        {"last_heartbeat",                                                                                             \
+         {.kind = SCHEMA_TIME},                                                                                        \
+         REQUIRED | SCHEMA_NULLABLE,                                                                                   \
+         NULL,                                                                                                         \
+         "When it was last heard; null: never."},                                                                      \
+        {"current_load", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "0 idle, 1 as much as it can take."},                \
+        {"available_memory", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Free memory."},                                   \
+        {"gpu_utilization", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "Percent."},                                      \
+        {"active_requests", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Requests that it works on."},                     \
+        {"queue_depth", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Requests that wait there."},                          \
+        {"loaded_models", {LIST_OF(text_value)}, REQUIRED, NULL, "Models in its memory."},                             \
+        {"specialization", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "What it is best at."},                              \
+        {"services_status",                                                                                            \
+         {.kind = SCHEMA_MAP, .items = &text_value},                                                                   \
+         REQUIRED,                                                                                                     \
+         NULL,                                                                                                         \
+         "How each of its services is."},                                                                              \
+        {"tasks_completed", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Tasks done since it started."},                   \
+    {                                                                                                                  \
+        "incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How often this id was registered."                     \
+    }
+
+const struct schema schema_worker = {
+    .name = "Worker",
+    .help = "A machine on the roll.",
+    .fields = (const struct schema_field[]){WORKER_FIELDS, {.name = NULL}},
+};
+static const struct schema_value worker_value = {OBJECT(schema_worker)};
+
+const struct schema schema_admin_worker = {
+    .name = "AdminWorker",
+    .help = "A machine on the roll, as operators see it.",
+    .fields =
+        (const struct schema_field[]){
+            WORKER_FIELDS,
+            {"age_seconds", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "Since it was last heard."},
+            {"is_healthy", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "It gets requests."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value admin_worker_value = {OBJECT(schema_admin_worker)};
+
+const struct schema schema_worker_list = {
+    .name = "WorkerList",
+    .help = "The healthy workers.",
+    .fields =
+        (const struct schema_field[]){
+            {"workers", {LIST_OF(worker_value)}, REQUIRED, NULL, "In no particular order."},
+            {"count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When this list was made."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_admin_worker_list = {
+    .name = "AdminWorkerList",
+    .help = "All workers. POST /api/admin/import takes it back.",
+    .fields =
+        (const struct schema_field[]){
+            {"workers", {LIST_OF(admin_worker_value)}, REQUIRED, NULL, "In no particular order."},
+            {"total", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            {"healthy", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many of them get requests."},
+            {.name = NULL},
+        },
+};
+
+/* --- Services --- */
+
+static const struct schema listed_service = {
+    .name = "ListedService",
+    .help = "A service of the catalog, or one that a worker announced.",
+    .fields =
+        (const struct schema_field[]){
+            {"name", {.kind = SCHEMA_TEXT}, REQUIRED, "\"vision-ocr\"", "Which one."},
+            {"healthy_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many healthy workers serve it."},
+            {"tier", {.kind = SCHEMA_WHOLE}, REQUIRED | SCHEMA_NULLABLE, NULL, "Of the machines for it; null: any."},
+            {"requires",
+             {.kind = SCHEMA_TEXT, .words = worker_types},
+             REQUIRED | SCHEMA_NULLABLE,
+             NULL,
+             "What kind of machine it takes; null: any."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value listed_service_value = {OBJECT(listed_service)};
+
+const struct schema schema_service_list = {
+    .name = "ServiceList",
+    .help = "Services by name.",
+    .fields =
+        (const struct schema_field[]){
+            {"services", {.kind = SCHEMA_MAP, .items = &listed_service_value}, REQUIRED, NULL, "By name."},
+            {"total_available", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many have a healthy worker."},
+            {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When this list was made."},
+            {.name = NULL},
+        },
+};
+
+static const struct schema discovered_worker = {
+    .name = "DiscoveredWorker",
+    .help = "A healthy worker of a service.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, "\"gpu-1\"", "Who."},
+            {"tunnel_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it serves it."},
+            {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "As it registered them."},
+            {"load", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "0 idle, 1 as much as it can take."},
+            {"last_heartbeat", {.kind = SCHEMA_TIME}, REQUIRED | SCHEMA_NULLABLE, NULL, "When it was last heard."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value discovered_worker_value = {OBJECT(discovered_worker)};
+
+const struct schema schema_discovery = {
+    .name = "Discovery",
+    .help = "The healthy workers of a service.",
+    .fields =
+        (const struct schema_field[]){
+            {"service", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The service's name in the catalog."},
+            {"workers", {LIST_OF(discovered_worker_value)}, REQUIRED, NULL, "The least loaded first."},
+            {"count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            {"recommended", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The worker to take."},
+            {.name = NULL},
+        },
+};
+
+/* --- Admin --- */
+
+static const struct schema admin_service = {
+    .name = "AdminService",
+    .help = "A service and who serves it.",
+    .fields =
+        (const struct schema_field[]){
+            {"name", {.kind = SCHEMA_TEXT}, REQUIRED, "\"vision-ocr\"", "Which one."},
+            {"workers", {LIST_OF(text_value)}, REQUIRED, NULL, "Ids, of workers in any state."},
+            {"worker_count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value admin_service_value = {OBJECT(admin_service)};
+
+const struct schema schema_admin_service_list = {
+    .name = "AdminServiceList",
+    .help = "Services with the workers of each.",
+    .fields =
+        (const struct schema_field[]){
+            {"services", {LIST_OF(admin_service_value)}, REQUIRED, NULL, "By name."},
+            {"total_services", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            {.name = NULL},
+        },
+};
+
+static const char *const gap_statuses[] = {"critical", "warning", "ok", NULL};
+
+static const struct schema gap = {
+    .name = "Gap",
+    .help = "How well a service of the catalog is covered.",
+    .fields =
+        (const struct schema_field[]){
+            {"service", {.kind = SCHEMA_TEXT}, REQUIRED, "\"llm-inference\"", "Which one."},
+            {"required_type",
+             {.kind = SCHEMA_TEXT, .words = worker_types},
+             REQUIRED,
+             NULL,
+             "What kind of machine it takes."},
+            {"priority", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "1 is what is needed most."},
+            {"current_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Healthy ones."},
+            {"status", {.kind = SCHEMA_TEXT, .words = gap_statuses}, REQUIRED, NULL, "critical: none; warning: one."},
+            {"port", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The port that the catalog gives it."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value gap_value = {OBJECT(gap)};
+
+static const struct schema gaps_summary = {
+    .name = "GapsSummary",
+    .help = "Counts of the services of the catalog.",
+    .fields =
+        (const struct schema_field[]){
+            {"total_services", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "All of them."},
+            {"covered", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Those with a healthy worker."},
+            {"needs_attention", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Those with none or one."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_gaps = {
+    .name = "Gaps",
+    .help = "How well the catalog is covered.",
+    .fields =
+        (const struct schema_field[]){
+            {"gaps", {LIST_OF(gap_value)}, REQUIRED, NULL, "All services, critical ones first, then by priority."},
+            {"critical_gaps", {LIST_OF(gap_value)}, REQUIRED, NULL, "Those with no healthy worker."},
+            {"warnings", {LIST_OF(gap_value)}, REQUIRED, NULL, "Those with one."},
+            {"summary", {OBJECT(gaps_summary)}, REQUIRED, NULL, "Counts."},
+            {.name = NULL},
+        },
+};
+
+static const struct schema_value count_value = {.kind = SCHEMA_WHOLE};
+
+const struct schema schema_stats = {
+    .name = "Stats",
+    .help = "Counts of workers.",
+    .fields =
+        (const struct schema_field[]){
+            {"total_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "On the roll."},
+            {"healthy_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "That get requests."},
+            {"offline_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The others."},
+            {"by_tier", {.kind = SCHEMA_MAP, .items = &count_value}, REQUIRED, NULL, "On the roll, by tier."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_drain_reply = {
+    .name = "DrainReply",
+    .help = "It is so, on disk too.",
+    .fields =
+        (const struct schema_field[]){
+            {"status", {.kind = SCHEMA_TEXT}, REQUIRED, "\"ok\"", "ok."},
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Whom it is about."},
+            {"draining", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "True: it gets no new requests."},
+            {.name = NULL},
+        },
+};
+
+/* --- Operations --- */
+
+static const struct schema health_workers = {
+    .name = "HealthWorkers",
+    .help = "Counts of workers.",
+    .fields =
+        (const struct schema_field[]){
+            {"total", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "On the roll."},
+            {"active", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "That get requests."},
+            {"stale", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The others."},
+            {.name = NULL},
+        },
+};
+
+static const char *const health_words[] = {"healthy", "degraded", NULL};
+
+const struct schema schema_health = {
+    .name = "Health",
+    .help = "How the coordinator is. It is degraded while a process behind the gateway is down.",
+    .fields =
+        (const struct schema_field[]){
+            {"status", {.kind = SCHEMA_TEXT, .words = health_words}, REQUIRED, NULL, "In a word."},
+            {"coordinator", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Which one this is."},
+            {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "Now."},
+            {"workers", {OBJECT(health_workers)}, REQUIRED, NULL, "Counts."},
+            {"failed", {LIST_OF(text_value)}, 0, NULL, "Processes that are down."},
+            {.name = NULL},
+        },
+};
+
+static const struct schema_value free_object = {.kind = SCHEMA_FREE_OBJECT};
+
+const struct schema schema_openapi = {
+    .name = "OpenApi",
+    .help = "An OpenAPI 3.1 document.",
+    .value = &free_object,
+};

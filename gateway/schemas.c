@@ -1,0 +1,183 @@
+/* Requests; see schemas.h. */
+
+#include "gateway/schemas.h"
+
+static const struct schema_value text_value = {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX};
+
+/* --- POST /api/worker/register --- */
+
+static const char *const worker_types[] = {"auto", "gpu", "cpu", "storage", "edge", NULL};
+
+static const struct schema_field capabilities_fields[] = {
+    {"has_gpu", {.kind = SCHEMA_BOOL}, 0, "true", "It has a graphics processor that services may use."},
+    {"gpu_type", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"RTX 4090\"", "Its model."},
+    {"gpu_memory", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"24 GB\"", "Its memory."},
+    {"cpu_cores", {.kind = SCHEMA_WHOLE, .maximum = REQUEST_COUNT_MAX}, 0, "16", "Processor cores."},
+    {"ram", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"64GB\"", "Main memory."},
+    {"has_storage", {.kind = SCHEMA_BOOL}, 0, "false", "It lends disk space."},
+    {"has_edge", {.kind = SCHEMA_BOOL}, 0, "false", "It can take requests from the internet for others."},
+    {"has_public_ip", {.kind = SCHEMA_BOOL}, 0, "false", "It has an address that the internet can reach."},
+    {"latency_ms",
+     {.kind = SCHEMA_NUMBER, .maximum = REQUEST_LOAD_MAX},
+     0,
+     "12.5",
+     "How far it is away, in milliseconds."},
+    {.name = NULL},
+};
+
+const struct schema schema_capabilities = {
+    .name = "Capabilities",
+    .help = "What a machine can do. Free-form: members of other names are kept and shown as they are.",
+    .fields = capabilities_fields,
+    .is_request = true,
+};
+
+static const struct schema_field announced_service_fields[] = {
+    {"name",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"ocr\"",
+     "What clients ask for; an alias of the catalog is as good as the name there."},
+    {"url",
+     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
+     0,
+     "\"https://ocr.example.com\"",
+     "Where it is, if not at the worker's own URL."},
+    {"capabilities",
+     {.kind = SCHEMA_LIST, .items = &text_value},
+     0,
+     "[\"embeddings\"]",
+     "What it can do; broadcast jobs ask for these."},
+    {.name = NULL},
+};
+
+const struct schema schema_announced_service = {
+    .name = "AnnouncedService",
+    .help = "A service that a worker runs of its own accord.",
+    .fields = announced_service_fields,
+    .is_request = true,
+};
+
+static const struct schema_value announced_alternatives[] = {
+    {.kind = SCHEMA_OBJECT, .of = &schema_announced_service},
+    {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+    {.kind = SCHEMA_END},
+};
+
+static const struct schema_value announced_value = {.kind = SCHEMA_EITHER, .items = announced_alternatives};
+
+static const char *const url_names[] = {"tunnel_url", "service_url", "url", NULL};
+
+static const struct schema_field registration_fields[] = {
+    {"worker_id",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     0,
+     "\"gpu-1\"",
+     "Who it is; without one the coordinator makes one up and returns it."},
+    {"tunnel_url",
+     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
+     0,
+     "\"https://abc.example.com\"",
+     "Where requests reach it."},
+    {"service_url",
+     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
+     0,
+     "\"https://abc.example.com\"",
+     "Another name of tunnel_url, which wins over this one."},
+    {"url",
+     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
+     0,
+     "\"https://abc.example.com\"",
+     "A third name of it."},
+    {"worker_type",
+     {.kind = SCHEMA_TEXT, .words = worker_types},
+     0,
+     "\"gpu\"",
+     "What kind of machine it is; auto, or nothing: the coordinator decides by the capabilities."},
+    {"location", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"uk\"", "Where it stands."},
+    {"gpu",
+     {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX},
+     0,
+     "\"RTX 4090\"",
+     "Short for capabilities.has_gpu with this capabilities.gpu_type."},
+    {"capabilities",
+     {.kind = SCHEMA_OBJECT, .maximum = REQUEST_CAPABILITIES_BYTES_MAX, .of = &schema_capabilities},
+     0,
+     NULL,
+     "What it can do."},
+    {"services",
+     {.kind = SCHEMA_LIST, .maximum = REQUEST_SERVICES_MAX, .items = &announced_value},
+     0,
+     "[{\"name\": \"ocr\", \"url\": \"https://ocr.example.com\", \"capabilities\": [\"embeddings\"]}, \"llm\"]",
+     "Services that it runs of its own accord, besides those that it is assigned; plain names will do."},
+    {"containers",
+     {.kind = SCHEMA_FREE_LIST, .maximum = REQUEST_CAPABILITIES_BYTES_MAX},
+     0,
+     "[{\"id\": \"c1\", \"image\": \"ocr:latest\"}]",
+     "Containers that run there; kept and shown as they are."},
+    {.name = NULL},
+};
+
+const struct schema schema_registration = {
+    .name = "Registration",
+    .help = "What a worker says of itself. Registering an id again replaces its record.",
+    .fields = registration_fields,
+    .one_of_required = url_names,
+    .is_request = true,
+};
+
+/* --- POST /api/worker/heartbeat --- */
+
+static const char *const heartbeat_words[] = {"healthy", "online", "degraded", "draining", NULL};
+
+static const struct schema_field heartbeat_fields[] = {
+    {"worker_id",
+     {.kind = SCHEMA_TEXT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"gpu-1\"",
+     "Who it is, as it registered."},
+    {"incarnation",
+     {.kind = SCHEMA_WHOLE, .maximum = INT64_MAX},
+     0,
+     NULL,
+     "Of the registration that it stands for; an earlier one is refused with 409."},
+    {"status", {.kind = SCHEMA_TEXT, .words = heartbeat_words}, 0, "\"healthy\"", "How it says that it is."},
+    {"answer_missed",
+     {.kind = SCHEMA_BOOL},
+     0,
+     "false",
+     "The answer to the heartbeat before did not arrive: tell the assignment again."},
+    {"current_load",
+     {.kind = SCHEMA_NUMBER, .maximum = REQUEST_LOAD_MAX},
+     0,
+     "0.42",
+     "How busy it is: 0 idle, 1 as much as it can take."},
+    {"available_memory", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"24.5GB\"", "Free memory."},
+    {"gpu_utilization",
+     {.kind = SCHEMA_NUMBER, .maximum = REQUEST_LOAD_MAX},
+     0,
+     "65.3",
+     "Of its graphics processor, percent."},
+    {"active_requests", {.kind = SCHEMA_WHOLE, .maximum = REQUEST_COUNT_MAX}, 0, "2", "Requests that it works on."},
+    {"queue_depth", {.kind = SCHEMA_WHOLE, .maximum = REQUEST_COUNT_MAX}, 0, "0", "Requests that wait there."},
+    {"loaded_models",
+     {.kind = SCHEMA_LIST, .maximum = REQUEST_ITEMS_MAX, .items = &text_value},
+     0,
+     "[\"llama3.2\"]",
+     "Models in its memory."},
+    {"specialization", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"vllm\"", "What it is best at."},
+    {"services_status",
+     {.kind = SCHEMA_MAP, .maximum = REQUEST_ITEMS_MAX, .items = &text_value},
+     0,
+     "{\"vision-ocr\": \"running\"}",
+     "How each of its services is."},
+    {"tasks_completed", {.kind = SCHEMA_WHOLE, .maximum = INT64_MAX}, 0, "7", "Tasks done since it started."},
+    {.name = NULL},
+};
+
+const struct schema schema_heartbeat = {
+    .name = "Heartbeat",
+    .help = "A sign of life. Only worker_id is needed; what is left out of the load counts as nothing.",
+    .fields = heartbeat_fields,
+    .is_request = true,
+};

@@ -1,0 +1,47 @@
+/* The bodies of the REST contract, as schemas (schema.h): one for each name that a route of
+ * api.c mentions, and those inside them.
+ *
+ * To add one: declare it here, describe it in schemas.c (requests and what is in them) or
+ * reply_schemas.c. Every field has a help text; every field of a request has an example, and a
+ * body with all the examples must be one that the operation takes. That is all: the check of
+ * requests, the OpenAPI document and the test that drives every operation follow. */
+
+#pragma once
+
+#include "gateway/schema.h"
+
+/* Limits of what strangers may send, in bytes and items. */
+#define REQUEST_WORKER_ID_BYTES_MAX 256
+#define REQUEST_URL_BYTES_MAX 760 /* what a struct http_origin holds */
+#define REQUEST_TEXT_BYTES_MAX 1024
+#define REQUEST_CAPABILITIES_BYTES_MAX (1024 * 1024)
+#define REQUEST_SERVICES_MAX 1000
+#define REQUEST_ITEMS_MAX 1000 /* of the lists in a heartbeat */
+#define REQUEST_COUNT_MAX UINT32_MAX
+#define REQUEST_LOAD_MAX 1000000000
+
+extern const struct schema schema_capabilities;
+extern const struct schema schema_announced_service;
+
+/* Requests. */
+extern const struct schema schema_registration;
+extern const struct schema schema_heartbeat;
+
+/* Replies. */
+extern const struct schema schema_error;
+extern const struct schema schema_status_reply;
+extern const struct schema schema_registration_reply;
+extern const struct schema schema_heartbeat_reply;
+extern const struct schema schema_found_worker;
+extern const struct schema schema_worker;
+extern const struct schema schema_worker_list;
+extern const struct schema schema_service_list;
+extern const struct schema schema_discovery;
+extern const struct schema schema_admin_worker;
+extern const struct schema schema_admin_worker_list;
+extern const struct schema schema_admin_service_list;
+extern const struct schema schema_gaps;
+extern const struct schema schema_stats;
+extern const struct schema schema_drain_reply;
+extern const struct schema schema_health;
+extern const struct schema schema_openapi;
