@@ -226,12 +226,6 @@ static void read_ready_pipes(struct fleet *fleet)
 
 /* --- Becoming ready --- */
 
-static void fail_start(struct fleet *fleet, const char *reason)
-{
-    (void)snprintf(fleet->error, fleet->error_bytes, "%s", reason);
-    supervisor_stop(fleet->supervisor, clock_monotonic_ms());
-}
-
 static bool waits_for_service(const struct fleet *fleet)
 {
     return !fleet->announced && fleet->error[0] == '\0' && !fleet->asked_to_stop && fleet->serve_by_ms != 0;
@@ -248,7 +242,9 @@ static void check_service(struct fleet *fleet)
         fleet->announced = true;
         fleet->options->ready(fleet->options->argument);
     } else if (clock_monotonic_ms() >= fleet->serve_by_ms) {
-        fail_start(fleet, "all processes run, but the coordinator does not serve: see the lines above");
+        (void)snprintf(fleet->error, fleet->error_bytes, "all processes run, but the coordinator does not serve: %s",
+                       fleet->options->problem);
+        supervisor_stop(fleet->supervisor, clock_monotonic_ms());
     }
 }
 

@@ -23,6 +23,7 @@ struct fleet_options {
     /* Asked again and again once all processes are ready, until it says that everything
      * serves; it may block for a moment. */
     bool (*serves)(void *argument);
+    const char *problem; /* what `serves` last found missing */
     /* Called once when everything serves. */
     void (*ready)(void *argument);
     void *argument;

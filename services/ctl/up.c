@@ -41,7 +41,7 @@ struct up {
     char local_url[320]; /* as asked */
     bool *answered;      /* for each demo worker, whether it has answered a request */
     size_t answered_count;
-    char last_problem[512];
+    char problem[512]; /* why it does not serve yet */
 };
 
 __attribute__((format(printf, 1, 2))) static int fail(const char *format, ...)
@@ -144,10 +144,10 @@ static bool demo_workers_are_online(struct up *up)
                 strcmp(status, "online") == 0)
                 online++;
         }
-        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%zu of %zu demo workers are online", online,
+        (void)snprintf(up->problem, sizeof(up->problem), "%zu of %zu demo workers are online", online,
                        (size_t)up->settings.demo_workers);
     } else {
-        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+        (void)snprintf(up->problem, sizeof(up->problem), "%s", answer.error);
     }
     rest_answer_free(&answer);
     return online >= up->settings.demo_workers;
@@ -160,10 +160,9 @@ static bool is_healthy(struct up *up)
     if (rest_get(up->local_url, "/health", PROBE_TIMEOUT_MS, &answer)) {
         const char *status = json_string_value(json_object_get(answer.body, "status"));
         healthy = status != NULL && strcmp(status, "healthy") == 0;
-        (void)snprintf(up->last_problem, sizeof(up->last_problem), "/health says %s",
-                       status != NULL ? status : "nothing");
+        (void)snprintf(up->problem, sizeof(up->problem), "/health says %s", status != NULL ? status : "nothing");
     } else {
-        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+        (void)snprintf(up->problem, sizeof(up->problem), "%s", answer.error);
     }
     rest_answer_free(&answer);
     return healthy;
@@ -185,12 +184,12 @@ static bool demo_workers_answer(struct up *up)
             up->answered[number - 1] = true;
             up->answered_count++;
         }
-        (void)snprintf(up->last_problem, sizeof(up->last_problem), "%s", answer.error);
+        (void)snprintf(up->problem, sizeof(up->problem), "%s", answer.error);
         rest_answer_free(&answer);
         if (!answered)
             return false;
     }
-    (void)snprintf(up->last_problem, sizeof(up->last_problem), "%zu of %zu demo workers have answered a request",
+    (void)snprintf(up->problem, sizeof(up->problem), "%zu of %zu demo workers have answered a request",
                    up->answered_count, count);
     return up->answered_count == count;
 }
@@ -206,7 +205,6 @@ static bool serves(void *argument)
 static void announce(void *argument)
 {
     struct up *up = argument;
-    up->last_problem[0] = '\0';
     /* Whoever started us may have closed the pipe; the coordinator serves all the same. */
     if (printf("ready %s\n", up->url) < 0 || fflush(stdout) != 0)
         log_warning("nobody reads the standard output");
@@ -249,14 +247,13 @@ static int run(struct up *up, const struct config *config)
         .data_dir = settings->data_dir,
         .url = up->url,
         .serves = serves,
+        .problem = up->problem,
         .ready = announce,
         .argument = up,
         .serve_timeout_ms = supervisor.start_timeout_ms,
     };
-    char error[512];
-    if (fleet_run(&fleet, error, sizeof(error)))
-        return COMMAND_OK;
-    return up->last_problem[0] != '\0' ? fail("%s (last: %s)", error, up->last_problem) : fail("%s", error);
+    char error[1024];
+    return fleet_run(&fleet, error, sizeof(error)) ? COMMAND_OK : fail("%s", error);
 }
 
 int command_up(const struct command *command, int argc, char **argv)

@@ -252,9 +252,20 @@ esac)");
     ASSERT_TRUE(eventually([&] { return worker()["status"].text() == "online"; })) << process.errors();
     EXPECT_EQ(worker()["tunnel_url"].text(), "http://127.0.0.1:9");
     std::this_thread::sleep_for(std::chrono::seconds(1));
-    EXPECT_EQ(process.output(), "");
     process.signal(SIGTERM);
-    process.wait();
+    EXPECT_EQ(process.wait(), 0) << process.errors();
+    EXPECT_EQ(process.output(), "");
+}
+
+TEST(Up, SaysWhatIsMissingWhenItDoesNotServe)
+{
+    StandIns programs("trap 'exit 0' TERM; echo up >&3; while :; do sleep 0.05; done");
+    Process process(musterctl, programs.up({"--start-timeout-seconds", "1.5"}));
+    EXPECT_EQ(process.wait(), 1);
+    EXPECT_NE(process.errors().find("musterctl: all processes run, but the coordinator does not serve: cannot reach "
+                                    "http://127.0.0.1:"),
+              std::string::npos)
+        << process.errors();
     EXPECT_EQ(process.output(), "");
 }
 
