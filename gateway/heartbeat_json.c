@@ -7,25 +7,15 @@
 
 static void read_status(const struct json_fields *body, Muster__V1__Heartbeat *heartbeat)
 {
-    static const struct {
-        const char *word;
-        Muster__V1__WorkerStatus status;
-    } words[] = {
+    static const struct json_word words[] = {
         {"healthy", MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE},
         {"online", MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE},
         {"degraded", MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED},
         {"draining", MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING},
     };
-    const struct json_node *node = json_fields_get_typed(body, "status", JSON_TYPE_TEXT);
-    if (node == NULL)
-        return;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (json_text_equals(node, words[i].word)) {
-            heartbeat->status = words[i].status;
-            return;
-        }
-    }
-    json_fields_refuse(body, "status", "must be healthy, online, degraded or draining");
+    int status;
+    if (json_fields_word(body, "status", words, sizeof words / sizeof words[0], &status))
+        heartbeat->status = (Muster__V1__WorkerStatus)status;
 }
 
 static void read_services_status(const struct json_fields *body, struct arena *arena, Muster__V1__Load *load)

@@ -47,26 +47,16 @@ static char *read_name(const struct json_fields *fields, const char *name, struc
 
 static void read_type(const struct json_fields *fields, Muster__V1__WorkerType *type)
 {
-    static const struct {
-        const char *word;
-        Muster__V1__WorkerType type;
-    } words[] = {
+    static const struct json_word words[] = {
         {"auto", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED},
         {"gpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU},
         {"cpu", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU},
         {"storage", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE},
         {"edge", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE},
     };
-    const struct json_node *node = json_fields_get_typed(fields, "worker_type", JSON_TYPE_TEXT);
-    if (node == NULL)
-        return;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (json_text_equals(node, words[i].word)) {
-            *type = words[i].type;
-            return;
-        }
-    }
-    json_fields_refuse(fields, "worker_type", "must be auto, gpu, cpu, storage or edge");
+    int value;
+    if (json_fields_word(fields, "worker_type", words, sizeof words / sizeof words[0], &value))
+        *type = (Muster__V1__WorkerType)value;
 }
 
 static void take_text(const struct json_fields *fields, const char *name, struct arena *arena, char **into)

@@ -2,6 +2,8 @@
 
 #include "common/json/fields.h"
 
+#include "common/buffer.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -109,6 +111,26 @@ bool json_fields_uint(const struct json_fields *fields, const char *name, uint64
     }
     *value = whole;
     return true;
+}
+
+bool json_fields_word(const struct json_fields *fields, const char *name, const struct json_word *words, size_t count,
+                      int *value)
+{
+    const struct json_node *node = json_fields_get_typed(fields, name, JSON_TYPE_TEXT);
+    if (node == NULL)
+        return false;
+    struct buffer choices = BUFFER_INIT;
+    for (size_t i = 0; i < count; i++) {
+        if (json_text_equals(node, words[i].word)) {
+            *value = words[i].value;
+            buffer_free(&choices);
+            return true;
+        }
+        buffer_append_format(&choices, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", words[i].word);
+    }
+    json_fields_refuse(fields, name, "must be %s", choices.data != NULL ? choices.data : "another word");
+    buffer_free(&choices);
+    return false;
 }
 
 char **json_fields_text_list(const struct json_fields *fields, const char *name, size_t limit_bytes,

@@ -61,6 +61,14 @@ bool json_fields_double(const struct json_fields *fields, const char *name, doub
 /* Takes a number without fraction (12, 12.0) from 0 to maximum. */
 bool json_fields_uint(const struct json_fields *fields, const char *name, uint64_t maximum, uint64_t *value);
 
+/* Takes one of these words, and gives its value. */
+struct json_word {
+    const char *word;
+    int value;
+};
+bool json_fields_word(const struct json_fields *fields, const char *name, const struct json_word *words, size_t count,
+                      int *value);
+
 /* A list of texts, copied into the arena: *count items, NULL when absent, empty or mistyped. */
 char **json_fields_text_list(const struct json_fields *fields, const char *name, size_t limit_bytes,
                              struct arena *arena, size_t *count);

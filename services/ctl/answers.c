@@ -38,24 +38,6 @@ static void set_member(struct table *table, const json_t *object, const char *ke
     table_set(table, "%s", text_of(object, key, scratch, sizeof(scratch)));
 }
 
-/* Adds the names in a list to `out`, separated by commas, leaving out those that are there
- * already. An item is a name, or an object with one. */
-static void append_names(struct buffer *out, const json_t *list)
-{
-    size_t index;
-    const json_t *item;
-    json_array_foreach(list, index, item)
-    {
-        const char *name =
-            json_is_object(item) ? json_string_value(json_object_get(item, "name")) : json_string_value(item);
-        if (name == NULL)
-            continue;
-        if (out->bytes > 0)
-            buffer_append_char(out, ',');
-        buffer_append_text(out, name);
-    }
-}
-
 static bool is_listed(const json_t *list, const char *name)
 {
     size_t index;
@@ -69,112 +51,110 @@ static bool is_listed(const json_t *list, const char *name)
     return false;
 }
 
-/* What a worker runs: what it was assigned, then what it announced besides. */
-static void set_services(struct table *table, const json_t *worker)
+/* Adds the names in a list to `out`, separated by commas, leaving out those that `known`
+ * lists. An item is a name, or an object with one. */
+static void append_names(struct buffer *out, const json_t *list, const json_t *known)
 {
-    struct buffer names = BUFFER_INIT;
-    const json_t *assigned = json_object_get(worker, "assigned_services");
-    append_names(&names, assigned);
     size_t index;
-    const json_t *service;
-    json_array_foreach(json_object_get(worker, "services"), index, service)
+    const json_t *item;
+    json_array_foreach(list, index, item)
     {
         const char *name =
-            json_is_object(service) ? json_string_value(json_object_get(service, "name")) : json_string_value(service);
-        if (name == NULL || is_listed(assigned, name))
+            json_is_object(item) ? json_string_value(json_object_get(item, "name")) : json_string_value(item);
+        if (name == NULL || is_listed(known, name))
             continue;
-        if (names.bytes > 0)
-            buffer_append_char(&names, ',');
-        buffer_append_text(&names, name);
+        if (out->bytes > 0)
+            buffer_append_char(out, ',');
+        buffer_append_text(out, name);
     }
+}
+
+/* The cell becomes the names of two lists, each once; NULL: an empty list. */
+static void set_names(struct table *table, const json_t *first, const json_t *second)
+{
+    struct buffer names = BUFFER_INIT;
+    append_names(&names, first, NULL);
+    append_names(&names, second, first);
     table_set(table, "%s", names.data != NULL ? names.data : "");
     if (buffer_failed(&names))
         table->failed = true;
     buffer_free(&names);
 }
 
-static bool finish(struct table *table, struct buffer *out)
+/* --- Tables with a row for each object of a list --- */
+
+struct column {
+    const char *title;
+    enum table_alignment alignment;
+    const char *member;                                     /* shown as it is, or */
+    void (*set)(struct table *table, const json_t *object); /* sets the cell */
+};
+
+static bool render_list(const json_t *list, const struct column *columns, size_t count, struct buffer *out)
 {
-    bool rendered = table_render(table, out);
-    table_free(table);
+    struct table table = {0};
+    for (size_t i = 0; i < count; i++)
+        table_add_column(&table, columns[i].title, columns[i].alignment);
+    size_t index;
+    const json_t *object;
+    json_array_foreach(list, index, object)
+    {
+        table_add_row(&table);
+        for (size_t i = 0; i < count; i++) {
+            if (columns[i].set != NULL)
+                columns[i].set(&table, object);
+            else
+                set_member(&table, object, columns[i].member);
+        }
+    }
+    bool rendered = table_render(&table, out);
+    table_free(&table);
     return rendered;
+}
+
+#define RENDER_LIST(list, columns, out) render_list(list, columns, sizeof(columns) / sizeof((columns)[0]), out)
+
+/* What a worker runs: what it was assigned, then what it announced besides. */
+static void set_services(struct table *table, const json_t *worker)
+{
+    set_names(table, json_object_get(worker, "assigned_services"), json_object_get(worker, "services"));
 }
 
 bool render_workers(const json_t *answer, struct buffer *out)
 {
-    struct table table = {0};
-    table_add_column(&table, "worker", TABLE_LEFT);
-    table_add_column(&table, "type", TABLE_LEFT);
-    table_add_column(&table, "status", TABLE_LEFT);
-    table_add_column(&table, "location", TABLE_LEFT);
-    table_add_column(&table, "load", TABLE_RIGHT);
-    table_add_column(&table, "active", TABLE_RIGHT);
-    table_add_column(&table, "age s", TABLE_RIGHT);
-    table_add_column(&table, "services", TABLE_LEFT);
-    table_add_column(&table, "url", TABLE_LEFT);
-    size_t index;
-    const json_t *worker;
-    json_array_foreach(json_object_get(answer, "workers"), index, worker)
-    {
-        table_add_row(&table);
-        set_member(&table, worker, "worker_id");
-        set_member(&table, worker, "worker_type");
-        set_member(&table, worker, "status");
-        set_member(&table, worker, "location");
-        set_member(&table, worker, "current_load");
-        set_member(&table, worker, "active_requests");
-        set_member(&table, worker, "age_seconds");
-        set_services(&table, worker);
-        set_member(&table, worker, "tunnel_url");
-    }
-    return finish(&table, out);
+    static const struct column columns[] = {
+        {"worker", TABLE_LEFT, "worker_id", NULL},   {"type", TABLE_LEFT, "worker_type", NULL},
+        {"status", TABLE_LEFT, "status", NULL},      {"location", TABLE_LEFT, "location", NULL},
+        {"load", TABLE_RIGHT, "current_load", NULL}, {"active", TABLE_RIGHT, "active_requests", NULL},
+        {"age s", TABLE_RIGHT, "age_seconds", NULL}, {"services", TABLE_LEFT, NULL, set_services},
+        {"url", TABLE_LEFT, "tunnel_url", NULL},
+    };
+    return RENDER_LIST(json_object_get(answer, "workers"), columns, out);
+}
+
+static void set_workers(struct table *table, const json_t *service)
+{
+    set_names(table, json_object_get(service, "workers"), NULL);
 }
 
 bool render_services(const json_t *answer, struct buffer *out)
 {
-    struct table table = {0};
-    table_add_column(&table, "service", TABLE_LEFT);
-    table_add_column(&table, "count", TABLE_RIGHT);
-    table_add_column(&table, "workers", TABLE_LEFT);
-    size_t index;
-    const json_t *service;
-    json_array_foreach(json_object_get(answer, "services"), index, service)
-    {
-        struct buffer names = BUFFER_INIT;
-        append_names(&names, json_object_get(service, "workers"));
-        table_add_row(&table);
-        set_member(&table, service, "name");
-        set_member(&table, service, "worker_count");
-        table_set(&table, "%s", names.data != NULL ? names.data : "");
-        if (buffer_failed(&names))
-            table.failed = true;
-        buffer_free(&names);
-    }
-    return finish(&table, out);
+    static const struct column columns[] = {
+        {"service", TABLE_LEFT, "name", NULL},
+        {"count", TABLE_RIGHT, "worker_count", NULL},
+        {"workers", TABLE_LEFT, NULL, set_workers},
+    };
+    return RENDER_LIST(json_object_get(answer, "services"), columns, out);
 }
 
 bool render_gaps(const json_t *answer, struct buffer *out)
 {
-    struct table table = {0};
-    table_add_column(&table, "service", TABLE_LEFT);
-    table_add_column(&table, "status", TABLE_LEFT);
-    table_add_column(&table, "workers", TABLE_RIGHT);
-    table_add_column(&table, "requires", TABLE_LEFT);
-    table_add_column(&table, "priority", TABLE_RIGHT);
-    table_add_column(&table, "port", TABLE_RIGHT);
-    size_t index;
-    const json_t *gap;
-    json_array_foreach(json_object_get(answer, "gaps"), index, gap)
-    {
-        table_add_row(&table);
-        set_member(&table, gap, "service");
-        set_member(&table, gap, "status");
-        set_member(&table, gap, "current_workers");
-        set_member(&table, gap, "required_type");
-        set_member(&table, gap, "priority");
-        set_member(&table, gap, "port");
-    }
-    return finish(&table, out);
+    static const struct column columns[] = {
+        {"service", TABLE_LEFT, "service", NULL},          {"status", TABLE_LEFT, "status", NULL},
+        {"workers", TABLE_RIGHT, "current_workers", NULL}, {"requires", TABLE_LEFT, "required_type", NULL},
+        {"priority", TABLE_RIGHT, "priority", NULL},       {"port", TABLE_RIGHT, "port", NULL},
+    };
+    return RENDER_LIST(json_object_get(answer, "gaps"), columns, out);
 }
 
 bool gaps_are_bad_news(const json_t *answer)
@@ -198,14 +178,10 @@ static void add_members(struct table *table, const json_t *object, const char *p
         }
         table_add_row(table);
         table_set(table, "%s", name);
-        if (json_is_array(value)) {
-            struct buffer names = BUFFER_INIT;
-            append_names(&names, value);
-            table_set(table, "%s", names.data != NULL ? names.data : "");
-            buffer_free(&names);
-        } else {
+        if (json_is_array(value))
+            set_names(table, value, NULL);
+        else
             set_member(table, object, key);
-        }
     }
 }
 
@@ -215,7 +191,9 @@ bool render_health(const json_t *answer, struct buffer *out)
     table_add_column(&table, "what", TABLE_LEFT);
     table_add_column(&table, "value", TABLE_LEFT);
     add_members(&table, answer, "");
-    return finish(&table, out);
+    bool rendered = table_render(&table, out);
+    table_free(&table);
+    return rendered;
 }
 
 bool health_is_bad_news(const json_t *answer)
@@ -224,30 +202,21 @@ bool health_is_bad_news(const json_t *answer)
     return status == NULL || strcmp(status, "healthy") != 0;
 }
 
+static void set_choice(struct table *table, const json_t *candidate)
+{
+    bool selected = json_is_true(json_object_get(candidate, "selected"));
+    bool eligible = json_is_true(json_object_get(candidate, "eligible"));
+    table_set(table, "%s", selected ? "->" : eligible ? "" : "x");
+}
+
 bool render_route(const json_t *answer, struct buffer *out)
 {
-    struct table table = {0};
-    table_add_column(&table, "", TABLE_LEFT);
-    table_add_column(&table, "worker", TABLE_LEFT);
-    table_add_column(&table, "status", TABLE_LEFT);
-    table_add_column(&table, "score", TABLE_RIGHT);
-    table_add_column(&table, "url", TABLE_LEFT);
-    table_add_column(&table, "why", TABLE_LEFT);
-    size_t index;
-    const json_t *candidate;
-    json_array_foreach(json_object_get(answer, "candidates"), index, candidate)
-    {
-        bool selected = json_is_true(json_object_get(candidate, "selected"));
-        bool eligible = json_is_true(json_object_get(candidate, "eligible"));
-        table_add_row(&table);
-        table_set(&table, "%s", selected ? "->" : eligible ? "" : "x");
-        set_member(&table, candidate, "worker_id");
-        set_member(&table, candidate, "status");
-        set_member(&table, candidate, "score");
-        set_member(&table, candidate, "url");
-        set_member(&table, candidate, "reason");
-    }
-    return finish(&table, out);
+    static const struct column columns[] = {
+        {"", TABLE_LEFT, NULL, set_choice},     {"worker", TABLE_LEFT, "worker_id", NULL},
+        {"status", TABLE_LEFT, "status", NULL}, {"score", TABLE_RIGHT, "score", NULL},
+        {"url", TABLE_LEFT, "url", NULL},       {"why", TABLE_LEFT, "reason", NULL},
+    };
+    return RENDER_LIST(json_object_get(answer, "candidates"), columns, out);
 }
 
 bool route_is_bad_news(const json_t *answer)
@@ -264,22 +233,10 @@ bool route_is_bad_news(const json_t *answer)
 
 bool render_processes(const json_t *answer, struct buffer *out)
 {
-    struct table table = {0};
-    table_add_column(&table, "process", TABLE_LEFT);
-    table_add_column(&table, "pid", TABLE_RIGHT);
-    table_add_column(&table, "state", TABLE_LEFT);
-    table_add_column(&table, "restarts", TABLE_RIGHT);
-    table_add_column(&table, "address", TABLE_LEFT);
-    size_t index;
-    const json_t *process;
-    json_array_foreach(json_object_get(answer, "processes"), index, process)
-    {
-        table_add_row(&table);
-        set_member(&table, process, "name");
-        set_member(&table, process, "pid");
-        set_member(&table, process, "state");
-        set_member(&table, process, "restarts");
-        set_member(&table, process, "address");
-    }
-    return finish(&table, out);
+    static const struct column columns[] = {
+        {"process", TABLE_LEFT, "name", NULL},    {"pid", TABLE_RIGHT, "pid", NULL},
+        {"state", TABLE_LEFT, "state", NULL},     {"restarts", TABLE_RIGHT, "restarts", NULL},
+        {"address", TABLE_LEFT, "address", NULL},
+    };
+    return RENDER_LIST(json_object_get(answer, "processes"), columns, out);
 }

@@ -9,7 +9,7 @@ namespace simulation
 {
 
 Health::Health(World *world, Coordinator *all, Node *place)
-    : node(place), world_(world), all_(all), watch_(world, place)
+    : node(place), world_(world), all_(all), watch_(world, place), turn_(world, place, [this] { Pump(); })
 {
 }
 
@@ -17,21 +17,14 @@ void Health::Start()
 {
     world_->Start(node);
     core = health_create(&kDetector, world_->Now());
-    timer_at_ms_ = report_retry_at_ms_ = 0;
-    watch_.Start(
-        [this](auto result) {
-            Registry *registry = &all_->registry;
-            uint64_t revision = health_watch_begin(core);
-            world_->Open(
-                node, registry->node, [registry, revision](StreamPointer s) { registry->WatchWorkers(revision, s); },
-                result);
-        },
-        [this](const Bytes &bytes) {
-            Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
-            if (!health_apply_watch(core, &message.As<Muster__V1__WatchWorkersResponse>(), world_->Now()))
-                std::abort();
-            Touch();
-        });
+    report_retry_at_ms_ = 0;
+    watch_.Start([this](auto result) { all_->registry.Follow(node, health_watch_begin(core), result); },
+                 [this](const Bytes &bytes) {
+                     Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
+                     if (!health_apply_watch(core, &message.As<Muster__V1__WatchWorkersResponse>(), world_->Now()))
+                         std::abort();
+                     turn_.Touch();
+                 });
 }
 
 void Health::Stop()
@@ -40,21 +33,10 @@ void Health::Stop()
     watches_.clear();
     health_destroy(core);
     core = nullptr;
-    pump_due_ = false;
+    turn_.Forget();
 }
 
 // --- The pump, at the end of a turn ---
-
-void Health::Touch()
-{
-    if (pump_due_)
-        return;
-    pump_due_ = true;
-    world_->AfterOn(node, 0, [this] {
-        pump_due_ = false;
-        Pump();
-    });
-}
 
 void Health::Pump()
 {
@@ -78,7 +60,7 @@ void Health::Pump()
                     Unpacked message(muster__v1__get_workers_response__descriptor, *answer);
                     health_lookup_answered(core, &message.As<Muster__V1__GetWorkersResponse>(), world_->Now());
                 }
-                Touch();
+                turn_.Touch();
             });
     }
     Muster__V1__ReportLivenessRequest report;
@@ -90,8 +72,8 @@ void Health::Pump()
                 health_liveness_answered(core, answer != nullptr);
                 report_retry_at_ms_ = answer != nullptr ? 0 : world_->Now() + 200;
                 if (answer == nullptr)
-                    world_->AfterOn(node, 200, [this] { Touch(); });
-                Touch();
+                    world_->AfterOn(node, 200, [this] { turn_.Touch(); });
+                turn_.Touch();
             });
     }
     bool urgent = health_urgent_changes(core);
@@ -110,11 +92,7 @@ void Health::Pump()
             });
         }
     }
-    uint64_t next_ms = health_next_ms(core);
-    if (next_ms != UINT64_MAX && (timer_at_ms_ <= world_->Now() || next_ms < timer_at_ms_)) {
-        timer_at_ms_ = std::max(next_ms, world_->Now() + 1);
-        world_->AfterOn(node, timer_at_ms_ - world_->Now(), [this] { Touch(); });
-    }
+    turn_.Due(health_next_ms(core));
 }
 
 void Health::Send(Watch *watch)
@@ -136,12 +114,12 @@ void Health::Heartbeat(StreamPointer stream)
         if (health_stream_message(core, opened, &message.As<Muster__V1__HeartbeatRequest>(), world_->Now()) !=
             HEALTH_MESSAGE_TAKEN)
             std::abort();
-        Touch();
+        turn_.Touch();
     };
     // The stream lives as long as the core may send to it.
     end.ended = [this, opened, stream] {
         health_stream_closed(core, opened, world_->Now());
-        Touch();
+        turn_.Touch();
     };
 }
 
@@ -150,17 +128,7 @@ void Health::WatchHealth(StreamPointer stream)
     health_watcher *watcher = health_watcher_open(core);
     if (watcher == nullptr)
         std::abort();
-    watches_.push_back(std::make_unique<Watch>(Watch{stream, watcher}));
-    stream->End(Stream::kServer).ended = [this, raw = stream.get()] {
-        for (auto &watch : watches_) {
-            if (watch->stream.get() == raw)
-                health_watcher_close(core, watch->watcher);
-        }
-        watches_.erase(std::remove_if(watches_.begin(), watches_.end(),
-                                      [raw](const auto &one) { return one->stream.get() == raw; }),
-                       watches_.end());
-    };
-    Send(watches_.back().get());
+    Send(AddWatch(&watches_, stream, Watch{stream, watcher}, [this](auto *one) { health_watcher_close(core, one); }));
 }
 
 } // namespace simulation

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -57,6 +58,48 @@ class KeptStream
     uint64_t generation_ = 0, delay_ms_ = 100;
 };
 
+// Runs a shell's pump once at the end of the turn, however often it is asked for, and when its
+// core is due.
+class Turn
+{
+  public:
+    Turn(World *world, Node *node, std::function<void()> pump) : world_(world), node_(node), pump_(pump) {}
+    void Touch();
+    // UINT64_MAX: it is not.
+    void Due(uint64_t at_ms);
+    void Forget()
+    {
+        touched_ = false, due_at_ms_ = 0;
+    }
+
+  private:
+    World *world_;
+    Node *node_;
+    std::function<void()> pump_;
+    bool touched_ = false;
+    uint64_t due_at_ms_ = 0;
+};
+
+// Those who watch a process: a stream each, and what the core keeps of it.
+template <class Watch> using Watches = std::vector<std::unique_ptr<Watch>>;
+
+// Adds one that closes its part of the core and goes when its stream ends.
+template <class Watch, class Close>
+Watch *AddWatch(Watches<Watch> *watches, StreamPointer stream, Watch watch, Close close)
+{
+    watches->push_back(std::make_unique<Watch>(watch));
+    Watch *added = watches->back().get();
+    stream->End(Stream::kServer).ended = [watches, added, close] {
+        auto found =
+            std::find_if(watches->begin(), watches->end(), [&](const auto &one) { return one.get() == added; });
+        if (found == watches->end())
+            return; // the process crashed meanwhile
+        close(added->watcher);
+        watches->erase(found);
+    };
+    return added;
+}
+
 // muster-registry. Its disk survives.
 class Registry
 {
@@ -76,6 +119,8 @@ class Registry
     void ReportLiveness(const Bytes &request, World::Answer answer);
     void SetDraining(const Bytes &request, World::Answer answer);
     void WatchWorkers(uint64_t after_revision, StreamPointer stream);
+    // Another process opens that stream.
+    void Follow(Node *from, uint64_t after_revision, std::function<void(StreamPointer)> result);
 
     Node *node;
     struct registry *core = nullptr;
@@ -169,16 +214,15 @@ class Health
         health_watcher *watcher;
         bool gathering = false;
     };
-    void Touch();
     void Pump();
     void Send(Watch *watch);
 
     World *world_;
     Coordinator *all_;
     KeptStream watch_;
-    std::vector<std::unique_ptr<Watch>> watches_;
-    bool pump_due_ = false;
-    uint64_t timer_at_ms_ = 0, report_retry_at_ms_ = 0;
+    Turn turn_;
+    Watches<Watch> watches_;
+    uint64_t report_retry_at_ms_ = 0;
 };
 
 // muster-router.
@@ -203,15 +247,13 @@ class Router
         StreamPointer stream;
         router_watcher *watcher;
     };
-    void Touch();
     void Pump();
 
     World *world_;
     Coordinator *all_;
     KeptStream workers_, health_, catalog_;
-    std::vector<std::unique_ptr<Watch>> watches_;
-    bool pump_due_ = false;
-    uint64_t timer_at_ms_ = 0;
+    Turn turn_;
+    Watches<Watch> watches_;
 };
 
 // What the gateway does for workers and with the route table.

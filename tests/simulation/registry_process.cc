@@ -15,6 +15,25 @@ namespace simulation
 
 // --- Kept streams ---
 
+void Turn::Touch()
+{
+    if (touched_)
+        return;
+    touched_ = true;
+    world_->AfterOn(node_, 0, [this] {
+        touched_ = false;
+        pump_();
+    });
+}
+
+void Turn::Due(uint64_t at_ms)
+{
+    if (at_ms == UINT64_MAX || (due_at_ms_ > world_->Now() && at_ms >= due_at_ms_))
+        return;
+    due_at_ms_ = std::max(at_ms, world_->Now() + 1);
+    world_->AfterOn(node_, due_at_ms_ - world_->Now(), [this] { Touch(); });
+}
+
 void KeptStream::Start(Opener open, std::function<void(const Bytes &)> message, std::function<void()> ended)
 {
     generation_++;
@@ -408,6 +427,12 @@ void Registry::WatchWorkers(uint64_t after_revision, StreamPointer stream)
     Pump();
 }
 
+void Registry::Follow(Node *from, uint64_t after_revision, std::function<void(StreamPointer)> result)
+{
+    world_->Open(
+        from, node, [this, after_revision](StreamPointer stream) { WatchWorkers(after_revision, stream); }, result);
+}
+
 void Registry::Pump()
 {
     // Each watcher is sent one message at a time, so that a slow one falls behind.
@@ -439,20 +464,13 @@ void Assigner::Start()
 {
     world_->Start(node);
     core = assigner_create(catalog_create_default());
-    watch_.Start(
-        [this](auto result) {
-            Registry *registry = &all_->registry;
-            uint64_t revision = assigner_revision(core);
-            world_->Open(
-                node, registry->node, [registry, revision](StreamPointer s) { registry->WatchWorkers(revision, s); },
-                result);
-        },
-        [this](const Bytes &bytes) {
-            Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
-            if (!assigner_apply(core, &message.As<Muster__V1__WatchWorkersResponse>()))
-                std::abort();
-            assigner_expire(core, world_->Now());
-        });
+    watch_.Start([this](auto result) { all_->registry.Follow(node, assigner_revision(core), result); },
+                 [this](const Bytes &bytes) {
+                     Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
+                     if (!assigner_apply(core, &message.As<Muster__V1__WatchWorkersResponse>()))
+                         std::abort();
+                     assigner_expire(core, world_->Now());
+                 });
 }
 
 void Assigner::Stop()

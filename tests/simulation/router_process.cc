@@ -11,7 +11,8 @@ namespace simulation
 // --- Router ---
 
 Router::Router(World *world, Coordinator *all, Node *place)
-    : node(place), world_(world), all_(all), workers_(world, place), health_(world, place), catalog_(world, place)
+    : node(place), world_(world), all_(all), workers_(world, place), health_(world, place), catalog_(world, place),
+      turn_(world, place, [this] { Pump(); })
 {
 }
 
@@ -19,21 +20,13 @@ void Router::Start()
 {
     world_->Start(node);
     core = router_create(&policy_least_loaded, world_->Random(), world_->Now());
-    timer_at_ms_ = 0;
-    workers_.Start(
-        [this](auto result) {
-            Registry *registry = &all_->registry;
-            uint64_t revision = router_workers_begin(core);
-            world_->Open(
-                node, registry->node, [registry, revision](StreamPointer s) { registry->WatchWorkers(revision, s); },
-                result);
-        },
-        [this](const Bytes &bytes) {
-            Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
-            if (!router_apply_workers(core, &message.As<Muster__V1__WatchWorkersResponse>(), world_->Now()))
-                std::abort();
-            Touch();
-        });
+    workers_.Start([this](auto result) { all_->registry.Follow(node, router_workers_begin(core), result); },
+                   [this](const Bytes &bytes) {
+                       Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
+                       if (!router_apply_workers(core, &message.As<Muster__V1__WatchWorkersResponse>(), world_->Now()))
+                           std::abort();
+                       turn_.Touch();
+                   });
     health_.Start(
         [this](auto result) {
             Health *health = &all_->health;
@@ -45,7 +38,7 @@ void Router::Start()
             Unpacked message(muster__v1__watch_health_response__descriptor, bytes);
             if (!router_apply_health(core, &message.As<Muster__V1__WatchHealthResponse>(), world_->Now()))
                 std::abort();
-            Touch();
+            turn_.Touch();
         });
     catalog_.Start(
         [this](auto result) {
@@ -57,7 +50,7 @@ void Router::Start()
             Unpacked message(muster__v1__watch_catalog_response__descriptor, bytes);
             if (!router_apply_catalog(core, &message.As<Muster__V1__WatchCatalogResponse>(), world_->Now()))
                 std::abort();
-            Touch();
+            turn_.Touch();
         });
 }
 
@@ -69,18 +62,7 @@ void Router::Stop()
     watches_.clear();
     router_destroy(core);
     core = nullptr;
-    pump_due_ = false;
-}
-
-void Router::Touch()
-{
-    if (pump_due_)
-        return;
-    pump_due_ = true;
-    world_->AfterOn(node, 0, [this] {
-        pump_due_ = false;
-        Pump();
-    });
+    turn_.Forget();
 }
 
 void Router::Pump()
@@ -91,18 +73,14 @@ void Router::Pump()
         while (router_watcher_fill(core, watch->watcher, &response))
             watch->stream->Send(Stream::kServer, Pack(response.base));
     }
-    uint64_t next_ms = router_next_ms(core);
-    if (next_ms != UINT64_MAX && (timer_at_ms_ <= world_->Now() || next_ms < timer_at_ms_)) {
-        timer_at_ms_ = std::max(next_ms, world_->Now() + 1);
-        world_->AfterOn(node, timer_at_ms_ - world_->Now(), [this] { Touch(); });
-    }
+    turn_.Due(router_next_ms(core));
 }
 
 void Router::ReportOutcomes(const Bytes &request, World::Answer answer)
 {
     Unpacked message(muster__v1__report_outcomes_request__descriptor, request);
     router_report_outcomes(core, &message.As<Muster__V1__ReportOutcomesRequest>(), world_->Now());
-    Touch();
+    turn_.Touch();
     answer(Bytes("taken"));
 }
 
@@ -111,17 +89,8 @@ void Router::WatchRoutes(StreamPointer stream)
     router_watcher *watcher = router_watcher_open(core);
     if (watcher == nullptr)
         std::abort();
-    watches_.push_back(std::make_unique<Watch>(Watch{stream, watcher}));
-    stream->End(Stream::kServer).ended = [this, raw = stream.get()] {
-        for (auto &watch : watches_) {
-            if (watch->stream.get() == raw)
-                router_watcher_close(core, watch->watcher);
-        }
-        watches_.erase(std::remove_if(watches_.begin(), watches_.end(),
-                                      [raw](const auto &one) { return one->stream.get() == raw; }),
-                       watches_.end());
-    };
-    Touch();
+    AddWatch(&watches_, stream, Watch{stream, watcher}, [this](auto *one) { router_watcher_close(core, one); });
+    turn_.Touch();
 }
 
 // --- Gateway ---

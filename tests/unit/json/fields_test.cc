@@ -80,6 +80,24 @@ TEST(JsonFields, NamesTheField)
     EXPECT_EQ(read("[1]", text), "the body must be an object, not an array");
 }
 
+TEST(JsonFields, TakesOneOfTheWords)
+{
+    int value = 0;
+    const auto word = [&](json_fields *fields, arena *) {
+        const json_word words[] = {{"red", 1}, {"green", 2}, {"blue", 3}};
+        value = 0;
+        if (!json_fields_word(fields, "f", words, 3, &value)) {
+            EXPECT_EQ(value, 0);
+        }
+    };
+    EXPECT_EQ(read(R"({"f": "blue"})", word), "");
+    EXPECT_EQ(value, 3);
+    EXPECT_EQ(read("{}", word), "");
+    EXPECT_EQ(value, 0);
+    EXPECT_EQ(read(R"({"f": "Blue"})", word), "field f must be red, green or blue");
+    EXPECT_EQ(read(R"({"f": 1})", word), "field f must be a string, not a number");
+}
+
 TEST(JsonFields, KeepsTheFirstMistake)
 {
     EXPECT_EQ(read(R"({"a": 1, "b": 2})",
