@@ -220,7 +220,7 @@ static void connect_next(struct upstream_connection *connection)
         (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         int result = connect(descriptor, (struct sockaddr *)address, bytes);
         if ((result != 0 && errno != EINPROGRESS) ||
-            !loop_watch_add(upstreams->loop, &connection->watch, descriptor, on_ready)) {
+            !loop_watch_add_urgent(upstreams->loop, &connection->watch, descriptor, on_ready)) {
             close(descriptor);
             continue;
         }

@@ -11,12 +11,15 @@
 #include <unistd.h>
 
 /* Events fetched by one epoll_wait: enough that its price hardly shows, and few enough that
- * what one turn touches stays in the processor's cache. At a thousand connections the relay
- * is 5 % faster with 32 than with 128, and 20 % faster than with 512. */
-#define EVENTS_PER_TURN 32
+ * what one turn touches, and what a relay has under way, stays in the processor's cache. At a
+ * thousand connections a relay is about a tenth faster with 16 than with 64. */
+#define EVENTS_PER_TURN 16
 
 struct loop {
     int epoll;
+    int urgent_epoll;         /* watched by `epoll`, so that a sleep ends with its events as well */
+    size_t urgent_count;      /* watches in it; none: it need not be asked */
+    struct loop_watch urgent; /* urgent_epoll in epoll */
     struct loop_watch wakeup; /* an eventfd that posts and stop write to */
     struct timer_wheel timers;
     uint64_t now_ms; /* when the turn began; the wheel is moved there after the events */
@@ -41,6 +44,26 @@ static void wakeup_ready(struct loop_watch *watch, uint32_t events)
     (void)ignored;
 }
 
+/* The turn that follows looks there first. */
+static void urgent_ready(struct loop_watch *watch, uint32_t events)
+{
+    (void)watch;
+    (void)events;
+}
+
+static bool watch_add(struct loop *loop, struct loop_watch *watch, int descriptor, uint32_t events,
+                      void (*ready)(struct loop_watch *watch, uint32_t events))
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    if (epoll_ctl(watch->urgent ? loop->urgent_epoll : loop->epoll, EPOLL_CTL_ADD, descriptor, &event) != 0)
+        return false;
+    if (watch->urgent)
+        loop->urgent_count++;
+    watch->ready = ready;
+    watch->descriptor = descriptor;
+    return true;
+}
+
 struct loop *loop_create(void)
 {
     struct loop *loop = calloc(1, sizeof *loop);
@@ -54,6 +77,11 @@ struct loop *loop_create(void)
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll < 0)
         goto failed_epoll;
+    loop->urgent_epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->urgent_epoll < 0)
+        goto failed_urgent;
+    if (!watch_add(loop, &loop->urgent, loop->urgent_epoll, EPOLLIN, urgent_ready))
+        goto failed_eventfd;
     int wakeup = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (wakeup < 0)
         goto failed_eventfd;
@@ -64,6 +92,8 @@ struct loop *loop_create(void)
 failed_watch:
     close(wakeup);
 failed_eventfd:
+    close(loop->urgent_epoll);
+failed_urgent:
     close(loop->epoll);
 failed_epoll:
     free(loop);
@@ -85,6 +115,7 @@ void loop_destroy(struct loop *loop)
 {
     reap(loop);
     close(loop->wakeup.descriptor);
+    close(loop->urgent_epoll);
     close(loop->epoll);
     free(loop);
 }
@@ -161,9 +192,10 @@ static int sleep_ms(const struct loop *loop, unsigned timeout_ms)
     return wait_ms > INT_MAX ? INT_MAX : (int)wait_ms;
 }
 
-void loop_turn(struct loop *loop, unsigned timeout_ms)
+/* Waits, and calls the watchers of what is ready; returns how many. */
+static int deliver(struct loop *loop, int epoll, int timeout_ms)
 {
-    int count = epoll_wait(loop->epoll, loop->events, EVENTS_PER_TURN, sleep_ms(loop, timeout_ms));
+    int count = epoll_wait(epoll, loop->events, EVENTS_PER_TURN, timeout_ms);
     if (count < 0 && errno != EINTR)
         abort(); /* the epoll descriptor was closed behind our back */
     loop->now_ms = clock_monotonic_ms();
@@ -172,6 +204,13 @@ void loop_turn(struct loop *loop, unsigned timeout_ms)
         if (watch->ready != NULL) /* NULL: removed by an earlier callback of this turn */
             watch->ready(watch, loop->events[i].events);
     }
+    return count;
+}
+
+void loop_turn(struct loop *loop, unsigned timeout_ms)
+{
+    int urgent = loop->urgent_count > 0 ? deliver(loop, loop->urgent_epoll, 0) : 0;
+    deliver(loop, loop->epoll, urgent > 0 ? 0 : sleep_ms(loop, timeout_ms));
     run_posted(loop);
     timer_wheel_advance(&loop->timers, loop->now_ms);
     run_hooks(loop);
@@ -194,26 +233,24 @@ uint64_t loop_clock_us(void)
     return clock_monotonic_us();
 }
 
-static bool watch_add(struct loop *loop, struct loop_watch *watch, int descriptor, uint32_t events,
-                      void (*ready)(struct loop_watch *watch, uint32_t events))
-{
-    struct epoll_event event = {.events = events, .data.ptr = watch};
-    if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, descriptor, &event) != 0)
-        return false;
-    watch->ready = ready;
-    watch->descriptor = descriptor;
-    return true;
-}
-
 bool loop_watch_add(struct loop *loop, struct loop_watch *watch, int descriptor,
                     void (*ready)(struct loop_watch *watch, uint32_t events))
 {
+    watch->urgent = false;
+    return watch_add(loop, watch, descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, ready);
+}
+
+bool loop_watch_add_urgent(struct loop *loop, struct loop_watch *watch, int descriptor,
+                           void (*ready)(struct loop_watch *watch, uint32_t events))
+{
+    watch->urgent = true;
     return watch_add(loop, watch, descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, ready);
 }
 
 bool loop_watch_add_listener(struct loop *loop, struct loop_watch *watch, int descriptor,
                              void (*ready)(struct loop_watch *watch, uint32_t events))
 {
+    watch->urgent = false;
     return watch_add(loop, watch, descriptor, EPOLLIN | EPOLLEXCLUSIVE, ready);
 }
 
@@ -222,7 +259,9 @@ void loop_watch_remove(struct loop *loop, struct loop_watch *watch)
     if (watch->descriptor < 0)
         return;
     /* Cannot fail: the descriptor was added and is still open. */
-    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, watch->descriptor, NULL);
+    (void)epoll_ctl(watch->urgent ? loop->urgent_epoll : loop->epoll, EPOLL_CTL_DEL, watch->descriptor, NULL);
+    if (watch->urgent)
+        loop->urgent_count--;
     watch->ready = NULL;
     watch->descriptor = -1;
 }

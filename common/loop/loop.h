@@ -1,4 +1,4 @@
-/* An event loop: one thread, one epoll instance, edge triggered.
+/* An event loop: one thread, epoll, edge triggered.
  *
  * One turn of the loop: sleep until a descriptor is ready, a timer is due or another
  * thread posts; call the watchers of ready descriptors, then tasks that were posted, then
@@ -55,15 +55,26 @@ uint64_t loop_clock_us(void);
 struct loop_watch {
     void (*ready)(struct loop_watch *watch, uint32_t events);
     int descriptor; /* -1: not watched */
+    bool urgent;    /* the loop's */
 };
 
 /* An all-zero watch is not ready for loop_watch_remove; this one is. */
-#define LOOP_WATCH_INIT {NULL, -1}
+#define LOOP_WATCH_INIT                                                                                                \
+    {                                                                                                                  \
+        NULL, -1, false                                                                                                \
+    }
 
 /* Watches for everything, edge triggered. The descriptor is non-blocking and stays the
  * caller's. False, with errno, when the kernel refuses. */
 bool loop_watch_add(struct loop *loop, struct loop_watch *watch, int descriptor,
                     void (*ready)(struct loop_watch *watch, uint32_t events));
+
+/* The same, and in each turn before those of loop_watch_add: for what finishes work that is
+ * under way, such as an upstream's answer, while the others begin more. A relay that is asked
+ * by a thousand clients at once so has a few dozen requests under way instead of nearly all,
+ * and goes through them with the same few connections and the same memory. */
+bool loop_watch_add_urgent(struct loop *loop, struct loop_watch *watch, int descriptor,
+                           void (*ready)(struct loop_watch *watch, uint32_t events));
 
 /* Watches a listening socket for readers only, level triggered; of several loops that
  * watch the same socket, the kernel wakes one (EPOLLEXCLUSIVE). */
@@ -116,5 +127,4 @@ struct loop_reapable {
 
 /* Calls object->free(object) when the turn is over and nothing of it is on the stack; in the
  * order of these calls, so that what others refer to can be reaped after them. */
-void loop_reap(struct loop *loop, struct loop_reapable *object,
-               void (*free)(struct loop_reapable *object));
+void loop_reap(struct loop *loop, struct loop_reapable *object, void (*free)(struct loop_reapable *object));

@@ -53,7 +53,7 @@ TEST(Rows, NamesAreUniqueAndEveryAskedFigureIsThere)
             floors += peer.floor > 0;
     }
     EXPECT_EQ(floors, 11u);
-    EXPECT_EQ(limits, 7u);
+    EXPECT_EQ(limits, 9u);
 }
 
 TEST(Rows, SelectorsAreNamesOrWhatComesBeforeADash)

@@ -6,6 +6,7 @@ extern "C" {
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <sys/epoll.h>
@@ -106,6 +107,57 @@ struct Watched {
             own->work(events);
     }
 };
+
+TEST_F(Loop, WhatIsUrgentGoesFirstHoweverMuchElseIsReady)
+{
+    std::vector<Watched> others(100);
+    std::vector<char> order;
+    Watched urgent;
+    for (auto &other : others) {
+        ASSERT_TRUE(loop_watch_add(loop_, &other.watch, other.ends[0], Watched::ready));
+        other.work = [&](uint32_t) { order.push_back('o'); };
+    }
+    ASSERT_TRUE(loop_watch_add_urgent(loop_, &urgent.watch, urgent.ends[0], Watched::ready));
+    urgent.work = [&](uint32_t) { order.push_back('u'); };
+    while (order.size() < 101) // all are writable, which is their first event
+        loop_turn(loop_, 1000);
+    EXPECT_EQ(order.front(), 'u');
+    order.clear();
+    for (auto &other : others)
+        ASSERT_EQ(write(other.ends[1], "x", 1), 1);
+    loop_turn(loop_, 1000);
+    EXPECT_GT(order.size(), 0u);
+    EXPECT_LT(order.size(), 100u) << "a turn fetches only some";
+    ASSERT_EQ(write(urgent.ends[1], "x", 1), 1);
+    order.clear();
+    while (std::count(order.begin(), order.end(), 'o') == 0)
+        loop_turn(loop_, 1000);
+    EXPECT_EQ(order.front(), 'u');
+    for (auto &other : others)
+        loop_watch_remove(loop_, &other.watch);
+    loop_watch_remove(loop_, &urgent.watch);
+}
+
+TEST_F(Loop, AnUrgentEventEndsASleepAndNoneComesAfterRemoval)
+{
+    Watched urgent;
+    ASSERT_TRUE(loop_watch_add_urgent(loop_, &urgent.watch, urgent.ends[0], Watched::ready));
+    loop_turn(loop_, 0);
+    EXPECT_EQ(urgent.calls, 1);
+    std::thread writer([&] { EXPECT_EQ(write(urgent.ends[1], "x", 1), 1); });
+    urgent.work = [&](uint32_t events) {
+        EXPECT_NE(events & EPOLLIN, 0u);
+        loop_stop(loop_);
+    };
+    loop_run(loop_); // would sleep for ever
+    writer.join();
+    EXPECT_EQ(urgent.calls, 2);
+    loop_watch_remove(loop_, &urgent.watch);
+    ASSERT_EQ(write(urgent.ends[1], "x", 1), 1);
+    loop_turn(loop_, 0);
+    loop_turn(loop_, 0);
+    EXPECT_EQ(urgent.calls, 2);
+}
 
 TEST_F(Loop, TellsOfChangesOnly)
 {
