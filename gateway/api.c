@@ -252,6 +252,39 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .label = "index",
             .help = "A page that links to what an operator looks for.",
         },
+    [API_DOCS] =
+        {
+            .operation = API_DOCS,
+            .method = "GET",
+            .path = "/docs",
+            .caller = API_FOR_EVERYBODY,
+            .reply_type = "text/html; charset=utf-8",
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "docs",
+            .help = "This contract as a page to read and to try (Swagger UI).",
+        },
+    [API_REDOC] =
+        {
+            .operation = API_REDOC,
+            .method = "GET",
+            .path = "/redoc",
+            .caller = API_FOR_EVERYBODY,
+            .reply_type = "text/html; charset=utf-8",
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "redoc",
+            .help = "This contract as a page to read (Redoc).",
+        },
+    [API_ASSET] =
+        {
+            .operation = API_ASSET,
+            .method = "GET",
+            .path = "/docs/assets/{file}",
+            .caller = API_FOR_EVERYBODY,
+            .reply_type = "*/*",
+            .errors = API_ERROR(ERROR_NOT_FOUND) | API_ERROR(ERROR_INTERNAL),
+            .label = "docs_asset",
+            .help = "Scripts and styles of these two pages.",
+        },
 };
 
 /* Names in the braces of paths. */
@@ -272,7 +305,7 @@ static const struct schema_field path_parameters[] = {
      "\"ocr\"",
      "A service's name or alias."},
     {"rest", {.kind = SCHEMA_TEXT}, SCHEMA_REQUIRED, "\"a/b\"", "The path on the worker; it may have slashes."},
-    {"file", {.kind = SCHEMA_NAME, .maximum = 64}, SCHEMA_REQUIRED, "\"docs.js\"", "A file's name."},
+    {"file", {.kind = SCHEMA_NAME, .maximum = 64}, SCHEMA_REQUIRED, "\"swagger.js\"", "A file's name."},
 };
 
 const struct api_route *api_routes(void)

@@ -42,6 +42,9 @@ enum api_operation {
     API_METRICS,
     API_OPENAPI,
     API_INDEX,
+    API_DOCS,
+    API_REDOC,
+    API_ASSET,
     API_OPERATION_COUNT,
 };
 

@@ -224,8 +224,19 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
                            : "the processes behind the gateway were not all heard yet");
         return;
     case API_OPENAPI:
+        front_handle_page(front, exchange, match->route, PAGE_OPENAPI);
+        return;
     case API_INDEX:
-        front_handle_page(front, exchange, match->route);
+        front_handle_page(front, exchange, match->route, PAGE_INDEX);
+        return;
+    case API_DOCS:
+        front_handle_page(front, exchange, match->route, PAGE_DOCS);
+        return;
+    case API_REDOC:
+        front_handle_page(front, exchange, match->route, PAGE_REDOC);
+        return;
+    case API_ASSET:
+        front_handle_asset(front, exchange, match);
         return;
     default:
         front_handle_request(front, exchange, match);

@@ -33,7 +33,7 @@ struct front_page {
     char etag[24];
 };
 
-enum page { PAGE_OPENAPI, PAGE_INDEX, PAGE_COUNT };
+enum page { PAGE_OPENAPI, PAGE_INDEX, PAGE_DOCS, PAGE_REDOC, PAGE_COUNT };
 
 struct front {
     struct gateway *gateway;
@@ -126,7 +126,9 @@ void front_handle_view(struct front *front, struct http_exchange *exchange, cons
 void front_views_free(struct front *front);
 
 /* front_pages.c: the contract itself, and pages for people. */
-void front_handle_page(struct front *front, struct http_exchange *exchange, const struct api_route *route);
+void front_handle_page(struct front *front, struct http_exchange *exchange, const struct api_route *route,
+                       enum page page);
+void front_handle_asset(struct front *front, struct http_exchange *exchange, const struct api_match *match);
 void front_pages_free(struct front *front);
 
 /* front_relay.c: service requests. */

@@ -72,3 +72,27 @@ struct http_shared *rendered_pack(struct http_text text)
     (void)deflateEnd(&stream); /* only frees */
     return result;
 }
+
+struct http_shared *rendered_unpack(struct http_text packed)
+{
+    /* The last four bytes are the length, least significant first (RFC 1952, 2.3.1). */
+    const unsigned char *trailer = (const unsigned char *)packed.data + packed.bytes - 4;
+    z_stream stream = {.zalloc = Z_NULL};
+    if (packed.bytes < 18 || packed.bytes > UINT32_MAX / 2 || inflateInit2(&stream, GZIP_WINDOW_BITS) != Z_OK)
+        return NULL;
+    size_t bytes = (size_t)trailer[0] | (size_t)trailer[1] << 8 | (size_t)trailer[2] << 16 | (size_t)trailer[3] << 24;
+    unsigned char *text = malloc(bytes + 1);
+    struct http_shared *result = NULL;
+    if (text != NULL) {
+        stream.next_in = (unsigned char *)packed.data; /* zlib does not write to it */
+        stream.avail_in = (unsigned)packed.bytes;
+        stream.next_out = text;
+        stream.avail_out = (unsigned)bytes;
+        if (inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.total_out == bytes)
+            result = http_shared_take((char *)text, bytes);
+        else
+            free(text);
+    }
+    (void)inflateEnd(&stream); /* only frees */
+    return result;
+}

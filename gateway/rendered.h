@@ -30,3 +30,6 @@ void rendered_release(struct rendered *rendered); /* NULL is allowed */
 
 /* Packs a text with gzip; NULL when memory ran out. */
 struct http_shared *rendered_pack(struct http_text text);
+
+/* Unpacks what was packed with gzip; NULL when memory ran out or it was not. */
+struct http_shared *rendered_unpack(struct http_text packed);

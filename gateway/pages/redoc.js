@@ -1,0 +1,2 @@
+// Starts Redoc on /redoc.
+Redoc.init("/openapi.json", { hideDownloadButton: false, disableSearch: true }, document.getElementById("contract"));
