@@ -21,6 +21,7 @@ struct bench {
 
 /* Each takes all selected results and fills those of its group. */
 void scenario_heartbeats(struct bench *bench, struct row_result *results, size_t count);
+void scenario_registry(struct bench *bench, struct row_result *results, size_t count);
 void scenario_rest(struct bench *bench, struct row_result *results, size_t count);
 void scenario_relay(struct bench *bench, struct row_result *results, size_t count);
 void scenario_memory(struct bench *bench, struct row_result *results, size_t count);

@@ -11,6 +11,7 @@
 
 enum row_group {
     ROW_HEARTBEATS, /* gRPC, against etcd */
+    ROW_REGISTRY,   /* durable changes, against etcd */
     ROW_REST,       /* against FastAPI */
     ROW_RELAY,      /* against nginx and HAProxy */
     ROW_MEMORY,
