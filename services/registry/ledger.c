@@ -170,6 +170,7 @@ static enum registry_result add_to_batch(struct ledger *ledger, struct ledger_en
     size_t id_bytes;
     const char *id = registry_change_id(&entry->change, &id_bytes);
     ledger->changes[ledger->store_batch.count++] = (struct store_change){
+        .row = registry_change_row(&entry->change),
         .id = id,
         .id_bytes = id_bytes,
         .value = entry->value.bytes > 0 ? entry->value.data : NULL,

@@ -28,12 +28,12 @@ struct loading {
     int64_t unix_ms;
 };
 
-static bool restore(void *argument, const char *id, size_t id_bytes, const void *value, size_t value_bytes,
-                    struct store_error *error)
+static bool restore(void *argument, uint64_t row, const char *id, size_t id_bytes, const void *value,
+                    size_t value_bytes, struct store_error *error)
 {
     struct loading *loading = argument;
     enum registry_result result =
-        registry_restore(loading->registry, id, id_bytes, value, value_bytes, loading->unix_ms);
+        registry_restore(loading->registry, row, id, id_bytes, value, value_bytes, loading->unix_ms);
     if (result == REGISTRY_OK)
         return true;
     if (result == REGISTRY_OUT_OF_MEMORY)

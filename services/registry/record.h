@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 struct record {
+    uint64_t row;             /* its number in the store */
     uint64_t put_revision;    /* of the last change of the whole record */
     uint64_t status_revision; /* of the last change of the status alone; 0: none since */
     uint64_t incarnation;

@@ -15,6 +15,7 @@
 /* What is remembered of a worker that has left, until the ring has forgotten it. */
 struct registry_departure {
     uint64_t incarnation;
+    uint64_t row;
     int64_t unix_ms;
     size_t id_bytes;
     const char *reason; /* inside `id`, behind the id */
@@ -45,6 +46,7 @@ struct registry {
     struct index index;
     uint64_t revision;       /* the last one given */
     uint64_t first_revision; /* the one that this process started from */
+    uint64_t last_row;       /* the highest row number given */
     struct registry_meta meta;
     size_t ring_events;
     struct event *ring; /* the event of a revision lies at revision % ring_events */
@@ -104,8 +106,8 @@ void registry_destroy(struct registry *registry)
 
 /* --- Start --- */
 
-enum registry_result registry_restore(struct registry *registry, const char *id, size_t id_bytes, const void *value,
-                                      size_t value_bytes, int64_t unix_ms)
+enum registry_result registry_restore(struct registry *registry, uint64_t row, const char *id, size_t id_bytes,
+                                      const void *value, size_t value_bytes, int64_t unix_ms)
 {
     struct record *record = record_from_value(value, value_bytes);
     if (record == NULL)
@@ -114,6 +116,8 @@ enum registry_result registry_restore(struct registry *registry, const char *id,
     struct record *old = NULL;
     if (record->id_bytes != id_bytes || memcmp(record->id, id, id_bytes) != 0)
         result = REGISTRY_INVALID;
+    else if (index_find(&registry->index, id, id_bytes) != NULL)
+        result = REGISTRY_PRESENT;
     else if (!record_set_status(record, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING, NULL, unix_ms) ||
              !index_put(&registry->index, record, &old))
         result = REGISTRY_OUT_OF_MEMORY;
@@ -121,7 +125,9 @@ enum registry_result registry_restore(struct registry *registry, const char *id,
         record_free(record);
         return result;
     }
-    record_free(old);
+    record->row = row;
+    if (row > registry->last_row)
+        registry->last_row = row;
     return REGISTRY_OK;
 }
 
@@ -133,8 +139,11 @@ void registry_restored(struct registry *registry, const struct registry_meta *st
     registry->first_revision = registry->revision;
     struct index_position position = index_position_after(&registry->index, "", 0);
     struct record *record;
-    while ((record = index_next(&registry->index, &position)) != NULL)
+    while ((record = index_next(&registry->index, &position)) != NULL) {
         record->put_revision = registry->revision;
+        if (record->row == 0)
+            record->row = ++registry->last_row;
+    }
 }
 
 static uint64_t revisions_left(const struct registry *registry)
@@ -195,7 +204,7 @@ uint64_t registry_next_incarnation(const struct registry *registry, const char *
     return (record != NULL ? record->incarnation : registry->meta.incarnation_floor) + 1;
 }
 
-enum registry_result registry_prepare_registration(const struct registry *registry, const Muster__V1__WorkerSpec *spec,
+enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    char *const *assigned, size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change)
 {
@@ -212,19 +221,21 @@ enum registry_result registry_prepare_registration(const struct registry *regist
     *change = (struct registry_change){.record = record_create(&worker)};
     if (change->record == NULL)
         return REGISTRY_OUT_OF_MEMORY;
+    change->record->row = present != NULL ? present->row : ++registry->last_row;
     /* Registering is a sign of life. Without a reason this needs no memory. */
     record_set_status(change->record, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE, NULL, unix_ms);
     return REGISTRY_OK;
 }
 
-enum registry_result registry_prepare_import(const struct registry *registry, const struct record *imported,
-                                             int64_t unix_ms, struct registry_change *change)
+enum registry_result registry_prepare_import(struct registry *registry, const struct record *imported, int64_t unix_ms,
+                                             struct registry_change *change)
 {
     if (registry_find(registry, imported->id) != NULL)
         return REGISTRY_PRESENT;
     *change = (struct registry_change){.record = record_copy(imported)};
     if (change->record == NULL)
         return REGISTRY_OUT_OF_MEMORY;
+    change->record->row = ++registry->last_row;
     if (change->record->incarnation <= registry->meta.incarnation_floor)
         change->record->incarnation = registry->meta.incarnation_floor + 1;
     if (change->record->registered_at_ms == 0)
@@ -249,6 +260,7 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
         return REGISTRY_OUT_OF_MEMORY;
     *departure = (struct registry_departure){
         .incarnation = record->incarnation,
+        .row = record->row,
         .unix_ms = unix_ms,
         .id_bytes = record->id_bytes,
         .reason = departure->id + record->id_bytes + 1,
@@ -271,6 +283,11 @@ enum registry_result registry_prepare_draining(const struct registry *registry, 
         return REGISTRY_OUT_OF_MEMORY;
     change->record->draining = draining;
     return REGISTRY_OK;
+}
+
+uint64_t registry_change_row(const struct registry_change *change)
+{
+    return change->record != NULL ? change->record->row : change->departure->row;
 }
 
 const char *registry_change_id(const struct registry_change *change, size_t *id_bytes)

@@ -75,10 +75,11 @@ void registry_destroy(struct registry *registry);
 
 /* --- Start --- */
 
-/* Takes a record from the disk; its status becomes RECONNECTING. `unix_ms` is now. INVALID:
- * the value is no record, or one of another worker. */
-enum registry_result registry_restore(struct registry *registry, const char *id, size_t id_bytes, const void *value,
-                                      size_t value_bytes, int64_t unix_ms);
+/* Takes a record from the disk, where it has this row number (0: none); its status becomes
+ * RECONNECTING. `unix_ms` is now. INVALID: the value is no record, or one of another worker.
+ * PRESENT: there was one of this id already. */
+enum registry_result registry_restore(struct registry *registry, uint64_t row, const char *id, size_t id_bytes,
+                                      const void *value, size_t value_bytes, int64_t unix_ms);
 
 /* Ends the restoring: revisions go on from the stored ceiling. Call once before anything
  * below, also when nothing was stored (all zeroes). No revision is left then, so nothing can
@@ -105,15 +106,15 @@ uint64_t registry_next_incarnation(const struct registry *registry, const char *
 
 /* A registration: `spec` was checked and normalised and has its id, `assigned` are names. A
  * worker that was draining stays so. change->record can be looked at, also once it is applied. */
-enum registry_result registry_prepare_registration(const struct registry *registry, const Muster__V1__WorkerSpec *spec,
+enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    char *const *assigned, size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change);
 
 /* A worker from elsewhere, as record_create made it (`imported` stays the caller's). Its
  * incarnation is kept unless the floor has reached it, its status becomes RECONNECTING. PRESENT
  * when the id is on the roll. */
-enum registry_result registry_prepare_import(const struct registry *registry, const struct record *imported,
-                                             int64_t unix_ms, struct registry_change *change);
+enum registry_result registry_prepare_import(struct registry *registry, const struct record *imported, int64_t unix_ms,
+                                             struct registry_change *change);
 
 /* Off the roll; incarnation 0: whichever it is. */
 enum registry_result registry_prepare_removal(const struct registry *registry, const char *worker_id,
@@ -124,7 +125,10 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
 enum registry_result registry_prepare_draining(const struct registry *registry, const char *worker_id, bool draining,
                                                struct registry_change *change);
 
-/* The change's key in the store, and its value there (left empty for a removal). */
+/* The change's row number, id and value in the store (the value is left empty for a removal). A
+ * worker keeps its row for as long as it is on the roll; a new one gets the next, so that what
+ * is registered together lies together. */
+uint64_t registry_change_row(const struct registry_change *change);
 const char *registry_change_id(const struct registry_change *change, size_t *id_bytes);
 void registry_change_value(const struct registry_change *change, struct buffer *value);
 

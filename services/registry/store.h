@@ -1,4 +1,4 @@
-/* Where the roll is kept: a table of worker id -> bytes, and two numbers. All that the
+/* Where the roll is kept: a table of worker id -> row number and bytes, and two numbers. All that the
  * registry asks of a disk goes through this interface, so that another kind of store is one
  * file beside store_sqlite.c and one line in main.c.
  *
@@ -11,6 +11,11 @@
  *     succeed. After a crash that follows a failure the whole batch may be there all the same,
  *     as with any store whose last write was not confirmed;
  *   - store_load sees every committed batch.
+ *
+ * Row numbers are the caller's: each id has one of its own, above 0, from its first put to its
+ * removal. A store may keep its rows in their order: new workers then come at the end, side by
+ * side, wherever their ids are in the alphabet, and a batch of them is a few pages on disk. A
+ * store that does not need them forgets them, and gives 0 back.
  *
  * Threading: one thread at a time; the functions block. Errors are a result and a text that
  * says what to do, in one line. */
@@ -38,13 +43,14 @@ struct store_meta {
 
 /* A put, or (value NULL) a removal, which may be of an id that is not there. */
 struct store_change {
+    uint64_t row;
     const char *id;
     size_t id_bytes;
     const void *value;
     size_t value_bytes;
 };
 
-/* The ids of one batch are distinct. A batch without changes stores the numbers alone. */
+/* The ids of one batch are distinct, and so are their row numbers. A batch without changes stores the numbers alone. */
 struct store_batch {
     const struct store_change *changes;
     size_t count;
@@ -53,8 +59,8 @@ struct store_batch {
 
 /* Called for each row; false stops the loading, which then fails as STORE_UNUSABLE with the
  * text that the visitor has put into error. */
-typedef bool (*store_visit)(void *argument, const char *id, size_t id_bytes, const void *value, size_t value_bytes,
-                            struct store_error *error);
+typedef bool (*store_visit)(void *argument, uint64_t row, const char *id, size_t id_bytes, const void *value,
+                            size_t value_bytes, struct store_error *error);
 
 struct store;
 
@@ -70,7 +76,7 @@ struct store {
     const struct store_operations *operations;
 };
 
-/* Gives the numbers (zeroes at first) and every row in the order of the ids. */
+/* Gives the numbers (zeroes at first) and every row, in no particular order. */
 static inline enum store_result store_load(struct store *store, struct store_meta *meta, store_visit visit,
                                            void *argument, struct store_error *error)
 {

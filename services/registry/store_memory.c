@@ -8,6 +8,7 @@
 
 /* Rows are kept sorted by id in one array: small and plain, not fast. */
 struct row {
+    uint64_t number;
     char *id; /* the value follows it in the same memory */
     size_t id_bytes;
     size_t value_bytes;
@@ -45,7 +46,7 @@ static enum store_result memory_load(struct store *base, struct store_meta *meta
         const struct row *row = &store->rows[i];
         if (!is_allowed(store, error))
             return STORE_UNAVAILABLE;
-        if (!visit(argument, row->id, row->id_bytes, row->id + row->id_bytes, row->value_bytes, error))
+        if (!visit(argument, row->number, row->id, row->id_bytes, row->id + row->id_bytes, row->value_bytes, error))
             return STORE_UNUSABLE;
     }
     return STORE_OK;
@@ -53,7 +54,8 @@ static enum store_result memory_load(struct store *base, struct store_meta *meta
 
 static bool make_row(struct row *row, const struct store_change *change)
 {
-    *row = (struct row){malloc(change->id_bytes + change->value_bytes + 1), change->id_bytes, change->value_bytes};
+    *row = (struct row){change->row, malloc(change->id_bytes + change->value_bytes + 1), change->id_bytes,
+                        change->value_bytes};
     if (row->id == NULL)
         return false;
     memcpy(row->id, change->id, change->id_bytes);

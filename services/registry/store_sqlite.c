@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x4d737472 /* "Mstr" */
 
 /* Pages of SQLite's cache, in KiB: enough for the inner pages of a million rows' tree. */
@@ -28,6 +28,8 @@ struct sqlite_store {
     struct store base;
     sqlite3 *database;
     sqlite3_stmt *begin, *commit, *rollback, *put, *remove, *put_meta;
+    bool meta_known; /* `meta` is what the file holds */
+    struct store_meta meta;
     char path[PATH_MAX];
 };
 
@@ -113,11 +115,12 @@ static sqlite3_int64 checksum(const void *id, size_t id_bytes, const void *value
 static bool write_change(struct sqlite_store *store, const struct store_change *change)
 {
     sqlite3_stmt *statement = change->value != NULL ? store->put : store->remove;
-    if (sqlite3_bind_blob64(statement, 1, change->id, change->id_bytes, SQLITE_STATIC) != SQLITE_OK)
+    if (sqlite3_bind_int64(statement, 1, (sqlite3_int64)change->row) != SQLITE_OK)
         return false;
     if (change->value != NULL &&
-        (sqlite3_bind_blob64(statement, 2, change->value, change->value_bytes, SQLITE_STATIC) != SQLITE_OK ||
-         sqlite3_bind_int64(statement, 3, checksum(change->id, change->id_bytes, change->value, change->value_bytes)) !=
+        (sqlite3_bind_blob64(statement, 2, change->id, change->id_bytes, SQLITE_STATIC) != SQLITE_OK ||
+         sqlite3_bind_blob64(statement, 3, change->value, change->value_bytes, SQLITE_STATIC) != SQLITE_OK ||
+         sqlite3_bind_int64(statement, 4, checksum(change->id, change->id_bytes, change->value, change->value_bytes)) !=
              SQLITE_OK))
         return false;
     return run(statement);
@@ -128,6 +131,10 @@ static bool write_batch(struct sqlite_store *store, const struct store_batch *ba
     for (size_t i = 0; i < batch->count; i++)
         if (!write_change(store, &batch->changes[i]))
             return false;
+    /* Most batches leave the numbers alone: that is a page less to write. */
+    if (store->meta_known && store->meta.revision_ceiling == batch->meta.revision_ceiling &&
+        store->meta.incarnation_floor == batch->meta.incarnation_floor && batch->count > 0)
+        return true;
     return write_meta(store, "revision_ceiling", batch->meta.revision_ceiling) &&
            write_meta(store, "incarnation_floor", batch->meta.incarnation_floor);
 }
@@ -135,8 +142,12 @@ static bool write_batch(struct sqlite_store *store, const struct store_batch *ba
 static enum store_result sqlite_commit(struct store *base, const struct store_batch *batch, struct store_error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    if (run(store->begin) && write_batch(store, batch) && run(store->commit))
+    if (run(store->begin) && write_batch(store, batch) && run(store->commit)) {
+        store->meta_known = true;
+        store->meta = batch->meta;
         return STORE_OK;
+    }
+    store->meta_known = false;
     enum store_result result = explain(store, error);
     /* Some errors have rolled back already; in that case this fails, and nothing is lost. */
     if (sqlite3_get_autocommit(store->database) == 0)
@@ -151,16 +162,17 @@ static enum store_result load_rows(struct sqlite_store *store, sqlite3_stmt *row
 {
     int step;
     while ((step = sqlite3_step(rows)) == SQLITE_ROW) {
-        const char *id = sqlite3_column_blob(rows, 0);
-        const void *value = sqlite3_column_blob(rows, 1);
-        size_t id_bytes = (size_t)sqlite3_column_bytes(rows, 0);
-        size_t value_bytes = (size_t)sqlite3_column_bytes(rows, 1);
+        uint64_t row = (uint64_t)sqlite3_column_int64(rows, 0);
+        const char *id = sqlite3_column_blob(rows, 1);
+        const void *value = sqlite3_column_blob(rows, 2);
+        size_t id_bytes = (size_t)sqlite3_column_bytes(rows, 1);
+        size_t value_bytes = (size_t)sqlite3_column_bytes(rows, 2);
         struct store_error reason = {""};
-        if (id == NULL || value == NULL || sqlite3_column_int64(rows, 2) != checksum(id, id_bytes, value, value_bytes))
+        if (id == NULL || value == NULL || sqlite3_column_int64(rows, 3) != checksum(id, id_bytes, value, value_bytes))
             return fail(STORE_UNUSABLE, error,
                         "%s is damaged (a row does not match its checksum); put it aside or restore a backup",
                         store->path);
-        if (!visit(argument, id, id_bytes, value, value_bytes, &reason))
+        if (!visit(argument, row, id, id_bytes, value, value_bytes, &reason))
             return fail(STORE_UNUSABLE, error, "%.200s: %.150s", store->path, reason.text);
     }
     return step == SQLITE_DONE ? STORE_OK : explain(store, error);
@@ -178,7 +190,7 @@ static enum store_result sqlite_load(struct store *base, struct store_meta *meta
     meta->incarnation_floor = (uint64_t)floor;
 
     sqlite3_stmt *rows;
-    if (sqlite3_prepare_v2(store->database, "SELECT id, record, checksum FROM worker ORDER BY id", -1, &rows, NULL) !=
+    if (sqlite3_prepare_v2(store->database, "SELECT row, id, record, checksum FROM worker", -1, &rows, NULL) !=
         SQLITE_OK)
         return explain(store, error);
     enum store_result result = load_rows(store, rows, visit, argument, error);
@@ -202,22 +214,43 @@ static void sqlite_close(struct store *base)
     free(store);
 }
 
-static enum store_result create_schema(struct sqlite_store *store, struct store_error *error)
+#define WORKER_COLUMNS "(row INTEGER PRIMARY KEY, id BLOB NOT NULL, record BLOB NOT NULL, checksum INTEGER NOT NULL)"
+
+/* Several statements that are one transaction. */
+static enum store_result execute_transaction(struct sqlite_store *store, const char *sql, struct store_error *error)
 {
-    static const char schema[] =
-        "BEGIN IMMEDIATE;"
-        "CREATE TABLE worker(id BLOB PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;"
-        "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-        "PRAGMA application_id = 1299412082;"
-        "PRAGMA user_version = 1;"
-        "COMMIT";
-    _Static_assert(APPLICATION_ID == 1299412082 && SCHEMA_VERSION == 1, "the schema's text repeats both numbers");
-    if (execute(store, schema))
+    if (execute(store, sql))
         return STORE_OK;
     enum store_result result = explain(store, error);
     if (sqlite3_get_autocommit(store->database) == 0)
         (void)execute(store, "ROLLBACK");
     return result;
+}
+
+/* From version 1, whose table was kept in the order of the ids. */
+static enum store_result migrate(struct sqlite_store *store, struct store_error *error)
+{
+    return execute_transaction(store,
+                               "BEGIN IMMEDIATE;"
+                               "ALTER TABLE worker RENAME TO worker_1;"
+                               "CREATE TABLE worker" WORKER_COLUMNS ";"
+                               "INSERT INTO worker(id, record, checksum) SELECT id, record, checksum FROM worker_1;"
+                               "DROP TABLE worker_1;"
+                               "PRAGMA user_version = 2;"
+                               "COMMIT",
+                               error);
+}
+
+static enum store_result create_schema(struct sqlite_store *store, struct store_error *error)
+{
+    static const char schema[] = "BEGIN IMMEDIATE;"
+                                 "CREATE TABLE worker" WORKER_COLUMNS ";"
+                                 "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+                                 "PRAGMA application_id = 1299412082;"
+                                 "PRAGMA user_version = 2;"
+                                 "COMMIT";
+    _Static_assert(APPLICATION_ID == 1299412082 && SCHEMA_VERSION == 2, "the schema's text repeats both numbers");
+    return execute_transaction(store, schema, error);
 }
 
 /* Whether the file is ours; a new one is made so. Nothing is written before that is known. */
@@ -232,6 +265,8 @@ static enum store_result check_schema(struct sqlite_store *store, struct store_e
         return create_schema(store, error);
     if (application != APPLICATION_ID)
         return fail(STORE_UNUSABLE, error, "%s belongs to another program; choose another data directory", store->path);
+    if (version == 1)
+        return migrate(store, error);
     if (version != SCHEMA_VERSION)
         return fail(STORE_UNUSABLE, error,
                     "%s was written by another version of Muster (schema %lld, this one knows %d); use that version",
@@ -258,8 +293,8 @@ static enum store_result configure(struct sqlite_store *store, struct store_erro
     if (!execute(store, "PRAGMA journal_mode = WAL") || !execute(store, "PRAGMA synchronous = FULL") ||
         !execute(store, checkpoint) || !prepare(store, "BEGIN IMMEDIATE", &store->begin) ||
         !prepare(store, "COMMIT", &store->commit) || !prepare(store, "ROLLBACK", &store->rollback) ||
-        !prepare(store, "REPLACE INTO worker(id, record, checksum) VALUES(?, ?, ?)", &store->put) ||
-        !prepare(store, "DELETE FROM worker WHERE id = ?", &store->remove) ||
+        !prepare(store, "REPLACE INTO worker(row, id, record, checksum) VALUES(?, ?, ?, ?)", &store->put) ||
+        !prepare(store, "DELETE FROM worker WHERE row = ?", &store->remove) ||
         !prepare(store, "REPLACE INTO meta(name, value) VALUES(?, ?)", &store->put_meta))
         return explain(store, error);
     return STORE_OK;

@@ -1,9 +1,11 @@
 /* The roll in one SQLite file, DIR/registry.sqlite3.
  *
- * Schema, version 1 (PRAGMA user_version; PRAGMA application_id is "Mstr"):
- *     worker(id BLOB PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID
+ * Schema, version 2 (PRAGMA user_version; PRAGMA application_id is "Mstr"):
+ *     worker(row INTEGER PRIMARY KEY, id BLOB NOT NULL, record BLOB NOT NULL, checksum INTEGER NOT NULL)
  *     meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
  *         "revision_ceiling", "incarnation_floor"
+ * Version 1 had the id as its key, so that each of the workers that registered together lay on
+ * a page of its own; such a file is brought to version 2 in one transaction when it is opened.
  * `record` is a packed muster.v1.Worker, `checksum` the CRC-32 of id and record. The two numbers
  * are stored as 64-bit patterns.
  *

@@ -95,7 +95,7 @@ static void register_worker(const uint8_t *data, size_t bytes)
 
         registry = registry_create(8);
         require(registry != NULL);
-        require(registry_restore(registry, id, strlen(id), value.data, value.bytes, 0) == REGISTRY_OK);
+        require(registry_restore(registry, 0, id, strlen(id), value.data, value.bytes, 0) == REGISTRY_OK);
         require_same_spec(registry_find(registry, id), request->spec);
         registry_destroy(registry);
         buffer_free(&value);

@@ -99,7 +99,8 @@ void Registry::Start()
     world_->Start(node);
     core = registry_create(1024); // small, so that watchers fall behind it
     for (const auto &[id, value] : disk) {
-        if (registry_restore(core, id.data(), id.size(), value.data(), value.size(), world_->Unix()) != REGISTRY_OK) {
+        if (registry_restore(core, 0, id.data(), id.size(), value.data(), value.size(), world_->Unix()) !=
+            REGISTRY_OK) {
             std::fprintf(stderr, "the record of %s cannot be restored\n", id.c_str());
             std::abort();
         }

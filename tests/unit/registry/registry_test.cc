@@ -86,12 +86,12 @@ TEST(Registry, ValuesThatAreNoRecordsAreRefused)
     roll.put("w1");
     std::string good = roll.disk["w1"];
     struct registry *fresh = registry_create(8);
-    EXPECT_EQ(registry_restore(fresh, "w1", 2, "garbage", 7, 0), REGISTRY_INVALID);
-    EXPECT_EQ(registry_restore(fresh, "w1", 2, "", 0, 0), REGISTRY_INVALID);
-    EXPECT_EQ(registry_restore(fresh, "w1", 2, good.data(), good.size() - 1, 0), REGISTRY_INVALID);
-    EXPECT_EQ(registry_restore(fresh, "w2", 2, good.data(), good.size(), 0), REGISTRY_INVALID);
+    EXPECT_EQ(registry_restore(fresh, 0, "w1", 2, "garbage", 7, 0), REGISTRY_INVALID);
+    EXPECT_EQ(registry_restore(fresh, 0, "w1", 2, "", 0, 0), REGISTRY_INVALID);
+    EXPECT_EQ(registry_restore(fresh, 0, "w1", 2, good.data(), good.size() - 1, 0), REGISTRY_INVALID);
+    EXPECT_EQ(registry_restore(fresh, 0, "w2", 2, good.data(), good.size(), 0), REGISTRY_INVALID);
     EXPECT_EQ(registry_count(fresh), 0u);
-    EXPECT_EQ(registry_restore(fresh, "w1", 2, good.data(), good.size(), 0), REGISTRY_OK);
+    EXPECT_EQ(registry_restore(fresh, 0, "w1", 2, good.data(), good.size(), 0), REGISTRY_OK);
     registry_destroy(fresh);
 }
 

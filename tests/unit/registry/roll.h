@@ -107,7 +107,8 @@ struct Roll {
         registry_destroy(registry);
         registry = registry_create(ring);
         for (const auto &[id, value] : disk)
-            ASSERT_EQ(registry_restore(registry, id.data(), id.size(), value.data(), value.size(), 5000), REGISTRY_OK);
+            ASSERT_EQ(registry_restore(registry, 0, id.data(), id.size(), value.data(), value.size(), 5000),
+                      REGISTRY_OK);
         registry_restored(registry, &stored);
         store_numbers();
     }

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <sqlite3.h>
+#include <zlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -54,10 +56,12 @@ using Change = std::pair<std::string, const std::string *>; // nullptr: a remova
 enum store_result commit(struct store *store, const std::vector<Change> &changes, uint64_t ceiling, uint64_t floor,
                          std::string *text = nullptr)
 {
+    /* As the registry does: each id has a row number of its own. */
+    static std::map<std::string, uint64_t> rows;
     std::vector<struct store_change> list;
     for (const auto &[id, value] : changes)
-        list.push_back(
-            {id.data(), id.size(), value == nullptr ? nullptr : value->data(), value == nullptr ? 0 : value->size()});
+        list.push_back({rows.emplace(id, rows.size() + 1).first->second, id.data(), id.size(),
+                        value == nullptr ? nullptr : value->data(), value == nullptr ? 0 : value->size()});
     struct store_batch batch = {list.data(), list.size(), {ceiling, floor}};
     struct store_error error = {""};
     enum store_result result = store_commit(store, &batch, &error);
@@ -71,19 +75,19 @@ enum store_result load(struct store *store, Contents *contents, std::string *tex
 {
     struct Visit {
         Contents *contents;
-        std::string last;
-    } visit = {contents, ""};
+        std::set<uint64_t> rows;
+    } visit = {contents, {}};
     struct store_meta meta = {};
     struct store_error error = {""};
     contents->rows.clear();
     enum store_result result = store_load(
         store, &meta,
-        [](void *argument, const char *id, size_t id_bytes, const void *value, size_t value_bytes,
+        [](void *argument, uint64_t row, const char *id, size_t id_bytes, const void *value, size_t value_bytes,
            struct store_error *) {
             Visit *v = static_cast<Visit *>(argument);
             std::string key(id, id_bytes);
-            EXPECT_TRUE(v->last.empty() || v->last < key) << "rows come in the order of their ids";
-            v->last = key;
+            EXPECT_TRUE(row == 0 || v->rows.insert(row).second) << "each has a row of its own";
+            EXPECT_EQ(v->contents->rows.count(key), 0u);
             v->contents->rows[key] = std::string(static_cast<const char *>(value), value_bytes);
             return true;
         },
@@ -237,7 +241,7 @@ TEST_P(StoreSuite, AVisitorCanStopTheLoading)
     ASSERT_EQ(commit(store, {{"a", &value}, {"b", &value}}, 1, 0), STORE_OK);
     struct store_meta meta;
     struct store_error error = {""};
-    auto refuse = [](void *, const char *, size_t, const void *, size_t, struct store_error *reason) {
+    auto refuse = [](void *, uint64_t, const char *, size_t, const void *, size_t, struct store_error *reason) {
         snprintf(reason->text, sizeof(reason->text), "no good");
         return false;
     };
@@ -502,10 +506,93 @@ TEST_F(Sqlite, ANewerVersionsFileIsRefused)
     fill(1);
     sqlite3 *database;
     ASSERT_EQ(sqlite3_open(file.c_str(), &database), SQLITE_OK);
-    ASSERT_EQ(sqlite3_exec(database, "PRAGMA user_version = 2", nullptr, nullptr, nullptr), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(database, "PRAGMA user_version = 3", nullptr, nullptr, nullptr), SQLITE_OK);
     ASSERT_EQ(sqlite3_exec(database, "PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr), SQLITE_OK);
     sqlite3_close(database);
-    expect_unusable("another version of Muster (schema 2");
+    expect_unusable("another version of Muster (schema 3");
+}
+
+// A file as version 1 wrote it, byte for byte the same rows.
+void write_version_1(const std::string &file, const Contents &contents)
+{
+    sqlite3 *database;
+    sqlite3_stmt *put;
+    ASSERT_EQ(sqlite3_open(file.c_str(), &database), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(database,
+                           "PRAGMA journal_mode = WAL; BEGIN;"
+                           "CREATE TABLE worker(id BLOB PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL) "
+                           "WITHOUT ROWID;"
+                           "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+                           "PRAGMA application_id = 1299412082; PRAGMA user_version = 1",
+                           nullptr, nullptr, nullptr),
+              SQLITE_OK);
+    ASSERT_EQ(sqlite3_prepare_v2(database, "INSERT INTO worker VALUES(?, ?, ?)", -1, &put, nullptr), SQLITE_OK);
+    for (const auto &[id, value] : contents.rows) {
+        std::string both = id + value;
+        uint32_t checksum = static_cast<uint32_t>(
+            crc32(0, reinterpret_cast<const Bytef *>(both.data()), static_cast<uInt>(both.size())));
+        sqlite3_bind_blob(put, 1, id.data(), static_cast<int>(id.size()), SQLITE_STATIC);
+        sqlite3_bind_blob(put, 2, value.data(), static_cast<int>(value.size()), SQLITE_STATIC);
+        sqlite3_bind_int64(put, 3, checksum);
+        ASSERT_EQ(sqlite3_step(put), SQLITE_DONE);
+        sqlite3_reset(put);
+    }
+    sqlite3_finalize(put);
+    std::string numbers = "INSERT INTO meta VALUES('revision_ceiling', " + std::to_string(contents.ceiling) +
+                          "), ('incarnation_floor', " + std::to_string(contents.floor) + "); COMMIT";
+    ASSERT_EQ(sqlite3_exec(database, numbers.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+    sqlite3_close(database);
+}
+
+Contents some_contents(int rows)
+{
+    Contents contents = {{}, 12345, 67};
+    for (int i = 0; i < rows; i++)
+        contents.rows["w" + std::to_string(i * 7919 % 1000)] = std::string(static_cast<size_t>(100 + i * 13), 'v');
+    contents.rows["it's \"x\""] = std::string("\0\1", 2);
+    return contents;
+}
+
+TEST_F(Sqlite, AFileOfVersion1IsBroughtUpWithNothingLost)
+{
+    Contents model = some_contents(200);
+    write_version_1(file, model);
+    for (int round = 0; round < 2; round++) {
+        struct store *store = open();
+        ASSERT_NE(store, nullptr) << text;
+        Contents found;
+        EXPECT_EQ(load(store, &found), STORE_OK);
+        EXPECT_TRUE(found == model);
+        store_close(store);
+    }
+}
+
+TEST_F(Sqlite, AnErrorAtAnyStepOfBringingUpAFileHarmsNothing)
+{
+    Contents model = some_contents(8);
+    long failures = 0;
+    for (long n = 1;; n++) {
+        fault_vfs() = FaultDisk();
+        fs::remove_all(directory);
+        directory = make_directory();
+        file = directory + "/registry.sqlite3";
+        write_version_1(file, model);
+        fault_vfs().fault.arm(n);
+        struct store *store = open("fault");
+        bool hit = fault_vfs().fault.hits > 0;
+        fault_vfs().fault.arm(0);
+        failures += store == nullptr;
+        store_close(store);
+        store = open("fault");
+        ASSERT_NE(store, nullptr) << text;
+        Contents found;
+        EXPECT_EQ(load(store, &found), STORE_OK) << text;
+        EXPECT_TRUE(found == model) << "after an error at step " << n;
+        store_close(store);
+        if (!hit)
+            break;
+    }
+    EXPECT_GE(failures, 3);
 }
 
 TEST_F(Sqlite, ADirectoryThatCannotBeMadeIsToldSo)
