@@ -75,6 +75,11 @@ void health_destroy(struct health *health)
     free(health);
 }
 
+void health_set_history(struct health *health, struct history *history)
+{
+    health->history = history;
+}
+
 bool health_batch_reserve(struct health *health, size_t count)
 {
     struct health_batch *batch = &health->batch;
@@ -133,6 +138,8 @@ void health_judge(struct health *health, struct health_worker *worker, uint64_t 
     }
     worker->status = (uint8_t)verdict.status;
     worker->reason = (uint8_t)verdict.reason;
+    if (health->history != NULL)
+        history_state(health->history, worker->history_place, verdict.status);
     if (was_routable != worker_status_routable(verdict.status))
         health->urgent = true;
     health_report_add(health, worker);
@@ -214,6 +221,10 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     worker->status = (uint8_t)verdict.status;
     worker->reason = (uint8_t)verdict.reason;
     ++*count_of(health, worker->status);
+    if (health->history != NULL) {
+        worker->history_place = history_admit(health->history, worker->id, verdict.status);
+        history_state(health->history, worker->history_place, verdict.status);
+    }
     timer_start(&health->wheel, &worker->lease, verdict.check_at_ms, lease_ended, health);
     health->urgent = true;
 }
@@ -279,6 +290,8 @@ void health_drop(struct health *health, struct health_worker *worker)
     timer_stop(&health->wheel, &worker->lease);
     --*count_of(health, worker->status);
     health->counts.workers--;
+    if (health->history != NULL)
+        history_gone(health->history, worker->history_place);
     if (worker_status_routable((Muster__V1__WorkerStatus)worker->status))
         health->urgent = true;
     health_change_bury(health, worker);
@@ -383,4 +396,29 @@ Muster__V1__WorkerStatus health_worker_status(const struct health *health, const
 {
     const struct health_worker *worker = health_find(health, worker_id);
     return worker == NULL ? WORKER_STATUS_UNKNOWN : (Muster__V1__WorkerStatus)worker->status;
+}
+
+bool health_worker_facts(const struct health *health, const char *worker_id, uint64_t now_ms, int64_t unix_ms,
+                         struct health_facts *facts)
+{
+    const struct health_worker *worker = health_find(health, worker_id);
+    if (worker == NULL)
+        return false;
+    uint64_t silent_ms = now_ms - worker->last_heard_ms;
+    *facts =
+        (struct health_facts){.status = (Muster__V1__WorkerStatus)worker->status, .incarnation = worker->incarnation};
+    detector_describe(&health->settings, (enum detector_reason)worker->reason, silent_ms, facts->reason);
+    if (worker->heard)
+        facts->last_heartbeat_at_ms = unix_ms - (int64_t)silent_ms;
+    if (worker->load == NULL)
+        return true;
+    facts->load = worker->load;
+    facts->load_bytes = worker->load_bytes;
+    while ((*facts->load & 0x80) != 0) { /* the length before it */
+        facts->load++;
+        facts->load_bytes--;
+    }
+    facts->load++;
+    facts->load_bytes--;
+    return true;
 }

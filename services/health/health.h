@@ -57,6 +57,11 @@ struct health_watcher;
 struct health *health_create(const struct detector_settings *settings, uint64_t now_ms);
 void health_destroy(struct health *health);
 
+/* Has what workers do folded into a history (history/history.h), which outlives the core or the
+ * next call of this. NULL: none, as at first. Before the first worker. */
+struct history;
+void health_set_history(struct health *health, struct history *history);
+
 /* Runs the leases that end until now_ms. */
 void health_advance(struct health *health, uint64_t now_ms);
 
@@ -176,6 +181,19 @@ struct health_counts health_count(const struct health *health);
 
 /* How one worker is now; UNSPECIFIED: not known. */
 Muster__V1__WorkerStatus health_worker_status(const struct health *health, const char *worker_id);
+
+/* What health knows of one worker. `load` is a packed Load, NULL when none was heard. */
+struct health_facts {
+    Muster__V1__WorkerStatus status;
+    char reason[DETECTOR_TEXT_BYTES];
+    int64_t last_heartbeat_at_ms; /* 0: not heard by this process */
+    uint64_t incarnation;
+    const uint8_t *load;
+    size_t load_bytes;
+};
+/* False: nobody of this id is on the roll. */
+bool health_worker_facts(const struct health *health, const char *worker_id, uint64_t now_ms, int64_t unix_ms,
+                         struct health_facts *facts);
 
 /* Checks what must hold inside (lists, timers, counts); for tests. */
 bool health_check(const struct health *health);

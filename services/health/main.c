@@ -5,7 +5,12 @@
 
 #include "common/log.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 /* How long what a heartbeat changed may wait for the registry and the watchers. */
 #define SOON_MS 2
@@ -15,6 +20,9 @@ struct health_settings {
     double heartbeat_timeout_seconds;
     double worker_timeout_seconds;
     double stream_grace_seconds;
+    const char *data_directory;
+    const char *history;
+    uint64_t history_workers;
 };
 
 struct health_process {
@@ -74,6 +82,39 @@ static bool check_settings(struct service *service, const struct health_settings
     return true;
 }
 
+/* Where the history goes: --history, or a file in --data-dir, which is made if missing. "": none. */
+static bool history_path(struct service *service, char *path, size_t path_bytes)
+{
+    const struct health_settings *settings = &((struct health_process *)service->context)->settings;
+    int bytes;
+    path[0] = '\0';
+    if (settings->history[0] == '\0' && settings->data_directory[0] == '\0')
+        return true;
+    if (settings->history[0] != '\0') {
+        bytes = snprintf(path, path_bytes, "%s", settings->history);
+    } else {
+        if (mkdir(settings->data_directory, 0777) != 0 && errno != EEXIST)
+            log_warning("cannot make the data directory", LOG_TEXT("data_directory", settings->data_directory),
+                        LOG_TEXT("reason", strerror(errno)));
+        bytes = snprintf(path, path_bytes, "%s/history.sqlite3", settings->data_directory);
+    }
+    if ((size_t)bytes >= path_bytes)
+        return service_fail(service, "the path of the history is longer than %zu bytes; choose a shorter one",
+                            path_bytes - 1);
+    return true;
+}
+
+static bool start_history(struct service *service)
+{
+    struct health_process *process = service->context;
+    char path[PATH_MAX];
+    if (!history_path(service, path, sizeof(path)))
+        return false;
+    if (path[0] != '\0' && !health_history_start(&process->shell, path, process->settings.history_workers))
+        return service_fail(service, "out of memory, or of threads; free some and start again");
+    return true;
+}
+
 static bool start(struct service *service)
 {
     struct health_process *process = service->context;
@@ -86,13 +127,19 @@ static bool start(struct service *service)
     shell->pump.argument = shell;
     list_init(&shell->heartbeats);
     list_init(&shell->watches);
+    list_init(&shell->history_queries);
     shell->core = health_create(&detector, rpc_loop_now_ms(service->loop));
     if (shell->core == NULL)
         return service_fail(service, "out of memory; free some and start again");
+    if (!start_history(service))
+        return false;
     const struct rpc_method methods[] = {
         {"Heartbeat", RPC_BIDI_STREAMING, heartbeats_stream_events},
         {"ReportHeartbeats", RPC_UNARY, heartbeats_report_events},
         {"WatchHealth", RPC_SERVER_STREAMING, watches_events},
+        {"RecordOutcomes", RPC_UNARY, history_outcomes_events},
+        {"QueryHistory", RPC_UNARY, history_read_events},
+        {"RunQuery", RPC_UNARY, history_query_events},
     };
     if (!rpc_server_add_service(service->server, &muster__v1__health_service__descriptor, methods,
                                 sizeof(methods) / sizeof(methods[0]), shell))
@@ -105,6 +152,7 @@ static void stopping(struct service *service)
 {
     struct health_shell *shell = &((struct health_process *)service->context)->shell;
     shell->stopping = true;
+    health_history_queries_cancel(shell);
     health_watches_stop(shell);
     health_heartbeats_stop(shell);
 }
@@ -119,6 +167,7 @@ static void stopped(struct service *service)
     rpc_loop_timer_stop(shell->loop, &shell->soon);
     rpc_loop_cancel_end_of_turn(shell->loop, &shell->pump);
     health_heartbeats_free(shell);
+    health_history_stop(shell);
     health_destroy(shell->core);
     shell->core = NULL;
 }
@@ -136,6 +185,12 @@ int main(int argc, char **argv)
          "A worker that is not heard for so long is taken off the roll.", 0.01, 1000000},
         {"stream-grace-seconds", SETTING_DOUBLE, &settings->stream_grace_seconds, "5", "SECONDS",
          "A worker whose stream broke is taken off the roll after so long unless it is heard again.", 0, 1000000},
+        {"data-dir", SETTING_TEXT, &settings->data_directory, "", "DIR",
+         "Directory of the history's file, history.sqlite3; made if missing. Empty: no history is kept.", 0, 0},
+        {"history", SETTING_TEXT, &settings->history, "", "FILE", "The history's file, if it is to be another one.", 0,
+         0},
+        {"history-workers", SETTING_UINT, &settings->history_workers, "2000", "N",
+         "Keep history of at most so many workers; a thousand take up to 200 MB in 30 days.", 1, 100000},
     };
     struct service service = {
         .program = "muster-health",

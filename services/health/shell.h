@@ -3,6 +3,8 @@
  *     main.c             settings, life
  *     heartbeats.c       Heartbeat and ReportHeartbeats
  *     watches.c          WatchHealth
+ *     history_steps.c    what workers did goes to the history's file; RecordOutcomes
+ *     history_queries.c  QueryHistory, RunQuery
  *     registry_client.c  WatchWorkers, GetWorkers, ReportLiveness
  *
  * Whatever touches the core asks for a pump: at the end of the turn what the core wants is
@@ -32,6 +34,13 @@ struct health_shell {
     struct rpc_kept_stream *registry_watch;
     struct timer report_retry;
     uint64_t report_delay_ms;
+
+    struct history *history;   /* NULL: none is kept */
+    struct recorder *recorder; /* NULL likewise */
+    struct timer history_step;
+    struct list_link history_queries; /* open calls of RunQuery and QueryHistory */
+    size_t history_query_count;
+    struct history_query *gathering; /* the one that the registry lists the roll for */
 };
 
 /* Asks for the pump at the end of this turn. */
@@ -56,7 +65,22 @@ void health_registry_client_start(struct health_shell *shell, const char *addres
 void health_registry_client_pump(struct health_shell *shell);
 void health_registry_client_stop(struct health_shell *shell);
 
+/* history_steps.c: before the first worker is known. False: no memory or no threads. */
+bool health_history_start(struct health_shell *shell, const char *path, size_t worker_limit);
+void health_history_stop(struct health_shell *shell);
+/* The texts in `state` belong to `recorder_state`. */
+struct recorder_state;
+void health_history_state(struct health_shell *shell, struct recorder_state *recorder_state,
+                          Muster__V1__HistoryState *state);
+
+/* history_queries.c: statements that run end soon; frees what is left. */
+void health_history_queries_cancel(struct health_shell *shell);
+void health_history_queries_free(struct health_shell *shell);
+
 /* The events of the methods. */
+extern const struct rpc_events history_outcomes_events;
+extern const struct rpc_events history_read_events;
+extern const struct rpc_events history_query_events;
 extern const struct rpc_events heartbeats_stream_events;
 extern const struct rpc_events heartbeats_report_events;
 extern const struct rpc_events watches_events;

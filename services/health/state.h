@@ -16,6 +16,7 @@
 #include "common/map.h"
 #include "common/timer_wheel.h"
 #include "services/health/health.h"
+#include "services/health/history/history.h"
 #include "services/health/list.h"
 
 /* Names of services in one allocation. */
@@ -38,10 +39,11 @@ struct health_worker {
     uint64_t assignment_hash; /* of the assignment that the registry last said */
     uint32_t broken_after_ms; /* from last_heard_ms to the stream's break; with stream_broken */
     uint32_t load_bytes;
-    uint32_t pending;      /* watchers that have not been sent the last change; a bit each */
-    uint32_t load_pending; /* watchers that have not been sent the load */
-    uint32_t known_to;     /* watchers that have been sent the worker at all */
-    uint32_t generation;   /* of the snapshot that last named it */
+    uint32_t pending;       /* watchers that have not been sent the last change; a bit each */
+    uint32_t load_pending;  /* watchers that have not been sent the load */
+    uint32_t known_to;      /* watchers that have been sent the worker at all */
+    uint32_t generation;    /* of the snapshot that last named it */
+    uint32_t history_place; /* see history/history.h; 0: none */
     uint16_t id_bytes;
     uint8_t base;     /* Muster__V1__WorkerStatus; see struct detector_lease */
     uint8_t status;   /* Muster__V1__WorkerStatus, as last judged */
@@ -138,6 +140,7 @@ struct health {
     size_t scratch_bytes;
     struct health_batch batch;
     struct health_counts counts;
+    struct history *history; /* NULL: none is kept */
 };
 
 /* --- worker.c --- */

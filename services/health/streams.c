@@ -134,6 +134,15 @@ void health_stream_detach(struct health_worker *worker)
     worker->stream = NULL;
 }
 
+/* A worker that came when all places were taken gets one as soon as there is one. */
+static void note_history(struct health *health, struct health_worker *worker, const Muster__V1__Load *load)
+{
+    if (worker->history_place == 0 && history_has_room(health->history))
+        worker->history_place = history_admit(health->history, worker->id, (Muster__V1__WorkerStatus)worker->status);
+    if (worker->history_place != 0)
+        history_heartbeat(health->history, worker->history_place, load);
+}
+
 void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source,
                          uint8_t said, const Muster__V1__Load *load, uint64_t now_ms)
 {
@@ -158,6 +167,8 @@ void health_stream_heard(struct health *health, struct health_worker *worker, st
     uint8_t reason = said == WORKER_ONLINE ? DETECTOR_WELL : DETECTOR_SAYS_SO;
     if (worker->status != said || worker->reason != reason)
         health_judge(health, worker, now_ms);
+    if (health->history != NULL)
+        note_history(health, worker, load);
     health_change_note(health, worker, load_changed);
 }
 

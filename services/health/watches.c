@@ -3,6 +3,7 @@
 #include "services/health/shell.h"
 
 #include "common/clock.h"
+#include "services/health/history/recorder.h"
 
 #include <stdlib.h>
 
@@ -41,6 +42,10 @@ static void send_rest(struct watch *watch)
 {
     struct health_shell *shell = watch->shell;
     watch->sending = false;
+    struct recorder_state recorder_state;
+    Muster__V1__HistoryState history = MUSTER__V1__HISTORY_STATE__INIT;
+    if (shell->recorder != NULL)
+        health_history_state(shell, &recorder_state, &history);
     for (;;) {
         Muster__V1__WatchHealthResponse response;
         if (!rpc_call_writable(watch->call)) {
@@ -51,6 +56,7 @@ static void send_rest(struct watch *watch)
                                  clock_unix_ms(), &response))
             break;
         watch->sent += response.n_workers;
+        response.history = shell->recorder != NULL ? &history : NULL;
         /* Not taken: the call is over, and `ended` on its way. */
         if (!rpc_call_send(watch->call, &response.base))
             break;
