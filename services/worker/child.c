@@ -161,7 +161,7 @@ static void become(const char *command, pid_t parent)
     sigset_t none;
     sigemptyset(&none);
     (void)setpgid(0, 0);
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)prctl(PR_SET_PDEATHSIG, SIGHUP);
     if (getppid() != parent)
         _exit(127); /* the worker died before the line above */
     (void)signal(SIGPIPE, SIG_DFL);
@@ -174,11 +174,20 @@ static void become(const char *command, pid_t parent)
     _exit(127);
 }
 
+/* The shell stays in front of the command, because it alone is told when the worker dies
+ * (SIGHUP) and then takes the whole group along. SIGTERM goes to the group: the shell leaves
+ * it to the command to end in its own time, and ends as that does. */
+static void append_script(const struct child *child, struct buffer *out)
+{
+    buffer_append_format(out, "PORT=%u; export PORT; trap 'kill -KILL 0' HUP; trap : TERM; {\n", child->port);
+    child_fill_in_port(child->config.command, child->port, out);
+    buffer_append_text(out, "\n} & while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done; exit $status");
+}
+
 static bool spawn(struct child *child)
 {
     struct buffer command = BUFFER_INIT;
-    buffer_append_format(&command, "PORT=%u; export PORT; ", child->port);
-    child_fill_in_port(child->config.command, child->port, &command);
+    append_script(child, &command);
     pid_t parent = getpid();
     pid_t pid = buffer_failed(&command) ? -1 : fork();
     if (pid == 0)

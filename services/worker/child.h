@@ -9,7 +9,7 @@
  *
  * "{port}" in the command stands for the port, at 127.0.0.1; the environment has it as
  * PORT. A new port is picked at each start. What the program writes goes to our standard
- * error. Should the worker be killed, the kernel sends the shell SIGTERM.
+ * error. Should the worker be killed, the whole group is.
  *
  * Threading: the loop's thread. */
 

@@ -609,6 +609,35 @@ class Commands(Case):
 
             wait_until(lambda: self.gone(grandchild), "the grandchild is gone")
 
+    def test_nothing_survives_a_worker_that_is_killed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "server")
+            worker = self.start_worker(
+                "--run", "web=/usr/bin/python3 -m http.server {port} --bind 127.0.0.1 & echo $! > %s; wait" % path)
+            wait_until(lambda: worker.service_state("web") == "running", "it runs")
+            server = int(open(path).read())
+            worker.process.kill()
+            wait_until(lambda: self.gone(server), "the server is gone")
+
+    def test_a_program_may_end_in_its_own_time(self):
+        program = """
+import http.server, signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    open(sys.argv[2], "w").close()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+        with tempfile.TemporaryDirectory() as folder:
+            source, mark = os.path.join(folder, "program.py"), os.path.join(folder, "ended")
+            with open(source, "w") as file:
+                file.write(program)
+            worker = self.start_worker("--run", "web=cd / && /usr/bin/python3 %s {port} %s" % (source, mark))
+            wait_until(lambda: worker.service_state("web") == "running", "it runs")
+            self.assertEqual(worker.stop(), 0)
+            self.assertTrue(os.path.exists(mark))
+
     def test_what_a_dead_program_left_behind_is_killed(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "grandchild")
