@@ -116,13 +116,14 @@ bool health_fill_lookup(struct health *health, Muster__V1__GetWorkersRequest *re
     return true;
 }
 
-/* The registry has answered for this one: known now, or surely not on the roll. */
-static void settle(struct health *health, const struct health_lookup *lookup, bool surely_absent, uint64_t now_ms)
+/* The registry has answered for this one: known now, or, if the answer is `current`, surely
+ * not on the roll. */
+static void settle(struct health *health, const struct health_lookup *lookup, bool current, uint64_t now_ms)
 {
     struct health_stream *stream = lookup->stream;
     struct health_worker *worker = health_find(health, lookup->worker_id);
     if (worker == NULL) {
-        if (surely_absent)
+        if (current)
             register_again(health, stream, lookup->worker_id, lookup->sequence, lookup->index, lookup->incarnation);
         return;
     }
@@ -131,6 +132,11 @@ static void settle(struct health *health, const struct health_lookup *lookup, bo
         (void)health_stream_command(health, stream, lookup->sequence, lookup->index, worker->id, lookup->incarnation,
                                     MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
                                     "this id was registered again since");
+        return;
+    }
+    if (lookup->incarnation > worker->incarnation && current) {
+        /* A registration that the registry lost, with an older backup maybe. */
+        register_again(health, stream, worker->id, lookup->sequence, lookup->index, lookup->incarnation);
         return;
     }
     health_stream_heard(health, worker, lookup->relayed ? NULL : stream, lookup->said, NULL, now_ms);

@@ -21,7 +21,8 @@ struct membership {
 
     struct detect_coordinator coordinator;
     bool coordinator_measured;
-    char stream[256]; /* HOST:PORT; "": none */
+    char stream[256];    /* HOST:PORT; "": none */
+    bool no_stream_said; /* since it was last there */
     char worker_type[32];
     uint64_t incarnation_on_http; /* of the heartbeat that is under way */
 
@@ -323,12 +324,16 @@ static void stream_opened(void *context)
 static void stream_closed(void *context, const char *reason)
 {
     struct membership *membership = context;
-    /* Once when it breaks; the attempts after that would fill the log. */
+    /* Once when it breaks, or was never there; the attempts after that would fill the log. */
     if (membership->agent.stream == AGENT_STREAM_PROVEN)
         log_warning("heartbeat stream broke, going on over HTTP", LOG_TEXT("address", membership->stream),
                     LOG_TEXT("reason", reason));
+    else if (!membership->no_stream_said)
+        log_warning("heartbeat stream cannot be reached, heartbeats go over HTTP until it can",
+                    LOG_TEXT("address", membership->stream), LOG_TEXT("reason", reason));
     else
         log_debug("heartbeat stream is not there", LOG_TEXT("address", membership->stream), LOG_TEXT("reason", reason));
+    membership->no_stream_said = true;
     agent_stream_closed(&membership->agent, now_ms(membership));
     wake(membership);
 }
@@ -338,8 +343,10 @@ static void stream_acknowledged(void *context, uint64_t sequence)
     struct membership *membership = context;
     bool proven_before = membership->agent.stream == AGENT_STREAM_PROVEN;
     agent_stream_acknowledged(&membership->agent, now_ms(membership), sequence);
-    if (!proven_before && membership->agent.stream == AGENT_STREAM_PROVEN)
+    if (!proven_before && membership->agent.stream == AGENT_STREAM_PROVEN) {
         log_info("heartbeats are streamed", LOG_TEXT("address", membership->stream));
+        membership->no_stream_said = false;
+    }
     wake(membership);
 }
 

@@ -278,6 +278,7 @@ class Stream(Case):
         for _ in range(3):
             self.rest.next("POST", "/api/worker/heartbeat")
         self.assertEqual(worker.health()["heartbeats"], "http")
+        self.assertEqual(worker.log().count("heartbeat stream cannot be reached"), 1, "said, and not again and again")
         health = self.start_health(port=int(address.split(":")[1]))
         health.next(timeout=60)
         wait_until(lambda: worker.health()["heartbeats"] == "stream", "back on the stream")

@@ -34,6 +34,27 @@ TEST_F(HealthTest, AnUnknownIdIsAskedForBeforeItIsToldToRegisterAgain)
     health_stream_closed(health_, stream, now_);
 }
 
+TEST_F(HealthTest, ARegistrationThatTheRegistryLostIsMadeAgain)
+{
+    Synchronise();
+    ASSERT_TRUE(Put({"w", 3}));
+    auto *stream = health_stream_open(health_, nullptr);
+    Send(stream, {{"w", 7}});
+    ASSERT_EQ(Lookup().size(), 1u);
+    AnswerLookup({{"w", 3}}, revision_);
+    Answer answer;
+    ASSERT_TRUE(Take(stream, &answer));
+    ASSERT_EQ(answer.commands.size(), 1u);
+    EXPECT_EQ(answer.commands[0].type, MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN);
+    // An answer that is older than the watch decides nothing.
+    Send(stream, {{"w", 7}});
+    ASSERT_EQ(Lookup().size(), 1u);
+    AnswerLookup({{"w", 3}}, revision_ - 1);
+    ASSERT_TRUE(Take(stream, &answer));
+    EXPECT_TRUE(answer.commands.empty());
+    health_stream_closed(health_, stream, now_);
+}
+
 TEST_F(HealthTest, WhenTheRegistryCannotBeAskedTheHeartbeatIsJustTaken)
 {
     Synchronise();
