@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -106,12 +108,66 @@ static void run_window(struct load *load, struct load_result *result)
     }
 }
 
-bool load_drive(struct load *load, struct load_result *result)
+size_t load_receive(struct load *load, const struct watch *watch)
+{
+    ssize_t got = recv(watch->descriptor, load->read_buffer, LOAD_READ_BYTES, 0);
+    if (got > 0)
+        return (size_t)got;
+    if (got == 0 || errno != EAGAIN)
+        load_fail(load, "the server closed a connection%s%s", got < 0 ? ": " : "", got < 0 ? strerror(errno) : "");
+    return 0;
+}
+
+size_t load_send(struct load *load, const struct watch *watch, const void *bytes, size_t count)
+{
+    ssize_t sent = send(watch->descriptor, bytes, count, MSG_NOSIGNAL);
+    if (sent >= 0)
+        return (size_t)sent;
+    if (errno != EAGAIN && errno != ENOTCONN)
+        load_fail(load, "sending: %s", strerror(errno));
+    return 0;
+}
+
+static struct watch *connection_at(const struct load *load, const struct load_generator *generator, unsigned number)
+{
+    return (struct watch *)((char *)load->connections + number * generator->connection_bytes);
+}
+
+/* Returns how many were opened, wholly or in part. */
+static unsigned open_connections(struct load *load, const struct load_generator *generator)
+{
+    unsigned number = 0;
+    while (number < load->plan->connections && !load->failed) {
+        struct watch *watch = connection_at(load, generator, number);
+        *watch = (struct watch){generator->ready, load_connect(load->plan->port)};
+        if (watch->descriptor < 0 || !generator->open(load, watch, number) || !loop_watch(load->loop, watch))
+            load_fail(load, "connecting: %s", strerror(errno));
+        number++;
+    }
+    return number;
+}
+
+bool load_run(struct load *load, const struct load_generator *generator, struct load_result *result)
 {
     *result = (struct load_result){0};
-    if (load->plan->limit > 0)
-        run_to_limit(load, result);
+    unsigned opened = 0;
+    load->connections = calloc(load->plan->connections, generator->connection_bytes);
+    load->read_buffer = malloc(LOAD_READ_BYTES);
+    if (load->connections == NULL || load->read_buffer == NULL)
+        load_fail(load, "out of memory");
     else
+        opened = open_connections(load, generator);
+    if (!load->failed && load->plan->limit > 0)
+        run_to_limit(load, result);
+    else if (!load->failed)
         run_window(load, result);
-    return !load->failed;
+    bool done = !load->failed;
+    load->failed = true; /* what closes now does so because of us */
+    for (unsigned i = 0; i < opened; i++) {
+        loop_unwatch(load->loop, connection_at(load, generator, i));
+        generator->close(connection_at(load, generator, i));
+    }
+    free(load->connections);
+    free(load->read_buffer);
+    return done;
 }

@@ -42,6 +42,8 @@ struct load {
     const struct load_plan *plan;
     struct loop *loop;
     void (*each_turn)(struct load *load); /* NULL, or called after each turn of the loop */
+    void *connections;                    /* see load_run */
+    void *read_buffer;                    /* shared by them, LOAD_READ_BYTES */
     uint64_t answered;                    /* messages */
     uint64_t units;                       /* what they count for */
     unsigned first_answers;               /* connections that have had their first */
@@ -50,15 +52,37 @@ struct load {
     struct failure *failure; /* of the first failure */
 };
 
-/* Drives the loop through the phases; true when no answer was wrong. `units` of the load are
- * counted. Fails when interrupted, and when connections do not get going in 30 s. */
-bool load_drive(struct load *load, struct load_result *result);
+enum { LOAD_READ_BYTES = 256 * 1024 };
 
-/* For generators: notes the first failure, and makes load_drive end. */
+/* What kind of load. A connection is connection_bytes long, all zero at first, and begins
+ * with its struct watch. */
+struct load_generator {
+    size_t connection_bytes;
+    void (*ready)(struct watch *watch, uint32_t events);
+    /* Makes the rest of the number-th connection and has it begin; false: memory ran out. */
+    bool (*open)(struct load *load, struct watch *watch, unsigned number);
+    /* Frees what `open` made, also when that failed; the descriptor is closed. */
+    void (*close)(struct watch *watch);
+};
+
+/* Opens the connections, drives the loop through the phases, closes them; true when no answer
+ * was wrong. `units` of the load are counted. Fails when interrupted, and when connections do
+ * not get going in 30 s. `load` has its plan, loop and failure. */
+bool load_run(struct load *load, const struct load_generator *generator, struct load_result *result);
+
+/* For generators: notes the first failure, and makes load_run end. */
 __attribute__((format(printf, 2, 3))) void load_fail(struct load *load, const char *format, ...);
 
 /* Whether generators should send more. */
 bool load_wants_more(const struct load *load);
+
+/* For generators: reads into the read buffer; 0: there is no more for now, or the connection
+ * broke, which is a failure. Less than LOAD_READ_BYTES have emptied the socket: the next edge
+ * will say when there is more. */
+size_t load_receive(struct load *load, const struct watch *watch);
+
+/* For generators: how many of the bytes the socket took. */
+size_t load_send(struct load *load, const struct watch *watch, const void *bytes, size_t count);
 
 /* A non-blocking connection to the loopback address; -1 with errno. It may still be opening. */
 int load_connect(uint16_t port);

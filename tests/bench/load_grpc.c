@@ -10,8 +10,8 @@
 #include "common/clock.h"
 
 enum {
+    WRITE_BYTES = 128 * 1024,
     PREFIX_BYTES = 5, /* of a gRPC message: a flag and its length, big-endian */
-    READ_BYTES = 128 * 1024,
     WINDOW_BYTES = 16 * 1024 * 1024,
     ANSWER_BYTES_MAX = 4 * 1024 * 1024,
 };
@@ -44,12 +44,10 @@ struct grpc_connection {
 };
 
 struct grpc_run {
-    struct load load;
+    struct load load; /* first */
     const struct grpc_source *source;
-    struct grpc_connection *connections;
     uint64_t started;  /* messages made, against the plan's limit */
     uint64_t begun_us; /* when the first was; what is due is counted from there */
-    uint8_t *read_buffer;
 };
 
 /* Puts the lane's next message into its outgoing bytes; false when there is to be no more. */
@@ -234,7 +232,7 @@ static void flush(struct grpc_connection *connection)
 {
     struct grpc_run *run = connection->run;
     while (!run->load.failed) {
-        while (connection->output.bytes < READ_BYTES) {
+        while (connection->output.bytes < WRITE_BYTES) {
             const uint8_t *frames;
             ssize_t bytes = nghttp2_session_mem_send(connection->session, &frames);
             if (bytes < 0)
@@ -246,14 +244,10 @@ static void flush(struct grpc_connection *connection)
         size_t left = connection->output.bytes - connection->written;
         if (left == 0 || buffer_failed(&connection->output))
             return;
-        ssize_t sent =
-            send(connection->watch.descriptor, connection->output.data + connection->written, left, MSG_NOSIGNAL);
-        if (sent < 0) {
-            if (errno != EAGAIN && errno != ENOTCONN)
-                load_fail(&run->load, "sending: %s", strerror(errno));
+        size_t sent = load_send(&run->load, &connection->watch, connection->output.data + connection->written, left);
+        if (sent == 0)
             return;
-        }
-        connection->written += (size_t)sent;
+        connection->written += sent;
         if (connection->written == connection->output.bytes) {
             buffer_clear(&connection->output);
             connection->written = 0;
@@ -265,21 +259,12 @@ static void ready(struct watch *watch, uint32_t events)
 {
     struct grpc_connection *connection = (struct grpc_connection *)watch;
     struct grpc_run *run = connection->run;
-    while (!run->load.failed && (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
-        ssize_t got = recv(watch->descriptor, run->read_buffer, READ_BYTES, 0);
-        if (got < 0 && errno == EAGAIN)
-            break;
-        if (got <= 0) {
-            load_fail(&run->load, "the server closed a connection%s%s", got < 0 ? ": " : "",
-                      got < 0 ? strerror(errno) : "");
-            return;
-        }
-        ssize_t used = nghttp2_session_mem_recv(connection->session, run->read_buffer, (size_t)got);
-        if (used != got)
+    size_t got = (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0 ? LOAD_READ_BYTES : 0;
+    while (got == LOAD_READ_BYTES && !run->load.failed) {
+        got = load_receive(&run->load, watch);
+        ssize_t used = nghttp2_session_mem_recv(connection->session, run->load.read_buffer, got);
+        if (used != (ssize_t)got)
             load_fail(&run->load, "HTTP/2: %s", nghttp2_strerror((int)used));
-        /* A short read has emptied the socket: the next edge will say when there is more. */
-        if (got < READ_BYTES)
-            break;
     }
     flush(connection);
 }
@@ -291,7 +276,7 @@ static void send_due(struct load *load)
     double elapsed = (double)(clock_monotonic_us() - run->begun_us) / 1e6;
     uint64_t due = (uint64_t)(elapsed * load->plan->per_second);
     for (unsigned i = 0; i < load->plan->connections && run->started < due; i++) {
-        struct grpc_connection *connection = &run->connections[i];
+        struct grpc_connection *connection = (struct grpc_connection *)load->connections + i;
         if (connection->lanes[0].waiting == 0)
             continue;
         connection->lanes[0].waiting--;
@@ -323,34 +308,31 @@ static bool open_session(struct grpc_connection *connection)
     return opened;
 }
 
-static bool open_connection(struct grpc_run *run, unsigned number)
+static bool open_connection(struct load *load, struct watch *watch, unsigned number)
 {
-    const struct load_plan *plan = run->load.plan;
-    struct grpc_connection *connection = &run->connections[number];
-    connection->watch = (struct watch){ready, load_connect(plan->port)};
+    struct grpc_run *run = (struct grpc_run *)load;
+    struct grpc_connection *connection = (struct grpc_connection *)watch;
     connection->run = run;
-    connection->lane_count = run->source->streaming ? 1 : plan->outstanding;
+    connection->lane_count = run->source->streaming ? 1 : load->plan->outstanding;
     connection->lanes = calloc(connection->lane_count, sizeof *connection->lanes);
-    if (connection->watch.descriptor < 0 || connection->lanes == NULL || !open_session(connection))
-        return fail(run->load.failure, "connecting: %s", strerror(errno));
+    if (connection->lanes == NULL || !open_session(connection))
+        return false;
     for (unsigned i = 0; i < connection->lane_count; i++) {
         struct lane *lane = &connection->lanes[i];
         lane->connection = connection;
         lane->number = number * connection->lane_count + i;
         bool has_message = make_message(lane);
-        for (unsigned more = 1; run->source->streaming && more < plan->outstanding; more++)
+        for (unsigned more = 1; run->source->streaming && more < load->plan->outstanding; more++)
             make_message(lane);
         if (has_message)
             begin_call(lane);
     }
-    if (!loop_watch(run->load.loop, &connection->watch))
-        return fail(run->load.failure, "connecting: %s", strerror(errno));
-    return !run->load.failed;
+    return true;
 }
 
-static void close_connection(struct grpc_run *run, struct grpc_connection *connection)
+static void close_connection(struct watch *watch)
 {
-    loop_unwatch(run->load.loop, &connection->watch);
+    struct grpc_connection *connection = (struct grpc_connection *)watch;
     for (unsigned i = 0; connection->lanes != NULL && i < connection->lane_count; i++) {
         buffer_free(&connection->lanes[i].outgoing);
         buffer_free(&connection->lanes[i].incoming);
@@ -367,25 +349,10 @@ bool load_grpc(struct loop *loop, const struct load_plan *plan, const struct grp
         .load = {.plan = plan, .loop = loop, .failure = failure},
         .source = source,
         .begun_us = clock_monotonic_us(),
-        .connections = calloc(plan->connections, sizeof *run.connections),
-        .read_buffer = malloc(READ_BYTES),
     };
+    static const struct load_generator generator = {sizeof(struct grpc_connection), ready, open_connection,
+                                                    close_connection};
     if (plan->per_second > 0 && source->streaming)
         run.load.each_turn = send_due;
-    bool done = run.connections != NULL && run.read_buffer != NULL;
-    if (!done)
-        fail(failure, "out of memory");
-    for (unsigned i = 0; run.connections != NULL && i < plan->connections; i++)
-        run.connections[i].watch.descriptor = -1;
-    for (unsigned i = 0; done && i < plan->connections; i++)
-        done = open_connection(&run, i);
-    if (done)
-        done = load_drive(&run.load, result);
-    /* Closing calls must not be mistaken for calls that the server closed. */
-    run.load.failed = true;
-    for (unsigned i = 0; run.connections != NULL && i < plan->connections; i++)
-        close_connection(&run, &run.connections[i]);
-    free(run.connections);
-    free(run.read_buffer);
-    return done;
+    return load_run(&run.load, &generator, result);
 }

@@ -13,7 +13,6 @@
 #include "common/buffer.h"
 
 enum {
-    READ_BYTES = 256 * 1024,
     HEAD_BYTES_MAX = 8192,
     ASK_TIMEOUT_S = 5,
 };
@@ -30,11 +29,9 @@ struct connection {
 };
 
 struct http_load_run {
-    struct load load;
+    struct load load; /* first */
     const struct http_load *what;
-    struct connection *connections;
-    char *read_buffer; /* shared: what is left of a head is copied out of it */
-    size_t begun;      /* requests handed out, with a limit */
+    size_t begun; /* requests handed out, with a limit */
 };
 
 bool http_requests_make(struct http_requests *requests, char **texts, size_t count)
@@ -104,13 +101,9 @@ static void send_rest(struct connection *connection)
     size_t length = requests->lengths[connection->next_request];
     if (connection->unsent_from == length)
         return;
-    ssize_t sent =
-        send(connection->watch.descriptor, requests->texts[connection->next_request] + connection->unsent_from,
-             length - connection->unsent_from, MSG_NOSIGNAL);
-    if (sent >= 0)
-        connection->unsent_from += (size_t)sent;
-    else if (errno != EAGAIN && errno != ENOTCONN)
-        load_fail(&connection->run->load, "sending a request: %s", strerror(errno));
+    connection->unsent_from += load_send(&connection->run->load, &connection->watch,
+                                         requests->texts[connection->next_request] + connection->unsent_from,
+                                         length - connection->unsent_from);
 }
 
 /* Picks the connection's next request; false when there is to be no more. With a limit the
@@ -215,56 +208,34 @@ static void ready(struct watch *watch, uint32_t events)
         send_rest(connection);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) == 0)
         return;
-    for (;;) {
-        ssize_t got = recv(watch->descriptor, run->read_buffer, READ_BYTES, 0);
-        if (got > 0)
-            take(connection, run->read_buffer, (size_t)got);
-        if (got == 0 || (got < 0 && errno != EAGAIN))
-            load_fail(&run->load, "the server closed a connection%s%s", got < 0 ? ": " : "",
-                      got < 0 ? strerror(errno) : "");
-        /* A short read has emptied the socket: the next edge will say when there is more. */
-        if (got < READ_BYTES || run->load.failed)
-            return;
-    }
+    size_t got;
+    do {
+        got = load_receive(&run->load, watch);
+        take(connection, run->load.read_buffer, got);
+    } while (got == LOAD_READ_BYTES && !run->load.failed);
 }
 
-static bool open_connection(struct http_load_run *run, unsigned number)
+static bool open_connection(struct load *load, struct watch *watch, unsigned number)
 {
-    struct connection *connection = &run->connections[number];
-    connection->watch = (struct watch){ready, load_connect(run->load.plan->port)};
-    connection->run = run;
-    connection->next_request = number % run->what->requests->count;
+    struct connection *connection = (struct connection *)watch;
+    connection->run = (struct http_load_run *)load;
+    connection->next_request = number % connection->run->what->requests->count;
     (void)pick_request(connection, true); /* one too many for a limit just stays silent */
-    if (connection->watch.descriptor >= 0 && loop_watch(run->load.loop, &connection->watch))
-        return true;
-    return fail(run->load.failure, "connecting: %s", strerror(errno));
+    return true;
+}
+
+static void close_connection(struct watch *watch)
+{
+    buffer_free(&((struct connection *)watch)->head);
 }
 
 bool load_http(struct loop *loop, const struct load_plan *plan, const struct http_load *what,
                struct load_result *result, struct failure *failure)
 {
-    struct http_load_run run = {
-        .load = {.plan = plan, .loop = loop, .failure = failure},
-        .what = what,
-        .connections = calloc(plan->connections, sizeof *run.connections),
-        .read_buffer = malloc(READ_BYTES),
-    };
-    bool done = run.connections != NULL && run.read_buffer != NULL;
-    if (!done)
-        fail(failure, "out of memory");
-    for (unsigned i = 0; run.connections != NULL && i < plan->connections; i++)
-        run.connections[i].watch.descriptor = -1;
-    for (unsigned i = 0; done && i < plan->connections; i++)
-        done = open_connection(&run, i);
-    if (done)
-        done = load_drive(&run.load, result);
-    for (unsigned i = 0; run.connections != NULL && i < plan->connections; i++) {
-        loop_unwatch(loop, &run.connections[i].watch);
-        buffer_free(&run.connections[i].head);
-    }
-    free(run.connections);
-    free(run.read_buffer);
-    return done;
+    static const struct load_generator generator = {sizeof(struct connection), ready, open_connection,
+                                                    close_connection};
+    struct http_load_run run = {.load = {.plan = plan, .loop = loop, .failure = failure}, .what = what};
+    return load_run(&run.load, &generator, result);
 }
 
 static bool ask_on(int descriptor, const char *request, unsigned *status, struct buffer *answer, size_t *body_from)
