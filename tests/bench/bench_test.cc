@@ -52,7 +52,7 @@ TEST(Rows, NamesAreUniqueAndEveryAskedFigureIsThere)
         for (const struct row_peer &peer : rows[i].peers)
             floors += peer.floor > 0;
     }
-    EXPECT_EQ(floors, 11u);
+    EXPECT_EQ(floors, 12u);
     EXPECT_EQ(limits, 9u);
 }
 
