@@ -139,14 +139,13 @@ static bool may_send(const struct rpc_call *call)
     return !call->over && !call->cancelled && !call->last_wanted;
 }
 
-bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
+/* Takes the buffer over. */
+static void enqueue(struct rpc_call *call, grpc_byte_buffer *buffer, size_t bytes)
 {
-    if (!may_send(call))
-        return false;
     struct rpc_queued *queued = rpc_allocate(sizeof(*queued));
     queued->next = NULL;
-    queued->buffer = rpc_pack(message, &queued->bytes);
-    queued->bytes += MESSAGE_OVERHEAD_BYTES;
+    queued->buffer = buffer;
+    queued->bytes = bytes + MESSAGE_OVERHEAD_BYTES;
     *call->queue_end = queued;
     call->queue_end = &queued->next;
     call->queued_bytes += queued->bytes;
@@ -154,6 +153,23 @@ bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
     if (!rpc_call_writable(call))
         call->unwritable = true;
     rpc_call_touch(call);
+}
+
+bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    if (!may_send(call))
+        return false;
+    size_t bytes;
+    grpc_byte_buffer *buffer = rpc_pack(message, &bytes);
+    enqueue(call, buffer, bytes);
+    return true;
+}
+
+bool rpc_call_send_packed(struct rpc_call *call, const struct rpc_packed *packed)
+{
+    if (!may_send(call))
+        return false;
+    enqueue(call, rpc_packed_share(packed), rpc_packed_bytes(packed));
     return true;
 }
 

@@ -70,6 +70,16 @@ struct rpc_metadata {
 /* Sends a message. False: not taken, since the call is over, finished, or half-closed. */
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 
+/* A message that was packed once, to be sent on many calls: they share its bytes, and one send
+ * costs neither packing nor copying. Free it at any time, also while calls still send it. */
+struct rpc_packed;
+struct rpc_packed *rpc_packed_create(const ProtobufCMessage *message);
+void rpc_packed_free(struct rpc_packed *packed); /* NULL is fine */
+size_t rpc_packed_bytes(const struct rpc_packed *packed);
+
+/* As rpc_call_send. */
+bool rpc_call_send_packed(struct rpc_call *call, const struct rpc_packed *packed);
+
 /* Client: no more messages will be sent. Queued ones still go out. */
 void rpc_call_half_close(struct rpc_call *call);
 

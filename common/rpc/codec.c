@@ -105,6 +105,37 @@ grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message, size_t *packed_bytes
     return buffer;
 }
 
+struct rpc_packed {
+    grpc_byte_buffer *buffer;
+    size_t bytes;
+};
+
+struct rpc_packed *rpc_packed_create(const ProtobufCMessage *message)
+{
+    struct rpc_packed *packed = rpc_allocate(sizeof(*packed));
+    packed->buffer = rpc_pack(message, &packed->bytes);
+    return packed;
+}
+
+void rpc_packed_free(struct rpc_packed *packed)
+{
+    if (packed == NULL)
+        return;
+    grpc_byte_buffer_destroy(packed->buffer);
+    free(packed);
+}
+
+size_t rpc_packed_bytes(const struct rpc_packed *packed)
+{
+    return packed->bytes;
+}
+
+grpc_byte_buffer *rpc_packed_share(const struct rpc_packed *packed)
+{
+    /* Slices are counted: the copy has the same bytes. */
+    return grpc_byte_buffer_copy(packed->buffer);
+}
+
 void rpc_incoming_open(struct rpc_incoming *incoming, grpc_byte_buffer *buffer)
 {
     incoming->slice = grpc_empty_slice();

@@ -88,6 +88,9 @@ void rpc_loop_settle(struct rpc_loop *loop);
 /* A new byte buffer with the packed message. */
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message, size_t *packed_bytes);
 
+/* A new byte buffer over the same bytes. */
+grpc_byte_buffer *rpc_packed_share(const struct rpc_packed *packed);
+
 /* A message as it came: its bytes in one piece. */
 struct rpc_incoming {
     const uint8_t *bytes;

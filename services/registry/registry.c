@@ -48,6 +48,7 @@ struct registry {
     uint64_t first_revision; /* the one that this process started from */
     uint64_t last_row;       /* the highest row number given */
     struct registry_meta meta;
+    uint64_t forgotten; /* the last revision that was lost before the ring grew */
     size_t ring_events;
     struct event *ring; /* the event of a revision lies at revision % ring_events */
     struct message message;
@@ -131,21 +132,6 @@ enum registry_result registry_restore(struct registry *registry, uint64_t row, c
     return REGISTRY_OK;
 }
 
-void registry_restored(struct registry *registry, const struct registry_meta *stored)
-{
-    registry->meta = *stored;
-    /* Never 0, which is how a watcher says that it has seen nothing. */
-    registry->revision = stored->revision_ceiling + 1;
-    registry->first_revision = registry->revision;
-    struct index_position position = index_position_after(&registry->index, "", 0);
-    struct record *record;
-    while ((record = index_next(&registry->index, &position)) != NULL) {
-        record->put_revision = registry->revision;
-        if (record->row == 0)
-            record->row = ++registry->last_row;
-    }
-}
-
 static uint64_t revisions_left(const struct registry *registry)
 {
     uint64_t ceiling = registry->meta.revision_ceiling;
@@ -168,7 +154,28 @@ void registry_meta_stored(struct registry *registry, const struct registry_meta 
 static uint64_t oldest_revision(const struct registry *registry)
 {
     uint64_t given = registry->revision - registry->first_revision;
-    return given > registry->ring_events ? registry->revision - registry->ring_events : registry->first_revision;
+    uint64_t oldest =
+        given > registry->ring_events ? registry->revision - registry->ring_events : registry->first_revision;
+    return oldest > registry->forgotten ? oldest : registry->forgotten;
+}
+
+/* Makes the ring as large as the roll, so that a change of every worker at once (all of them
+ * are heard again after a restart, all of them fall silent) does not send every watcher back to
+ * a snapshot. Without memory for that the ring stays as it is, which is slower and not wrong. */
+static void grow_ring(struct registry *registry)
+{
+    size_t events = registry->ring_events;
+    while (events < registry->index.count)
+        events *= 2;
+    struct event *ring = events > registry->ring_events ? calloc(events, sizeof(*ring)) : NULL;
+    if (ring == NULL)
+        return;
+    registry->forgotten = oldest_revision(registry);
+    for (uint64_t revision = registry->forgotten + 1; revision <= registry->revision; revision++)
+        ring[revision % events] = registry->ring[revision % registry->ring_events];
+    free(registry->ring);
+    registry->ring = ring;
+    registry->ring_events = events;
 }
 
 /* Takes the PUT or STATUS of that revision back, unless the ring has forgotten it (or the
@@ -194,6 +201,22 @@ static void let_go(struct registry *registry, struct record *record)
     forget_event(registry, record->put_revision);
     forget_event(registry, record->status_revision);
     record_free(record);
+}
+
+void registry_restored(struct registry *registry, const struct registry_meta *stored)
+{
+    registry->meta = *stored;
+    /* Never 0, which is how a watcher says that it has seen nothing. */
+    registry->revision = stored->revision_ceiling + 1;
+    registry->first_revision = registry->revision;
+    struct index_position position = index_position_after(&registry->index, "", 0);
+    struct record *record;
+    while ((record = index_next(&registry->index, &position)) != NULL) {
+        record->put_revision = registry->revision;
+        if (record->row == 0)
+            record->row = ++registry->last_row;
+    }
+    grow_ring(registry);
 }
 
 /* --- Durable changes --- */
@@ -344,6 +367,8 @@ static bool apply_put(struct registry *registry, struct registry_change *change)
         }
         let_go(registry, old);
     }
+    if (registry->index.count > registry->ring_events)
+        grow_ring(registry);
     next_event(registry, EVENT_PUT)->subject.record = record;
     record->put_revision = registry->revision;
     record->status_revision = 0;

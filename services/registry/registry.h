@@ -19,11 +19,11 @@
  * the floor of all ids that are not on the roll, which is one number to remember instead of
  * one for each id that ever was: an id that comes back gets a higher one than it had.
  *
- * Watchers. The last `ring_events` changes are remembered by who changed, not by how: an event
- * is made from the record when it is sent, and one that a later event of the same worker has
- * overtaken is left out. A watcher is a cursor (a revision, or a place in a snapshot), so a
- * slow one costs nothing. One that falls behind the ring gets a snapshot: all records in the
- * order of their ids, in pieces, then the changes since the snapshot began.
+ * Watchers. The last `ring_events` changes, or as many as there are workers if that is more, are remembered by who
+ * changed, not by how: an event is made from the record when it is sent, and one that a later event of the same worker
+ * has overtaken is left out. A watcher is a cursor (a revision, or a place in a snapshot), so a slow one costs nothing.
+ * One that falls behind the ring gets a snapshot: all records in the order of their ids, in pieces, then the changes
+ * since the snapshot began.
  *
  * Ownership and threading: one thread owns a registry. Records it returns are valid until the
  * next call that changes something. */
@@ -69,7 +69,8 @@ struct registry_meta {
  * are on disk never lack one. */
 #define REGISTRY_BATCH_MAX 65536
 
-/* An empty roll; ring_events is a power of two. NULL when memory runs out. */
+/* An empty roll, which remembers at least the last ring_events changes (a power of two). NULL
+ * when memory runs out. */
 struct registry *registry_create(size_t ring_events);
 void registry_destroy(struct registry *registry);
 

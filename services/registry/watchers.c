@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* Of at most 256 KiB or so each, and mostly of one commit. */
+#define SHARED_MESSAGES 16
+
 struct watcher {
     struct watcher *next, **link;
     struct watchers *watchers;
@@ -11,24 +14,68 @@ struct watcher {
     struct registry_cursor cursor;
 };
 
+/* A message of changes, as it was packed for the first who was to get it. Revisions never come
+ * twice, and what happened between two of them does not change: so it stays right. */
+struct shared_message {
+    uint64_t after_revision, revision; /* for who has seen the one; who then has seen the other */
+    struct rpc_packed *packed;         /* NULL: unused */
+};
+
 struct watchers {
     struct rpc_loop *loop;
     struct registry *registry;
     struct rpc_turn_hook hook;
     struct watcher *first;
+    struct shared_message shared[SHARED_MESSAGES];
+    size_t next_shared; /* the place of the next, which is that of the oldest */
     bool stopping;
 };
+
+static const struct shared_message *find_shared(const struct watchers *watchers, uint64_t after_revision)
+{
+    for (size_t i = 0; i < SHARED_MESSAGES; i++)
+        if (watchers->shared[i].packed != NULL && watchers->shared[i].after_revision == after_revision)
+            return &watchers->shared[i];
+    return NULL;
+}
+
+static const struct shared_message *add_shared(struct watchers *watchers, uint64_t after_revision,
+                                               const Muster__V1__WatchWorkersResponse *message)
+{
+    struct shared_message *shared = &watchers->shared[watchers->next_shared++ % SHARED_MESSAGES];
+    rpc_packed_free(shared->packed);
+    *shared = (struct shared_message){after_revision, message->revision, rpc_packed_create(&message->base)};
+    return shared;
+}
+
+/* Sends the next message. False: there is none, or the call is over, and `ended` comes. */
+static bool send_next(struct watcher *watcher)
+{
+    struct watchers *watchers = watcher->watchers;
+    struct registry_cursor *cursor = &watcher->cursor;
+    uint64_t seen = cursor->revision;
+    bool changes = !cursor->in_snapshot;
+    if (!registry_cursor_behind(watchers->registry, cursor))
+        return false;
+    const struct shared_message *shared = changes ? find_shared(watchers, seen) : NULL;
+    if (shared != NULL) {
+        cursor->revision = shared->revision;
+        return rpc_call_send_packed(watcher->call, shared->packed);
+    }
+    const Muster__V1__WatchWorkersResponse *message = registry_cursor_next(watchers->registry, cursor);
+    if (message == NULL)
+        return false;
+    /* One that fell behind the ring is in a snapshot now. */
+    if (!changes || message->snapshot_begin || watchers->first->next == NULL)
+        return rpc_call_send(watcher->call, &message->base);
+    return rpc_call_send_packed(watcher->call, add_shared(watchers, seen, message)->packed);
+}
 
 /* Sends what the call takes. */
 static void feed(struct watcher *watcher)
 {
-    const Muster__V1__WatchWorkersResponse *message;
-    while (rpc_call_writable(watcher->call) &&
-           (message = registry_cursor_next(watcher->watchers->registry, &watcher->cursor)) != NULL) {
-        /* Not taken: the call is over, and `ended` comes. */
-        if (!rpc_call_send(watcher->call, &message->base))
-            return;
-    }
+    while (rpc_call_writable(watcher->call) && send_next(watcher))
+        continue;
 }
 
 static void feed_all(void *argument)
@@ -55,6 +102,8 @@ void watchers_destroy(struct watchers *watchers)
     if (watchers == NULL)
         return;
     rpc_loop_cancel_end_of_turn(watchers->loop, &watchers->hook);
+    for (size_t i = 0; i < SHARED_MESSAGES; i++)
+        rpc_packed_free(watchers->shared[i].packed);
     free(watchers);
 }
 

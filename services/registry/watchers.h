@@ -3,7 +3,9 @@
  * A watcher is a cursor into the roll, not a queue: what it has not been sent yet is held once,
  * in the roll, however many watch and however slow they are. Messages are made for a watcher
  * only while its call takes more (rpc_call_writable), so what waits for a slow one is bounded
- * by the call's queue limit.
+ * by the call's queue limit. Watchers that have seen the same are sent the same: the last
+ * messages of changes are kept packed, by the revision that they begin after, and a hundred
+ * watchers cost one packing. (Messages of snapshots are each watcher's own.)
  *
  * Threading: the loop's thread. */
 

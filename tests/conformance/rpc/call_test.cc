@@ -180,6 +180,33 @@ TEST_F(Call, ManyMessagesKeepTheirOrderBothWays)
     EXPECT_EQ(client_next, count);
 }
 
+// One packed message on many calls, freed before any of them has sent it.
+TEST_F(Call, AMessagePackedOnceCanBeSentOnManyCalls)
+{
+    unary.message = [](rpc_call *call, const void *) {
+        SimpleResponse response = GRPC__TESTING__SIMPLE_RESPONSE__INIT;
+        Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+        std::vector<uint8_t> body(5000, 'x');
+        payload.body = {body.size(), body.data()};
+        response.payload = &payload;
+        struct rpc_packed *packed = rpc_packed_create(&response.base);
+        EXPECT_EQ(rpc_packed_bytes(packed), protobuf_c_message_get_packed_size(&response.base));
+        EXPECT_TRUE(rpc_call_send_packed(call, packed));
+        rpc_call_finish(call, RPC_OK, "%s", "");
+        EXPECT_FALSE(rpc_call_send_packed(call, packed)) << "finished";
+        rpc_packed_free(packed);
+        rpc_packed_free(nullptr);
+    };
+    start();
+    Result results[20];
+    for (auto &result : results)
+        call_unary(&result);
+    for (auto &result : results) {
+        ASSERT_TRUE(turn_until([&] { return result.ended; }));
+        EXPECT_EQ(result.status, RPC_OK) << result.text;
+    }
+}
+
 TEST_F(Call, QueuedMessagesGoOutBeforeTheStatus)
 {
     constexpr uint32_t count = 500;

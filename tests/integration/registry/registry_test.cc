@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <algorithm>
 #include <set>
 
 namespace
@@ -329,6 +330,45 @@ TEST(RegistryWatch, FollowsAndResumes)
     ASSERT_TRUE(pair.client->wait([&] { return watch.revision > 0; }));
     EXPECT_EQ(watch.snapshots, 1u) << "the statuses are others now";
     EXPECT_EQ(watch.workers["w2"].status, reconnecting);
+}
+
+// A hundred watchers, some of which do not read for a while, and one who comes in the middle: all
+// end up with the same.
+TEST(RegistryWatch, ManyWatchersAreToldTheSame)
+{
+    Pair pair;
+    Client other(pair.registry_address);
+    std::vector<std::unique_ptr<Watch>> watches;
+    for (int i = 0; i < 100; i++)
+        watches.push_back(std::make_unique<Watch>(other, 0));
+    auto all_know = [&](const Muster__V1__ListWorkersResponse *page) {
+        return std::all_of(watches.begin(), watches.end(),
+                           [&](const auto &watch) { return watch->revision >= page->revision; });
+    };
+    for (int i = 0; i < 300; i++) {
+        std::string id = "w" + std::to_string(i % 70);
+        if (i % 5 == 4)
+            pair.client->unregister_worker(id);
+        else
+            ASSERT_TRUE(pair.client->register_worker({.id = id, .services = {"a"}}).ok());
+        if (i == 100)
+            for (int k = 0; k < 30; k++)
+                rpc_call_pause(watches[static_cast<size_t>(k)]->call);
+        if (i == 200)
+            for (int k = 0; k < 30; k++)
+                rpc_call_resume(watches[static_cast<size_t>(k)]->call);
+        if (i == 150)
+            watches.push_back(std::make_unique<Watch>(other, 0));
+    }
+    auto page = pair.client->list_workers(0, "");
+    ASSERT_TRUE(other.wait([&] { return all_know(page.message.get()); }));
+    auto expected = pair.client->all_workers();
+    for (const auto &watch : watches) {
+        EXPECT_EQ(watch->snapshots, 1u);
+        ASSERT_EQ(watch->workers.size(), expected.size());
+        for (const auto &[id, worker] : watch->workers)
+            EXPECT_EQ(worker.incarnation, expected.at(id)->incarnation);
+    }
 }
 
 long resident_kilobytes(pid_t process)

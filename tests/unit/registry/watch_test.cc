@@ -146,6 +146,8 @@ TEST(Watch, ASnapshotThatTheRingOvertakesStartsAgain)
     ASSERT_TRUE(watcher.step());
     for (int i = 0; i < 20; i++)
         roll.remove("w" + std::to_string(1000 + i));
+    for (int i = 0; i < 600; i++)
+        roll.put("w1400");
     watcher.catch_up();
     EXPECT_EQ(watcher.snapshots, 2u);
     EXPECT_EQ(watcher.completed, 1u) << "the first was given up: it had missed removals";
@@ -161,6 +163,41 @@ TEST(Watch, LargeRecordsMakeSmallMessages)
     watcher.catch_up();
     EXPECT_GE(watcher.messages, 4u);
     EXPECT_EQ(watcher.workers, roll.contents());
+}
+
+// As many changes as there are workers can be followed, whatever the ring began with.
+TEST(Watch, TheRingGrowsWithTheRoll)
+{
+    Roll roll(16);
+    for (int i = 0; i < 10; i++)
+        roll.put("w" + std::to_string(i));
+    Watcher early(roll);
+    early.catch_up();
+    for (int i = 10; i < 16; i++)
+        roll.put("w" + std::to_string(i));
+    early.catch_up();
+    EXPECT_EQ(early.snapshots, 1u);
+
+    /* Grown in the middle of what a watcher has not seen: nothing is lost by that. */
+    Watcher late(roll, roll.put("w15"));
+    for (int i = 16; i < 100; i++) {
+        roll.put("w" + std::to_string(i));
+        if (i % 3 == 0)
+            roll.remove("w" + std::to_string(i));
+        early.catch_up();
+    }
+    EXPECT_EQ(early.snapshots, 1u);
+    EXPECT_TRUE(early.workers == roll.contents());
+    late.catch_up();
+    EXPECT_EQ(late.snapshots, 1u) << "what the small ring forgot is not there";
+
+    Watcher steady(roll, registry_revision(roll.registry));
+    steady.workers = early.workers;
+    for (const auto &[id, known] : roll.contents())
+        ASSERT_EQ(registry_set_status(roll.registry, id.c_str(), known.incarnation, degraded, "late", 1), REGISTRY_OK);
+    steady.catch_up();
+    EXPECT_EQ(steady.snapshots, 0u);
+    EXPECT_EQ(steady.events, roll.contents().size());
 }
 
 TEST(Watch, RandomChangesAndRandomWatchers)
