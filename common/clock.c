@@ -3,6 +3,7 @@
 #include "common/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t read_clock(clockid_t clock, uint64_t units_per_second)
@@ -42,4 +43,39 @@ void clock_format_unix_ms(int64_t unix_ms, char text[CLOCK_TEXT_BYTES])
     }
     size_t length = strftime(text, CLOCK_TEXT_BYTES, "%Y-%m-%dT%H:%M:%S", &parts);
     (void)snprintf(text + length, CLOCK_TEXT_BYTES - length, ".%03dZ", milliseconds);
+}
+
+bool clock_parse_unix_ms(const char *text, int64_t *unix_ms)
+{
+    /* Lengths are checked before: sscanf alone would take spaces and signs. */
+    static const char shape[] = "0000-00-00T00:00:00";
+    for (size_t i = 0; shape[i] != '\0'; i++) {
+        bool is_digit = text[i] >= '0' && text[i] <= '9';
+        if (shape[i] == '0' ? !is_digit : text[i] != shape[i])
+            return false;
+    }
+    struct tm parts = {.tm_isdst = 0};
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
+               &parts.tm_min, &parts.tm_sec) != 6)
+        return false;
+    struct tm given = parts;
+    parts.tm_year -= 1900;
+    parts.tm_mon -= 1;
+    time_t seconds = timegm(&parts); /* sets parts right: the 31st of April becomes the 1st of May */
+    if (parts.tm_year + 1900 != given.tm_year || parts.tm_mon + 1 != given.tm_mon || parts.tm_mday != given.tm_mday ||
+        parts.tm_hour != given.tm_hour || parts.tm_min != given.tm_min || parts.tm_sec != given.tm_sec)
+        return false;
+    const char *at = text + sizeof shape - 1;
+    int64_t milliseconds = 0;
+    if (*at == '.') {
+        int64_t unit = 100;
+        if (*++at < '0' || *at > '9')
+            return false;
+        for (; *at >= '0' && *at <= '9'; at++, unit /= 10)
+            milliseconds += (*at - '0') * unit;
+    }
+    if (strcmp(at, "Z") != 0 && strcmp(at, "+00:00") != 0)
+        return false;
+    *unix_ms = (int64_t)seconds * 1000 + milliseconds;
+    return true;
 }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Milliseconds and microseconds that only ever go forward; no relation to the date. */
@@ -14,3 +15,7 @@ int64_t clock_unix_ms(void);
 /* RFC 3339 in UTC with milliseconds: "2026-01-05T10:30:00.125Z" and a zero byte. */
 #define CLOCK_TEXT_BYTES 32
 void clock_format_unix_ms(int64_t unix_ms, char text[CLOCK_TEXT_BYTES]);
+
+/* The way back; also without milliseconds or with other fractions, which are cut to them, and
+ * with "+00:00" for "Z". False when it is no such time. */
+bool clock_parse_unix_ms(const char *text, int64_t *unix_ms);

@@ -165,6 +165,30 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .label = "admin_stats",
             .help = "Counts workers.",
         },
+    [API_IMPORT] =
+        {
+            .operation = API_IMPORT,
+            .method = "POST",
+            .path = "/api/admin/import",
+            .caller = API_FOR_OPERATORS,
+            .flags = API_BODY_PIPED,
+            .request = &schema_backup,
+            .reply = &schema_import_reply,
+            .errors = CALL_ERRORS,
+            .label = "admin_import",
+            .help = "Puts the workers of a backup on the roll, each as a whole or not at all.",
+        },
+    [API_EXPORT] =
+        {
+            .operation = API_EXPORT,
+            .method = "GET",
+            .path = "/api/admin/export",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_export,
+            .errors = CALL_ERRORS,
+            .label = "admin_export",
+            .help = "Everything that is needed to import the workers elsewhere.",
+        },
     [API_DRAIN] =
         {
             .operation = API_DRAIN,
@@ -319,9 +343,9 @@ uint32_t api_errors(const struct api_route *route)
     if (route->query != NULL)
         errors |= API_ERROR(ERROR_INVALID_FIELD);
     if (route->request != NULL)
-        errors |= API_ERROR(ERROR_MALFORMED_JSON) | API_ERROR(ERROR_INVALID_FIELD);
+        errors |= API_ERROR(ERROR_MALFORMED_JSON);
     if (route->request != NULL && (route->flags & API_BODY_PIPED) == 0)
-        errors |= API_ERROR(ERROR_BODY_TOO_LARGE);
+        errors |= API_ERROR(ERROR_INVALID_FIELD) | API_ERROR(ERROR_BODY_TOO_LARGE);
     if (strchr(route->path, '{') != NULL)
         errors |= API_ERROR(ERROR_INVALID_PATH);
     return errors;

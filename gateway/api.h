@@ -34,6 +34,8 @@ enum api_operation {
     API_ADMIN_SERVICES,
     API_ADMIN_GAPS,
     API_ADMIN_STATS,
+    API_IMPORT,
+    API_EXPORT,
     API_DRAIN,
     API_UNDRAIN,
     API_HEALTH,

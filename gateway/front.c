@@ -19,7 +19,7 @@
 
 /* --- Answers --- */
 
-void front_answer(struct front *front, struct http_exchange *exchange, const struct answer *answer)
+static void send(struct front *front, struct http_exchange *exchange, const struct answer *answer, bool in_pieces)
 {
     struct cors_headers cors;
     struct http_header headers[ANSWER_HEADERS_MAX];
@@ -46,7 +46,7 @@ void front_answer(struct front *front, struct http_exchange *exchange, const str
     }
     if (answer->packed)
         headers[count++] = (struct http_header){"Content-Encoding", "gzip"};
-    bool has_body = answer->shared != NULL || answer->body_bytes > 0;
+    bool has_body = in_pieces || answer->shared != NULL || answer->body_bytes > 0;
     struct http_response response = {
         .status = answer->status,
         .content_type = !has_body                      ? NULL
@@ -58,7 +58,20 @@ void front_answer(struct front *front, struct http_exchange *exchange, const str
         .body_bytes = answer->body_bytes,
         .shared = answer->shared,
     };
-    http_respond(exchange, &response);
+    if (in_pieces)
+        http_response_begin(exchange, &response, HTTP_LENGTH_UNKNOWN);
+    else
+        http_respond(exchange, &response);
+}
+
+void front_answer(struct front *front, struct http_exchange *exchange, const struct answer *answer)
+{
+    send(front, exchange, answer, false);
+}
+
+void front_answer_begin(struct front *front, struct http_exchange *exchange, const struct answer *answer)
+{
+    send(front, exchange, answer, true);
 }
 
 void front_fail(struct front *front, struct http_exchange *exchange, enum error_id error, const char *format, ...)
@@ -209,6 +222,12 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
         return;
     case API_ADMIN_STATS:
         front_handle_view(front, exchange, match->route, VIEW_ADMIN_STATS);
+        return;
+    case API_IMPORT:
+        front_handle_import(front, exchange);
+        return;
+    case API_EXPORT:
+        front_handle_export(front, exchange);
         return;
     case API_HEALTHZ:
         front_answer(front, exchange, &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});

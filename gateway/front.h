@@ -96,6 +96,9 @@ struct answer {
 /* Answers, with what every answer carries. */
 void front_answer(struct front *front, struct http_exchange *exchange, const struct answer *answer);
 
+/* Sends the head of one that comes in pieces, of unknown length (http_response_write, …_end). */
+void front_answer_begin(struct front *front, struct http_exchange *exchange, const struct answer *answer);
+
 __attribute__((format(printf, 4, 5))) void front_fail(struct front *front, struct http_exchange *exchange,
                                                       enum error_id error, const char *format, ...);
 
@@ -130,6 +133,10 @@ void front_handle_page(struct front *front, struct http_exchange *exchange, cons
                        enum page page);
 void front_handle_asset(struct front *front, struct http_exchange *exchange, const struct api_match *match);
 void front_pages_free(struct front *front);
+
+/* front_import.c, front_export.c: the whole roll. */
+void front_handle_import(struct front *front, struct http_exchange *exchange);
+void front_handle_export(struct front *front, struct http_exchange *exchange);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);

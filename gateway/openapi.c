@@ -182,6 +182,10 @@ static void write_operation(struct json_writer *writer, const struct api_route *
         json_write_key(writer, "x-muster-relayed");
         json_write_bool(writer, true);
     }
+    if ((route->flags & API_BODY_PIPED) != 0) {
+        json_write_key(writer, "x-muster-piped");
+        json_write_bool(writer, true);
+    }
     write_parameters(writer, route, path, components);
     write_request_body(writer, route, components);
     write_responses(writer, route, components);

@@ -4,6 +4,7 @@
  * What JSON Schema cannot say is said by members of our own:
  *     x-muster-caller    who an operation is meant for, also its tag
  *     x-muster-relayed   a worker answers, whatever it likes
+ *     x-muster-piped     the body is read piece by piece: a mistake in an item skips that item
  *     x-muster-bytes-max a limit in bytes: of a text's UTF-8, or of an object's or list's source
  *
  * Threading: none of its own. */

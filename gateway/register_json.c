@@ -5,6 +5,7 @@
 
 #include "common/http/target.h"
 #include "common/json/write.h"
+#include "gateway/register_json.h"
 #include "gateway/request_json.h"
 
 /* An http or https URL without slashes at its end, or NULL. */
@@ -220,7 +221,7 @@ static void read_containers(const struct json_fields *body, struct arena *arena,
         spec->containers_json = copy;
 }
 
-static void read_spec(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
+void register_read_spec(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
 {
     static const char *const url_names[] = {"tunnel_url", "service_url", "url"};
     char *id = read_name(body, "worker_id", arena);
@@ -261,7 +262,7 @@ enum request_json_result register_request_from_json(const char *body, size_t bod
     muster__v1__worker_spec__init(spec);
     built->spec = spec;
     struct json_fields fields = json_fields_of(&document, json_root(&document), "", error);
-    read_spec(&fields, arena, spec);
+    register_read_spec(&fields, arena, spec);
     if (!arena_failed(arena))
         result = json_error_set(error) ? REQUEST_JSON_INVALID : REQUEST_JSON_OK;
     *request = built;

@@ -373,6 +373,63 @@ const struct schema schema_drain_reply = {
         },
 };
 
+static const struct schema skipped_worker = {
+    .name = "SkippedWorker",
+    .help = "A worker of a backup that was not imported.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Which one; empty when it has no id."},
+            {"reason", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Why; for example that it is on the roll already."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value skipped_worker_value = {OBJECT(skipped_worker)};
+
+const struct schema schema_import_reply = {
+    .name = "ImportReply",
+    .help = "The backup was read to its end; what was imported is on disk.",
+    .fields =
+        (const struct schema_field[]){
+            {"imported", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many workers were put on the roll."},
+            {"skipped", {LIST_OF(skipped_worker_value)}, REQUIRED, NULL, "The others; of many, the first 1,000."},
+            {"skipped_total", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many were skipped in all."},
+            {.name = NULL},
+        },
+};
+
+static const struct schema exported_worker = {
+    .name = "ExportedWorker",
+    .help = "A worker as it is kept on disk.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, "\"gpu-1\"", "Who."},
+            {"tunnel_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where requests reach it."},
+            {"worker_type", {.kind = SCHEMA_TEXT, .words = worker_types}, REQUIRED, NULL, "What kind it is."},
+            {"location", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it stands."},
+            {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "As it registered them."},
+            {"services", {LIST_OF(announced_service_value)}, REQUIRED, NULL, "Those it announced."},
+            {"assigned_services", {LIST_OF(text_value)}, REQUIRED, NULL, "Those it was told to run."},
+            {"containers", {.kind = SCHEMA_FREE_LIST}, REQUIRED, NULL, "As it registered them."},
+            {"registered_at", {.kind = SCHEMA_TIME}, REQUIRED | SCHEMA_NULLABLE, NULL, "When it last registered."},
+            {"incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How often this id was registered."},
+            {"status", {.kind = SCHEMA_TEXT, .words = statuses}, REQUIRED, NULL, "How it was."},
+            {"draining", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "An operator has taken it out of new work."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value exported_worker_value = {OBJECT(exported_worker)};
+
+const struct schema schema_export = {
+    .name = "Export",
+    .help = "All workers, in the order of their ids, for POST /api/admin/import elsewhere.",
+    .fields =
+        (const struct schema_field[]){
+            {"workers", {LIST_OF(exported_worker_value)}, REQUIRED, NULL, "All of them."},
+            {"total", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            {.name = NULL},
+        },
+};
+
 /* --- Operations --- */
 
 static const struct schema health_workers = {

@@ -34,3 +34,9 @@ enum request_json_result register_request_from_json(const char *body, size_t bod
 /* The body of POST /api/worker/heartbeat. `load` is set when the body says anything of it. */
 enum request_json_result heartbeat_from_json(const char *body, size_t body_bytes, struct arena *arena,
                                              Muster__V1__Heartbeat **heartbeat, struct json_error *error);
+
+/* One worker of a backup, as POST /api/admin/import takes it: what /api/admin/workers or
+ * /api/admin/export shows of it. The worker lies in the arena. With REQUEST_JSON_INVALID the
+ * id is set as far as there is one. */
+enum request_json_result import_worker_from_json(const char *text, size_t bytes, struct arena *arena,
+                                                 Muster__V1__Worker **worker, struct json_error *error);

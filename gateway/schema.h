@@ -24,7 +24,7 @@ enum schema_kind {
     SCHEMA_TEXT,        /* bytes of the text; `words`: only these */
     SCHEMA_NAME,        /* bytes of a text that is not empty and has no control characters */
     SCHEMA_URL,         /* bytes of an http or https URL without credentials, query or fragment */
-    SCHEMA_TIME,        /* RFC 3339; only in replies */
+    SCHEMA_TIME,        /* RFC 3339; in requests only those that are read piece by piece */
     SCHEMA_BOOL,        /* nothing */
     SCHEMA_NUMBER,      /* the number */
     SCHEMA_WHOLE,       /* the number, which has no fraction */

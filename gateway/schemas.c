@@ -68,53 +68,56 @@ static const struct schema_value announced_value = {.kind = SCHEMA_EITHER, .item
 
 static const char *const url_names[] = {"tunnel_url", "service_url", "url", NULL};
 
+/* What a registration and a worker of a backup have in common. */
+#define SPEC_FIELDS                                                                                                    \
+    {"tunnel_url",                                                                                                     \
+     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},                                                           \
+     0,                                                                                                                \
+     "\"https://abc.example.com\"",                                                                                    \
+     "Where requests reach it."},                                                                                      \
+        {"service_url",                                                                                                \
+         {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},                                                       \
+         0,                                                                                                            \
+         "\"https://abc.example.com\"",                                                                                \
+         "Another name of tunnel_url, which wins over this one."},                                                     \
+        {"url",                                                                                                        \
+         {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},                                                       \
+         0,                                                                                                            \
+         "\"https://abc.example.com\"",                                                                                \
+         "A third name of it."},                                                                                       \
+        {"worker_type",                                                                                                \
+         {.kind = SCHEMA_TEXT, .words = worker_types},                                                                 \
+         0,                                                                                                            \
+         "\"gpu\"",                                                                                                    \
+         "What kind of machine it is; auto, or nothing: the coordinator decides by the capabilities."},                \
+        {"location", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"uk\"", "Where it stands."},       \
+        {"gpu",                                                                                                        \
+         {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX},                                                     \
+         0,                                                                                                            \
+         "\"RTX 4090\"",                                                                                               \
+         "Short for capabilities.has_gpu with this capabilities.gpu_type."},                                           \
+        {"capabilities",                                                                                               \
+         {.kind = SCHEMA_OBJECT, .maximum = REQUEST_CAPABILITIES_BYTES_MAX, .of = &schema_capabilities},               \
+         0,                                                                                                            \
+         NULL,                                                                                                         \
+         "What it can do."},                                                                                           \
+        {"services",                                                                                                   \
+         {.kind = SCHEMA_LIST, .maximum = REQUEST_SERVICES_MAX, .items = &announced_value},                            \
+         0,                                                                                                            \
+         "[{\"name\": \"ocr\", \"url\": \"https://ocr.example.com\", \"capabilities\": [\"embeddings\"]}, \"llm\"]",   \
+         "Services that it runs of its own accord, besides those that it is assigned; plain names will do."},          \
+    {                                                                                                                  \
+        "containers", {.kind = SCHEMA_FREE_LIST, .maximum = REQUEST_CAPABILITIES_BYTES_MAX}, 0,                        \
+            "[{\"id\": \"c1\", \"image\": \"ocr:latest\"}]", "Containers that run there; kept and shown as they are."  \
+    }
+
 static const struct schema_field registration_fields[] = {
     {"worker_id",
      {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      0,
      "\"gpu-1\"",
      "Who it is; without one the coordinator makes one up and returns it."},
-    {"tunnel_url",
-     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
-     0,
-     "\"https://abc.example.com\"",
-     "Where requests reach it."},
-    {"service_url",
-     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
-     0,
-     "\"https://abc.example.com\"",
-     "Another name of tunnel_url, which wins over this one."},
-    {"url",
-     {.kind = SCHEMA_URL, .maximum = REQUEST_URL_BYTES_MAX},
-     0,
-     "\"https://abc.example.com\"",
-     "A third name of it."},
-    {"worker_type",
-     {.kind = SCHEMA_TEXT, .words = worker_types},
-     0,
-     "\"gpu\"",
-     "What kind of machine it is; auto, or nothing: the coordinator decides by the capabilities."},
-    {"location", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"uk\"", "Where it stands."},
-    {"gpu",
-     {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX},
-     0,
-     "\"RTX 4090\"",
-     "Short for capabilities.has_gpu with this capabilities.gpu_type."},
-    {"capabilities",
-     {.kind = SCHEMA_OBJECT, .maximum = REQUEST_CAPABILITIES_BYTES_MAX, .of = &schema_capabilities},
-     0,
-     NULL,
-     "What it can do."},
-    {"services",
-     {.kind = SCHEMA_LIST, .maximum = REQUEST_SERVICES_MAX, .items = &announced_value},
-     0,
-     "[{\"name\": \"ocr\", \"url\": \"https://ocr.example.com\", \"capabilities\": [\"embeddings\"]}, \"llm\"]",
-     "Services that it runs of its own accord, besides those that it is assigned; plain names will do."},
-    {"containers",
-     {.kind = SCHEMA_FREE_LIST, .maximum = REQUEST_CAPABILITIES_BYTES_MAX},
-     0,
-     "[{\"id\": \"c1\", \"image\": \"ocr:latest\"}]",
-     "Containers that run there; kept and shown as they are."},
+    SPEC_FIELDS,
     {.name = NULL},
 };
 
@@ -179,5 +182,64 @@ const struct schema schema_heartbeat = {
     .name = "Heartbeat",
     .help = "A sign of life. Only worker_id is needed; what is left out of the load counts as nothing.",
     .fields = heartbeat_fields,
+    .is_request = true,
+};
+
+/* --- POST /api/admin/import --- */
+
+static const struct schema_value service_name_value = {.kind = SCHEMA_TEXT, .maximum = REQUEST_WORKER_ID_BYTES_MAX};
+
+static const struct schema_field imported_fields[] = {
+    {"worker_id",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"gpu-7\"",
+     "Who it is; skipped when it is on the roll already."},
+    SPEC_FIELDS,
+    {"assigned_services",
+     {.kind = SCHEMA_LIST, .maximum = REQUEST_SERVICES_MAX, .items = &service_name_value},
+     0,
+     "[\"vision-ocr\"]",
+     "What it was told to run."},
+    {"registered_at", {.kind = SCHEMA_TIME}, 0, "\"2026-01-05T10:30:00.125Z\"", "When it registered; left out: now."},
+    {"incarnation", {.kind = SCHEMA_WHOLE, .maximum = INT64_MAX}, 0, "3", "How often its id had been registered."},
+    {"status", {.kind = SCHEMA_TEXT}, 0, "\"online\"", "draining is kept; others count as reconnecting."},
+    {"draining", {.kind = SCHEMA_BOOL}, 0, "false", "An operator had taken it out of new work."},
+    {.name = NULL},
+};
+
+static const struct schema imported_worker = {
+    .name = "ImportedWorker",
+    .help = "A worker of a backup, as a list or an export shows it.",
+    .fields = imported_fields,
+    .one_of_required = url_names,
+    .is_request = true,
+};
+static const struct schema_value imported_value = {
+    .kind = SCHEMA_OBJECT, .maximum = REQUEST_IMPORTED_BYTES_MAX, .of = &imported_worker};
+
+static const struct schema_field backup_fields[] = {
+    {"workers", {.kind = SCHEMA_LIST, .items = &imported_value}, SCHEMA_REQUIRED, NULL, "All of them."},
+    {.name = NULL},
+};
+
+static const struct schema backup_object = {
+    .name = "BackupObject",
+    .help = "What /api/admin/workers or /api/admin/export answered.",
+    .fields = backup_fields,
+    .is_request = true,
+};
+
+static const struct schema_value backup_alternatives[] = {
+    {.kind = SCHEMA_OBJECT, .of = &backup_object},
+    {.kind = SCHEMA_LIST, .items = &imported_value},
+    {.kind = SCHEMA_END},
+};
+static const struct schema_value backup_value = {.kind = SCHEMA_EITHER, .items = backup_alternatives};
+
+const struct schema schema_backup = {
+    .name = "Backup",
+    .help = "Workers to put on the roll: an object with the list, or the list alone. As long as it likes.",
+    .value = &backup_value,
     .is_request = true,
 };

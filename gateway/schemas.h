@@ -18,6 +18,7 @@
 #define REQUEST_SERVICES_MAX 1000
 #define REQUEST_ITEMS_MAX 1000 /* of the lists in a heartbeat */
 #define REQUEST_COUNT_MAX UINT32_MAX
+#define REQUEST_IMPORTED_BYTES_MAX (4 * 1024 * 1024) /* of one worker of a backup */
 #define REQUEST_LOAD_MAX 1000000000
 
 extern const struct schema schema_capabilities;
@@ -26,6 +27,7 @@ extern const struct schema schema_announced_service;
 /* Requests. */
 extern const struct schema schema_registration;
 extern const struct schema schema_heartbeat;
+extern const struct schema schema_backup;
 
 /* Replies. */
 extern const struct schema schema_error;
@@ -43,5 +45,7 @@ extern const struct schema schema_admin_service_list;
 extern const struct schema schema_gaps;
 extern const struct schema schema_stats;
 extern const struct schema schema_drain_reply;
+extern const struct schema schema_import_reply;
+extern const struct schema schema_export;
 extern const struct schema schema_health;
 extern const struct schema schema_openapi;

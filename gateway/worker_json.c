@@ -120,18 +120,13 @@ static void write_services(struct json_writer *writer, const Muster__V1__WorkerS
     json_write_array_end(writer);
 }
 
-/* Members that only a registration changes, without the braces around them. */
-static void render_fixed(struct replica_worker *worker)
+/* Members that only a registration changes, but for the names of old clients. */
+static void write_registered(struct json_writer *writer, const Muster__V1__Worker *record)
 {
-    const Muster__V1__Worker *record = worker->record;
     const Muster__V1__WorkerSpec *spec = record->spec;
-    struct json_writer inner = json_writer_into(&worker->fixed_json);
-    struct json_writer *writer = &inner;
-    write_text(writer, "worker_id", worker->id);
+    write_text(writer, "worker_id", spec->worker_id);
     write_text(writer, "tunnel_url", spec->tunnel_url);
-    write_text(writer, "service_url", spec->tunnel_url);
     write_text(writer, "worker_type", worker_type_word(record->type));
-    write_uint(writer, "tier", (uint64_t)record->type);
     write_text(writer, "location", spec->location);
     json_write_key(writer, "capabilities");
     worker_json_write_capabilities(writer, spec->capabilities);
@@ -144,6 +139,24 @@ static void render_fixed(struct replica_worker *worker)
         json_write_raw(writer, "[]", 2);
     write_time(writer, "registered_at", record->registered_at_ms);
     write_uint(writer, "incarnation", record->incarnation);
+}
+
+/* The same for a list, without the braces around them. */
+static void render_fixed(struct replica_worker *worker)
+{
+    struct json_writer inner = json_writer_into(&worker->fixed_json);
+    write_registered(&inner, worker->record);
+    write_text(&inner, "service_url", worker->record->spec->tunnel_url);
+    write_uint(&inner, "tier", (uint64_t)worker->record->type);
+}
+
+void worker_json_write_export(struct json_writer *writer, const Muster__V1__Worker *record)
+{
+    json_write_object_begin(writer);
+    write_registered(writer, record);
+    write_text(writer, "status", worker_status_word(record->status));
+    write_flag(writer, "draining", record->draining);
+    json_write_object_end(writer);
 }
 
 /* Members that heartbeats and the failure detector change. */

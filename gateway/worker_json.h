@@ -20,3 +20,6 @@ void worker_json_write(struct json_writer *writer, struct replica_worker *worker
 
 /* The capabilities as they were registered, or made from the typed fields. */
 void worker_json_write_capabilities(struct json_writer *writer, const Muster__V1__Capabilities *capabilities);
+
+/* A record of the registry for GET /api/admin/export: what is on disk. */
+void worker_json_write_export(struct json_writer *writer, const Muster__V1__Worker *record);

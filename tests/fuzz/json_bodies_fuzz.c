@@ -24,8 +24,8 @@ static void check_agreement(const struct schema *schema, const char *body, size_
     struct json_error error = {.message = ""};
     enum request_json_result expected = REQUEST_JSON_MALFORMED;
     if (json_document_parse(&document, body, bytes))
-        expected = schema_check(schema, &document, json_root(&document), "", &error) ? REQUEST_JSON_OK
-                                                                                     : REQUEST_JSON_INVALID;
+        expected =
+            schema_check(schema, &document, json_root(&document), "", &error) ? REQUEST_JSON_OK : REQUEST_JSON_INVALID;
     json_document_free(&document);
     if (result != expected)
         abort();
@@ -88,9 +88,25 @@ static void check_heartbeat(const char *body, size_t bytes)
     arena_free(&arena);
 }
 
+static void check_import(const char *body, size_t bytes)
+{
+    struct arena arena;
+    struct json_error error = {.message = ""};
+    Muster__V1__Worker *worker = NULL;
+    arena_init(&arena, NULL, 0);
+    enum request_json_result result = import_worker_from_json(body, bytes, &arena, &worker, &error);
+    check_error(result, &error);
+    if (result == REQUEST_JSON_OK && worker->spec->worker_id[0] == '\0')
+        abort();
+    if (result == REQUEST_JSON_OK)
+        check_packs(&worker->base);
+    arena_free(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     check_registration((const char *)data, bytes);
     check_heartbeat((const char *)data, bytes);
+    check_import((const char *)data, bytes);
     return 0;
 }

@@ -308,6 +308,82 @@ TEST_F(Gateway, ErrorsNameTheirCause)
     remove("s1");
 }
 
+TEST_F(Gateway, WhatIsExportedCanBeImported)
+{
+    ASSERT_EQ(put_worker("x1", R"(, "services": ["own"], "capabilities": {"own":[1,  2e3]})").status, 200);
+    ASSERT_EQ(put_worker("x2").status, 200);
+    ASSERT_EQ(coordinator->post("/api/admin/workers/x2/drain", "").status, 200);
+    Response exported = coordinator->get("/api/admin/export");
+    Response listed_all = coordinator->get("/api/admin/workers");
+    EXPECT_EQ(exported.json()["total"].integer(), 2);
+    Json record = exported.json()["workers"].find("worker_id", "x1");
+    // Nothing is imported twice.
+    Json again = coordinator->post("/api/admin/import", exported.body).json();
+    EXPECT_EQ(again["imported"].integer(), 0);
+    EXPECT_EQ(again["skipped"].size(), 2u);
+    EXPECT_EQ(again["skipped"][0]["reason"].text(), "is on the roll already");
+    for (const std::string &backup : {exported.body, listed_all.body, exported.json()["workers"].dump()}) {
+        remove("x1");
+        remove("x2");
+        Response imported = coordinator->post("/api/admin/import", backup);
+        EXPECT_EQ(imported.status, 200) << imported.described();
+        EXPECT_EQ(imported.json()["imported"].integer(), 2) << imported.described();
+        // Read at once: a client reads its own writes.
+        Json worker = coordinator->worker("x1");
+        EXPECT_FALSE(worker.is_null());
+        for (const char *member : {"tunnel_url", "capabilities", "services", "assigned_services", "registered_at"})
+            EXPECT_EQ(worker[member].dump(), record[member].dump()) << member;
+        EXPECT_GE(worker["incarnation"].integer(), record["incarnation"].integer());
+        EXPECT_EQ(coordinator->get("/api/admin/export").json()["workers"].find("worker_id", "x2")["draining"].dump(),
+                  "true");
+    }
+    remove("x1");
+    remove("x2");
+}
+
+TEST_F(Gateway, ABackupThatIsCutOrWrongIsToldSo)
+{
+    const std::string good = R"({"worker_id": "c1", "url": "http://127.0.0.1:9/c1"})";
+    Response cut = coordinator->post("/api/admin/import", "[" + good + R"(, {"worker_id": "c2", "ur)");
+    EXPECT_EQ(cut.status, 400) << cut.described();
+    EXPECT_NE(cut.json()["message"].text().find("1 workers were imported and 0 skipped"), std::string::npos);
+    Response wrong = coordinator->post("/api/admin/import", "[" + good + R"(, {"worker_id": "c2"}, 5, {"url": 5},
+        {"worker_id": "c3", "url": "http://x", "registered_at": "tomorrow"}])");
+    EXPECT_EQ(wrong.status, 200) << wrong.described();
+    EXPECT_EQ(wrong.json()["imported"].integer(), 0);
+    EXPECT_EQ(wrong.json()["skipped_total"].integer(), 5);
+    EXPECT_EQ(wrong.json()["skipped"].find("worker_id", "c2")["reason"].text(), "field tunnel_url is required");
+    EXPECT_NE(wrong.json()["skipped"].find("worker_id", "c3")["reason"].text().find("registered_at"),
+              std::string::npos);
+    for (const char *body : {"", "5", "{}", R"({"workers": 5})", "[] []", "[{]"})
+        EXPECT_EQ(coordinator->post("/api/admin/import", body).status, 400) << body;
+    remove("c1");
+}
+
+// Longer than a chunk, than the buffers between, and than the limit of other bodies.
+TEST_F(Gateway, ImportsAndExportsThousands)
+{
+    const int count = 2500;
+    std::string body = "{\"workers\": [";
+    for (int i = 0; i < count; i++)
+        body += (i > 0 ? ",\n" : "") + std::string("{\"worker_id\": \"m") + std::to_string(i) +
+                R"(", "url": "http://127.0.0.1:9", "capabilities": {"pad": ")" + std::string(2000, 'x') + "\"}}";
+    body += "]}";
+    ASSERT_GT(body.size(), 4u << 20);
+    Response imported = coordinator->post("/api/admin/import", body);
+    ASSERT_EQ(imported.status, 200) << imported.described();
+    EXPECT_EQ(imported.json()["imported"].integer(), count);
+    Json again = coordinator->post("/api/admin/import", body).json();
+    EXPECT_EQ(again["imported"].integer(), 0);
+    EXPECT_EQ(again["skipped_total"].integer(), count);
+    EXPECT_EQ(again["skipped"].size(), 1000u) << "the list is bounded";
+    Response exported = coordinator->get("/api/admin/export");
+    EXPECT_EQ(exported.json()["total"].integer(), count);
+    EXPECT_EQ(exported.json()["workers"].size(), (size_t)count);
+    for (int i = 0; i < count; i++)
+        ASSERT_EQ(remove("m" + std::to_string(i)).status, 200);
+}
+
 TEST_F(Gateway, RequestIds)
 {
     Response given = coordinator->request("/health", {.headers = {"X-Request-Id: mine-1"}});
