@@ -177,8 +177,3 @@ void *map_next(const struct map *map, size_t *position)
     }
     return NULL;
 }
-
-size_t map_memory_bytes(const struct map *map)
-{
-    return map->capacity * sizeof(struct map_entry);
-}

@@ -52,6 +52,3 @@ void *map_remove_text(struct map *map, const char *key);
 /* Walks over all values in no order: start with *position = 0, until it returns NULL. The
  * map must not be changed meanwhile. */
 void *map_next(const struct map *map, size_t *position);
-
-/* Bytes that the table occupies. */
-size_t map_memory_bytes(const struct map *map);

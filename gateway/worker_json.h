@@ -10,9 +10,8 @@
 #include "common/json/write.h"
 #include "gateway/replica.h"
 
-/* The words of the contract: "gpu", "online". "unknown" for numbers of a later protocol. */
+/* The word of the contract: "gpu". "unknown" for numbers of a later protocol. */
 const char *worker_type_word(Muster__V1__WorkerType type);
-const char *worker_status_word(Muster__V1__WorkerStatus status);
 
 /* Writes the object. With now_unix_ms above 0 it also has `age_seconds` (since it was last
  * heard) and `is_healthy`, as the admin list wants it. */

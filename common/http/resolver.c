@@ -41,7 +41,8 @@ struct http_resolver {
     bool stopping;
 };
 
-bool http_addresses_literal(const char *host, struct http_addresses *addresses)
+/* Resolves literal addresses and "localhost"; false for any other name. */
+static bool resolve_literal(const char *host, struct http_addresses *addresses)
 {
     memset(addresses, 0, sizeof *addresses);
     struct sockaddr_in *v4 = (struct sockaddr_in *)&addresses->list[0];
@@ -198,10 +199,10 @@ void http_resolver_destroy(struct http_resolver *resolver)
 }
 
 bool http_resolve(struct http_resolver *resolver, struct loop *loop, const char *host, struct http_addresses *addresses,
-                  struct http_resolve_job **job,
-                  void (*done)(void *context, const struct http_addresses *addresses), void *context)
+                  struct http_resolve_job **job, void (*done)(void *context, const struct http_addresses *addresses),
+                  void *context)
 {
-    if (http_addresses_literal(host, addresses))
+    if (resolve_literal(host, addresses))
         return true;
     addresses->count = 0;
     if (resolver == NULL)

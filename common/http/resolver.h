@@ -12,12 +12,9 @@
 #define HTTP_ADDRESSES_MAX 4
 
 struct http_addresses {
-    unsigned count; /* 0: the name is unknown */
+    unsigned count;                                   /* 0: the name is unknown */
     struct sockaddr_storage list[HTTP_ADDRESSES_MAX]; /* without a port */
 };
-
-/* Resolves literal addresses and "localhost"; false for any other name. */
-bool http_addresses_literal(const char *host, struct http_addresses *addresses);
 
 struct http_resolve_job;
 
@@ -25,8 +22,8 @@ struct http_resolve_job;
  * addresses) will be called on the loop, once, unless it is cancelled. When memory runs out
  * the answer is an empty list. */
 bool http_resolve(struct http_resolver *resolver, struct loop *loop, const char *host, struct http_addresses *addresses,
-                  struct http_resolve_job **job,
-                  void (*done)(void *context, const struct http_addresses *addresses), void *context);
+                  struct http_resolve_job **job, void (*done)(void *context, const struct http_addresses *addresses),
+                  void *context);
 
 /* The job is no longer the caller's. Not after `done` was called. */
 void http_resolve_cancel(struct http_resolve_job *job);

@@ -203,11 +203,6 @@ uint64_t rpc_loop_now_ms(const struct rpc_loop *loop)
     return loop->now_ms;
 }
 
-struct timer_wheel *rpc_loop_timers(struct rpc_loop *loop)
-{
-    return &loop->wheel;
-}
-
 void rpc_loop_timer_start(struct rpc_loop *loop, struct timer *timer, uint64_t delay_ms,
                           void (*expired)(struct timer *timer, void *argument), void *argument)
 {

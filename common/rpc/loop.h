@@ -52,9 +52,6 @@ void rpc_loop_post(struct rpc_loop *loop, void (*function)(void *argument), void
 /* Monotonic time in milliseconds, read once a turn. */
 uint64_t rpc_loop_now_ms(const struct rpc_loop *loop);
 
-/* The wheel that this loop advances: for timer_start with a time of expiry and timer_stop. */
-struct timer_wheel *rpc_loop_timers(struct rpc_loop *loop);
-
 /* timer_start with a delay from now. The timer is the caller's; stop it before freeing it. */
 void rpc_loop_timer_start(struct rpc_loop *loop, struct timer *timer, uint64_t delay_ms,
                           void (*expired)(struct timer *timer, void *argument), void *argument);

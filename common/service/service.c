@@ -101,11 +101,6 @@ static void stop(void *argument)
         service->stopping(service);
 }
 
-void service_stop(struct service *service)
-{
-    rpc_loop_post(service->loop, stop, service->process);
-}
-
 static void reload(void *argument)
 {
     struct process *process = argument;

@@ -73,6 +73,3 @@ int service_main(struct service *service, int argc, char **argv);
 /* Says why start failed and what to do: "cannot open /data/x: permission denied; make it
  * writable or choose another --data-dir". Returns false. */
 __attribute__((format(printf, 2, 3))) bool service_fail(struct service *service, const char *format, ...);
-
-/* Ends the process as SIGTERM does. */
-void service_stop(struct service *service);

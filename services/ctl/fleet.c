@@ -51,8 +51,10 @@ static bool try_path(char *path, size_t path_bytes, const char *folder, const ch
     return length > 0 && (size_t)length < path_bytes && access(path, X_OK) == 0;
 }
 
-bool fleet_find_binary(const char *bin_dir, const char *binary, char *path, size_t path_bytes, char *error,
-                       size_t error_bytes)
+/* The path of a binary: in bin_dir; else in the folder of this program; else where the build
+ * puts it, seen from there. False, with one line in `error`: none of them can be executed. */
+static bool find_binary(const char *bin_dir, const char *binary, char *path, size_t path_bytes, char *error,
+                        size_t error_bytes)
 {
     /* As the build lays them out: services/ctl/musterctl, services/registry/muster-registry,
      * gateway/muster-gateway. */
@@ -311,8 +313,8 @@ static bool prepare(struct fleet *fleet)
     for (size_t i = 0; i < plan->count; i++) {
         const struct plan_process *process = &plan->processes[i];
         struct member *member = &fleet->members[i];
-        if (!fleet_find_binary(options->bin_dir, process->binary, member->path, sizeof(member->path), fleet->error,
-                               fleet->error_bytes) ||
+        if (!find_binary(options->bin_dir, process->binary, member->path, sizeof(member->path), fleet->error,
+                         fleet->error_bytes) ||
             !open_log(options, process->name, member, fleet->error, fleet->error_bytes))
             return false;
         if (!supervisor_add(fleet->supervisor, process->name, process->stage)) {

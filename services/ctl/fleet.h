@@ -16,7 +16,7 @@
 struct fleet_options {
     const struct plan *plan;
     const struct supervisor_options *supervisor;
-    const char *bin_dir;  /* where the binaries are; "": beside this one, see fleet_find_binary */
+    const char *bin_dir;  /* where the binaries are; "": in the folder of this one, or where the build puts them */
     const char *log_dir;  /* each process's log goes to NAME.log in it; "": standard error */
     const char *data_dir; /* exists */
     const char *url;      /* of the gateway, as shown to people */
@@ -34,8 +34,3 @@ struct fleet_options {
  * Returns true when it was asked to stop and all ended in order; false with one line in
  * `error` otherwise. */
 bool fleet_run(const struct fleet_options *options, char *error, size_t error_bytes);
-
-/* The path of a binary: in bin_dir; else in the folder of this program; else where the build
- * puts it, seen from there. False, with one line in `error`: none of them can be executed. */
-bool fleet_find_binary(const char *bin_dir, const char *binary, char *path, size_t path_bytes, char *error,
-                       size_t error_bytes);

@@ -56,11 +56,6 @@ bool supervisor_add(struct supervisor *supervisor, const char *name, unsigned in
     return true;
 }
 
-size_t supervisor_count(const struct supervisor *supervisor)
-{
-    return supervisor->count;
-}
-
 const struct supervised *supervisor_process(const struct supervisor *supervisor, size_t index)
 {
     return &supervisor->processes[index];

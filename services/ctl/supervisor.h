@@ -85,7 +85,6 @@ void supervisor_destroy(struct supervisor *supervisor);
  * before it. The name must outlive the supervisor. False: out of memory. */
 bool supervisor_add(struct supervisor *supervisor, const char *name, unsigned int stage);
 
-size_t supervisor_count(const struct supervisor *supervisor);
 const struct supervised *supervisor_process(const struct supervisor *supervisor, size_t index);
 
 /* The next thing to do, to the process *index. The state has changed when this returns: do

@@ -305,8 +305,3 @@ void ledger_check_ceiling(struct ledger *ledger)
     if (registry_needs_ceiling(ledger->registry) && !ledger->failing)
         rpc_loop_at_end_of_turn(ledger->loop, &ledger->hook);
 }
-
-const char *ledger_failure(const struct ledger *ledger)
-{
-    return ledger->failing ? ledger->failure.text : NULL;
-}

@@ -86,6 +86,3 @@ bool ledger_submit(struct ledger *ledger, struct ledger_entry *entry);
 
 /* To be called after soft changes: they use revisions up, which are stored ahead. */
 void ledger_check_ceiling(struct ledger *ledger);
-
-/* What the store said last; NULL: it works. */
-const char *ledger_failure(const struct ledger *ledger);

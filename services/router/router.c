@@ -126,11 +126,6 @@ bool router_is_ready(const struct router *router)
     return router->ready;
 }
 
-uint64_t router_revision(const struct router *router)
-{
-    return router->revision;
-}
-
 size_t router_worker_count(const struct router *router)
 {
     return router->workers.count;

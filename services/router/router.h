@@ -122,8 +122,6 @@ bool router_watcher_fill(struct router *router, struct router_watcher *watcher,
 
 /* --- Knowing --- */
 
-/* Grows with everything that is published. */
-uint64_t router_revision(const struct router *router);
 size_t router_worker_count(const struct router *router);
 size_t router_service_count(const struct router *router);
 

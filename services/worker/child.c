@@ -126,7 +126,8 @@ static void probe(struct timer *timer, void *argument)
 
 /* ---- its start ---- */
 
-void child_fill_in_port(const char *command, uint16_t port, struct buffer *out)
+/* Appends the command with the port filled in. */
+static void fill_in_port(const char *command, uint16_t port, struct buffer *out)
 {
     static const char slot[] = "{port}";
     const char *at;
@@ -180,7 +181,7 @@ static void become(const char *command, pid_t parent)
 static void append_script(const struct child *child, struct buffer *out)
 {
     buffer_append_format(out, "PORT=%u; export PORT; trap 'kill -KILL 0' HUP; trap : TERM; {\n", child->port);
-    child_fill_in_port(child->config.command, child->port, out);
+    fill_in_port(child->config.command, child->port, out);
     buffer_append_text(out, "\n} & while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done; exit $status");
 }
 

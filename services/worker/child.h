@@ -47,7 +47,3 @@ void child_stop(struct child *child, uint64_t grace_ms);
 
 /* Kills what runs. Not from `changed`. */
 void child_destroy(struct child *child);
-
-/* Appends the command with the port filled in; in child.c for its unit test. */
-struct buffer;
-void child_fill_in_port(const char *command, uint16_t port, struct buffer *out);

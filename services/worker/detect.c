@@ -237,7 +237,7 @@ static bool ipv6_public(const struct in6_addr *address)
     return memcmp(address->s6_addr, documentation, sizeof documentation) != 0;
 }
 
-bool detect_address_public(const struct sockaddr *address)
+static bool is_public(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
         struct sockaddr_in in;
@@ -285,12 +285,11 @@ static void detect_address(struct detect_machine_figures *machine)
         struct sockaddr_in in;
         memcpy(&in, &from, sizeof in);
         (void)inet_ntop(AF_INET, &in.sin_addr, machine->address, sizeof machine->address);
-        machine->address_public = detect_address_public((struct sockaddr *)&from);
+        machine->address_public = is_public((struct sockaddr *)&from);
     }
     if (machine->address_public)
         return;
-    if (outbound_address((struct sockaddr *)&far6, sizeof far6, &from) &&
-        detect_address_public((struct sockaddr *)&from)) {
+    if (outbound_address((struct sockaddr *)&far6, sizeof far6, &from) && is_public((struct sockaddr *)&from)) {
         struct sockaddr_in6 in6;
         memcpy(&in6, &from, sizeof in6);
         (void)inet_ntop(AF_INET6, &in6.sin6_addr, machine->address, sizeof machine->address);

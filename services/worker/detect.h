@@ -19,7 +19,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #define DETECT_TEXT_BYTES 128
 #define DETECT_STORAGE_BYTES (100ull * 1000 * 1000 * 1000) /* free, to lend disk space */
@@ -77,10 +76,8 @@ void detect_memory(struct detect_memory_figures *memory, const char *root);
 uint32_t detect_cores(const char *root);
 
 /* Whether the Internet can route to this address: not private, shared (RFC 6598),
- * link-local, loopback, unique local, documentation, multicast or unspecified. */
-bool detect_address_public(const struct sockaddr *address);
-
-/* The same of an address as text; false also when it is none. */
+ * link-local, loopback, unique local, documentation, multicast or unspecified, nor no
+ * address at all. */
 bool detect_address_text_public(const char *text);
 
 bool detect_has_storage(const struct detect_machine_figures *machine);

@@ -57,7 +57,8 @@ struct service *service_table_find(const struct service_table *table, const char
     return NULL;
 }
 
-bool service_answers_to(const struct service *service, struct http_text type)
+/* Names as a request may use them; `type` is not zero-terminated. */
+static bool answers_to(const struct service *service, struct http_text type)
 {
     if (http_text_equal(type, service->name))
         return true;
@@ -124,7 +125,7 @@ static enum service_match match_type(const struct service_table *table, struct h
                                      struct service_route *route)
 {
     for (size_t i = 0; i < table->count; i++)
-        if (service_answers_to(table->services[i], type)) {
+        if (answers_to(table->services[i], type)) {
             route->service = table->services[i];
             return SERVICE_MATCH_LOCAL;
         }

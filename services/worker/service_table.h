@@ -66,9 +66,6 @@ struct service *service_table_add(struct service_table *table, const char *name,
 /* The local service of that name, not alias; NULL: none. */
 struct service *service_table_find(const struct service_table *table, const char *name);
 
-/* Names as a request may use them; `type` is not zero-terminated. */
-bool service_answers_to(const struct service *service, struct http_text type);
-
 /* Takes over what the coordinator said of a service; one that is not local is passed over.
  * False: memory ran out, the service is as before. */
 bool service_table_configure(struct service_table *table, const char *name, const char *const *aliases,

@@ -541,6 +541,13 @@ TEST(Server, AHandlersHeaderCannotSplitTheAnswer)
     EXPECT_EQ(answer.fields.count("set-cookie"), 0u);
 }
 
+// On the loop's thread.
+void begin_drain(Server &server, std::atomic<bool> *drained)
+{
+    http_server_drain(
+        server.server(), 5000, [](void *context) { *static_cast<std::atomic<bool> *>(context) = true; }, drained);
+}
+
 TEST(Server, DrainsWithRequestsInFlightFinished)
 {
     http_exchange *held = nullptr;
@@ -574,8 +581,7 @@ TEST(Server, AnswersARequestThatIsOnItsWayWhenItDrains)
     std::atomic<bool> drained(false);
     server.run([&] {
         client.send(get("/second")); // the server's loop has no turn to read it before it drains
-        http_server_drain(
-            server.server(), 5000, [](void *context) { *static_cast<std::atomic<bool> *>(context) = true; }, &drained);
+        begin_drain(server, &drained);
     });
     auto answer = client.read_message();
     EXPECT_EQ(answer.body, "/second");
@@ -591,10 +597,7 @@ TEST(Server, RefusesConnectionsWhileItDrains)
     busy.send(get("/"));
     ASSERT_TRUE(eventually([&] { return server.counts().requests_in_flight == 1; }));
     std::atomic<bool> drained(false);
-    server.run([&] {
-        http_server_drain(
-            server.server(), 5000, [](void *context) { *static_cast<std::atomic<bool> *>(context) = true; }, &drained);
-    });
+    server.run([&] { begin_drain(server, &drained); });
     int late = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address = {};
     address.sin_family = AF_INET;
