@@ -37,7 +37,7 @@ static bool check_worker(const struct health *health, const struct health_worker
 
 bool health_check(const struct health *health)
 {
-    uint64_t workers = 0, tombstones = 0;
+    uint64_t workers = 0, tombstones = 0, silent = 0, braked = 0, held = 0;
     uint32_t passed = 0; /* cursors before this place */
     for (const struct list_link *link = health->changes.next; link != &health->changes; link = link->next) {
         uint32_t bit = cursor_bit(health, link);
@@ -50,10 +50,17 @@ bool health_check(const struct health *health)
             return false;
         tombstones += worker->gone ? 1 : 0;
         workers += worker->gone ? 0 : 1;
+        braked += !worker->gone && worker->reason == DETECTOR_BRAKED ? 1 : 0;
+        held += !worker->gone && worker->reason == DETECTOR_HELD ? 1 : 0;
+        silent += !worker->gone && (worker->reason == DETECTOR_LATE || worker->reason == DETECTOR_STREAM_BROKEN ||
+                                    worker->reason == DETECTOR_NOT_HEARD_YET || worker->reason == DETECTOR_BRAKED)
+                      ? 1
+                      : 0;
     }
     const struct health_counts *counts = &health->counts;
     return passed == health->active && workers == counts->workers && workers == health->workers.count &&
-           tombstones == health->tombstones && timer_wheel_check(&health->wheel) &&
+           tombstones == health->tombstones && silent == counts->silent && braked == counts->braked &&
+           held == counts->held && timer_wheel_check(&health->wheel) &&
            counts->online + counts->degraded + counts->draining + counts->offline + counts->reconnecting +
                    counts->removed ==
                workers &&

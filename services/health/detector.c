@@ -44,6 +44,9 @@ struct detector_verdict detector_judge(const struct detector_settings *settings,
         return (struct detector_verdict){WORKER_OFFLINE, DETECTOR_STREAM_BROKEN,
                                          grace_over_ms < removed_at_ms ? grace_over_ms : removed_at_ms};
     }
+    if (now_ms < lease->held_until_ms)
+        return (struct detector_verdict){WORKER_OFFLINE, DETECTOR_HELD,
+                                         lease->held_until_ms < removed_at_ms ? lease->held_until_ms : removed_at_ms};
     if (worse_than_late(lease->base))
         return (struct detector_verdict){lease->base, base_reason(lease), removed_at_ms};
     if (now_ms >= late_at_ms)
@@ -72,6 +75,12 @@ void detector_describe(const struct detector_settings *settings, enum detector_r
         break;
     case DETECTOR_SILENT:
         snprintf(text, DETECTOR_TEXT_BYTES, "not heard for %" PRIu64 " s", silent_ms / 1000);
+        break;
+    case DETECTOR_HELD:
+        snprintf(text, DETECTOR_TEXT_BYTES, "held out of routing: it came and went too often");
+        break;
+    case DETECTOR_BRAKED:
+        snprintf(text, DETECTOR_TEXT_BYTES, "not heard for %" PRIu64 " s; evictions are slowed down", silent_ms / 1000);
         break;
     case DETECTOR_GRACE_OVER:
         snprintf(text, DETECTOR_TEXT_BYTES, "stream broken and not back within %.1f s",

@@ -48,6 +48,8 @@ enum detector_reason {
     DETECTOR_NOT_HEARD_YET, /* found in this state when health or the registry restarted */
     DETECTOR_SILENT,        /* given up after removed_after_ms */
     DETECTOR_GRACE_OVER,    /* given up after stream_grace_ms */
+    DETECTOR_HELD,          /* well, but it came and went too often; see flapping.h */
+    DETECTOR_BRAKED,        /* to be given up, when evictions are not slowed down; see brake.h */
 };
 
 /* What is known of one worker. */
@@ -55,6 +57,7 @@ struct detector_lease {
     uint64_t last_heard_ms;        /* last heartbeat or registration */
     uint64_t broken_at_ms;         /* when its stream broke, if stream_broken */
     bool stream_broken;            /* and nothing was heard since */
+    uint64_t held_until_ms;        /* not to be routed to before; 0: no hold */
     bool heard;                    /* by this process; false: found in `base` */
     Muster__V1__WorkerStatus base; /* what it says of itself, or was found in */
 };

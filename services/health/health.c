@@ -4,6 +4,8 @@
 
 #include "services/health/state.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,12 +31,14 @@ static uint64_t *count_of(struct health *health, uint8_t status)
 
 /* --- Life --- */
 
-struct health *health_create(const struct detector_settings *settings, uint64_t now_ms)
+struct health *health_create(const struct health_settings *settings, uint64_t now_ms)
 {
     struct health *health = calloc(1, sizeof(*health));
     if (health == NULL)
         return NULL;
     health->settings = *settings;
+    health->brake.settings = settings->brake;
+    flapping_init(&health->flapping, &settings->flapping);
     timer_wheel_init(&health->wheel, now_ms);
     list_init(&health->changes);
     list_init(&health->streams);
@@ -67,6 +71,7 @@ void health_destroy(struct health *health)
         health_worker_free(worker);
     }
     map_free(&health->workers);
+    flapping_free(&health->flapping);
     free(health->batch.pointers);
     free(health->batch.messages);
     free(health->batch.fields);
@@ -117,10 +122,61 @@ static void lease_ended(struct timer *timer, void *argument)
     health_judge(health, LIST_OBJECT(timer, struct health_worker, lease), health->wheel.now_ms);
 }
 
+/* Nothing is heard of it. */
+static bool is_silent(uint8_t reason)
+{
+    return reason == DETECTOR_LATE || reason == DETECTOR_STREAM_BROKEN || reason == DETECTOR_NOT_HEARD_YET ||
+           reason == DETECTOR_BRAKED;
+}
+
+/* One more, or one less, for each count that a worker with that status and reason is in. */
+static void count(struct health *health, const struct health_worker *worker, uint64_t by)
+{
+    *count_of(health, worker->status) += by;
+    health->counts.silent += is_silent(worker->reason) ? by : 0;
+    health->counts.braked += worker->reason == DETECTOR_BRAKED ? by : 0;
+    health->counts.held += worker->reason == DETECTOR_HELD ? by : 0;
+}
+
+#define ONE_LESS UINT64_MAX
+
+static void set_verdict(struct health *health, struct health_worker *worker, const struct detector_verdict *verdict,
+                        uint64_t now_ms)
+{
+    if (worker->status != WORKER_STATUS_UNKNOWN)
+        count(health, worker, ONE_LESS);
+    if (worker->status != verdict->status)
+        worker->status_since_ms = now_ms;
+    worker->status = (uint8_t)verdict->status;
+    worker->reason = (uint8_t)verdict->reason;
+    count(health, worker, 1);
+}
+
+/* Who is given up waits while the brake is on. */
+static void hold_back(struct health *health, const struct health_worker *worker, struct detector_verdict *verdict,
+                      uint64_t now_ms)
+{
+    const struct health_counts *counts = &health->counts;
+    if (worker->status == WORKER_REMOVED ||
+        brake_allows(&health->brake, counts->silent, counts->workers - counts->removed, now_ms))
+        return;
+    *verdict = (struct detector_verdict){WORKER_OFFLINE, DETECTOR_BRAKED, brake_ask_again_ms(worker->id, now_ms)};
+}
+
+/* A loss that many share is no sign of a worker that comes and goes. */
+static void note_loss(struct health *health, const struct health_worker *worker, uint64_t now_ms)
+{
+    const struct health_counts *counts = &health->counts;
+    if (!brake_is_on(&health->brake, counts->silent, counts->workers - counts->removed))
+        flapping_lost(&health->flapping, worker->id, now_ms);
+}
+
 void health_judge(struct health *health, struct health_worker *worker, uint64_t now_ms)
 {
-    struct detector_lease lease = health_worker_lease(worker);
-    struct detector_verdict verdict = detector_judge(&health->settings, &lease, now_ms);
+    struct detector_lease lease = health_worker_lease(health, worker);
+    struct detector_verdict verdict = detector_judge(&health->settings.detector, &lease, now_ms);
+    if (verdict.status == WORKER_REMOVED)
+        hold_back(health, worker, &verdict, now_ms);
 
     /* A timer that comes too early finds that out by itself; only one that would come too
      * late is moved. */
@@ -132,18 +188,48 @@ void health_judge(struct health *health, struct health_worker *worker, uint64_t 
     if (worker->status == verdict.status && worker->reason == verdict.reason)
         return;
     bool was_routable = worker_status_routable((Muster__V1__WorkerStatus)worker->status);
-    if (worker->status != verdict.status) {
-        --*count_of(health, worker->status);
-        ++*count_of(health, (uint8_t)verdict.status);
-    }
-    worker->status = (uint8_t)verdict.status;
-    worker->reason = (uint8_t)verdict.reason;
+    if (worker->reason == DETECTOR_HELD)
+        worker->held = false;
+    bool was_lost = worker->reason == DETECTOR_STREAM_BROKEN || worker->reason == DETECTOR_BRAKED;
+    set_verdict(health, worker, &verdict, now_ms);
+    if (worker->reason == DETECTOR_STREAM_BROKEN || (worker->reason == DETECTOR_SILENT && !was_lost))
+        note_loss(health, worker, now_ms);
     if (health->history != NULL)
         history_state(health->history, worker->history_place, verdict.status);
     if (was_routable != worker_status_routable(verdict.status))
         health->urgent = true;
     health_report_add(health, worker);
     health_change_note(health, worker, false);
+}
+
+void health_returned(struct health *health, struct health_worker *worker, uint64_t now_ms)
+{
+    worker->held = flapping_returned(&health->flapping, worker->id, now_ms).until_ms > now_ms;
+}
+
+void health_describe(const struct health *health, const struct health_worker *worker, uint64_t now_ms,
+                     char text[DETECTOR_TEXT_BYTES])
+{
+    detector_describe(&health->settings.detector, (enum detector_reason)worker->reason, now_ms - worker->last_heard_ms,
+                      text);
+    struct flapping_hold hold =
+        worker->held ? flapping_hold_of(&health->flapping, worker->id) : (struct flapping_hold){0};
+    if (worker->reason == DETECTOR_HELD && hold.until_ms != 0)
+        snprintf(text, DETECTOR_TEXT_BYTES,
+                 "held out of routing for %" PRIu64 " s: it was lost %" PRIu32 " times lately",
+                 (hold.hold_ms + 999) / 1000, hold.losses);
+}
+
+void health_warning(const struct health *health, char text[HEALTH_WARNING_BYTES])
+{
+    const struct health_counts *counts = &health->counts;
+    uint64_t all = counts->workers - counts->removed;
+    text[0] = '\0';
+    if (counts->braked > 0)
+        snprintf(text, HEALTH_WARNING_BYTES,
+                 "%" PRIu64 " of %" PRIu64 " workers fell silent at once; evictions are slowed down to %.2g a second, "
+                 "%" PRIu64 " wait; look at the network between them and here",
+                 counts->silent, all, brake_rate(health->brake.fleet), counts->braked);
 }
 
 void health_advance(struct health *health, uint64_t now_ms)
@@ -198,6 +284,8 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
 {
     bool first = worker->status == 0;
     health_stream_detach(worker);
+    if (fresh)
+        health_returned(health, worker, now_ms);
     worker->incarnation = record->incarnation;
     worker->last_heard_ms = now_ms;
     worker->stream_broken = false;
@@ -216,11 +304,9 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
         health_report_remove(health, worker); /* the registry knows what it just told us */
         return;
     }
-    struct detector_lease lease = health_worker_lease(worker);
-    struct detector_verdict verdict = detector_judge(&health->settings, &lease, now_ms);
-    worker->status = (uint8_t)verdict.status;
-    worker->reason = (uint8_t)verdict.reason;
-    ++*count_of(health, worker->status);
+    struct detector_lease lease = health_worker_lease(health, worker);
+    struct detector_verdict verdict = detector_judge(&health->settings.detector, &lease, now_ms);
+    set_verdict(health, worker, &verdict, now_ms);
     if (health->history != NULL) {
         worker->history_place = history_admit(health->history, worker->id, verdict.status);
         history_state(health->history, worker->history_place, verdict.status);
@@ -288,7 +374,7 @@ void health_drop(struct health *health, struct health_worker *worker)
     health_report_remove(health, worker);
     health_stream_detach(worker);
     timer_stop(&health->wheel, &worker->lease);
-    --*count_of(health, worker->status);
+    count(health, worker, ONE_LESS);
     health->counts.workers--;
     if (health->history != NULL)
         history_gone(health->history, worker->history_place);

@@ -7,7 +7,7 @@
  *   - heartbeat streams (struct health_stream), of one worker or of a gateway that speaks
  *     for many, which bring signs of life and take acknowledgements and commands;
  *   - watchers (struct health_watcher: the router, gateways), who are sent what changed;
- *   - time: health_advance runs the leases (see detector.h).
+ *   - time: health_advance runs the leases (see detector.h, brake.h, flapping.h).
  *
  * What must hold
  *   - A heartbeat costs one table lookup. The lease timer is not moved by it: when the timer
@@ -39,7 +39,9 @@
 
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
+#include "services/health/brake.h"
 #include "services/health/detector.h"
+#include "services/health/flapping.h"
 
 struct health;
 struct health_stream;
@@ -53,8 +55,15 @@ struct health_watcher;
 /* Heartbeats of unknown ids that wait for the registry. Above: acknowledged, nothing more. */
 #define HEALTH_LOOKUPS_WAITING_MAX 20000
 
+struct health_settings {
+    struct detector_settings detector;
+    struct brake_settings brake;
+    struct flapping_settings flapping;
+    uint32_t heartbeats_per_second_max; /* of one worker, and twice as many at once; 0: any number */
+};
+
 /* NULL when memory runs out. Copies the settings. */
-struct health *health_create(const struct detector_settings *settings, uint64_t now_ms);
+struct health *health_create(const struct health_settings *settings, uint64_t now_ms);
 void health_destroy(struct health *health);
 
 /* Has what workers do folded into a history (history/history.h), which outlives the core or the
@@ -176,8 +185,16 @@ struct health_counts {
     uint64_t heartbeats; /* taken since the start */
     uint64_t unknown;    /* of these: ids that were not on the roll */
     uint64_t stale;      /* of these: of an earlier registration */
+    uint64_t limited;    /* refused: more than heartbeats_per_second_max */
+    uint64_t silent;     /* workers that nothing is heard of, late ones included */
+    uint64_t braked;     /* of these: would be off the roll if evictions were not slowed down */
+    uint64_t held;       /* workers that are out of routing because they came and went */
 };
 struct health_counts health_count(const struct health *health);
+
+/* What an operator should know, in one line: that evictions are slowed down, and why. Empty: nothing. */
+#define HEALTH_WARNING_BYTES 200
+void health_warning(const struct health *health, char text[HEALTH_WARNING_BYTES]);
 
 /* How one worker is now; UNSPECIFIED: not known. */
 Muster__V1__WorkerStatus health_worker_status(const struct health *health, const char *worker_id);

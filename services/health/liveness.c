@@ -50,8 +50,7 @@ bool health_fill_liveness(struct health *health, size_t limit, uint64_t now_ms,
         list_append(&health->reports_sent, &worker->report);
         worker->report_sent = true;
         worker->reported = worker->status;
-        detector_describe(&health->settings, (enum detector_reason)worker->reason, now_ms - worker->last_heard_ms,
-                          health->batch.texts[i]);
+        health_describe(health, worker, now_ms, health->batch.texts[i]);
         muster__v1__liveness_change__init(&messages[i]);
         messages[i].worker_id = worker->id;
         messages[i].incarnation = worker->incarnation;

@@ -15,7 +15,7 @@
 /* How long what a heartbeat changed may wait for the registry and the watchers. */
 #define SOON_MS 2
 
-struct health_settings {
+struct health_options {
     const char *registry_address;
     double heartbeat_timeout_seconds;
     double worker_timeout_seconds;
@@ -23,10 +23,15 @@ struct health_settings {
     const char *data_directory;
     const char *history;
     uint64_t history_workers;
+    double brake_percent;
+    uint64_t brake_workers_least;
+    double flapping_hold_seconds;
+    double flapping_hold_seconds_max;
+    uint64_t heartbeats_per_second_max;
 };
 
 struct health_process {
-    struct health_settings settings;
+    struct health_options options;
     struct health_shell shell;
 };
 
@@ -66,18 +71,27 @@ static void pump(void *argument)
 
 /* --- Life --- */
 
-static bool check_settings(struct service *service, const struct health_settings *settings,
-                           struct detector_settings *detector)
+static bool check_options(struct service *service, const struct health_options *options,
+                          struct health_settings *settings)
 {
-    if (settings->worker_timeout_seconds < settings->heartbeat_timeout_seconds)
+    if (options->worker_timeout_seconds < options->heartbeat_timeout_seconds)
         return service_fail(service,
                             "--worker-timeout-seconds %g is below --heartbeat-timeout-seconds %g; a worker must be "
                             "late before it is given up",
-                            settings->worker_timeout_seconds, settings->heartbeat_timeout_seconds);
-    *detector = (struct detector_settings){
-        .late_after_ms = (uint32_t)(settings->heartbeat_timeout_seconds * 1000),
-        .removed_after_ms = (uint32_t)(settings->worker_timeout_seconds * 1000),
-        .stream_grace_ms = (uint32_t)(settings->stream_grace_seconds * 1000),
+                            options->worker_timeout_seconds, options->heartbeat_timeout_seconds);
+    if (options->flapping_hold_seconds_max < options->flapping_hold_seconds)
+        return service_fail(service,
+                            "--flapping-hold-seconds-max %g is below --flapping-hold-seconds %g; raise it, or set "
+                            "--flapping-hold-seconds 0 to hold nobody",
+                            options->flapping_hold_seconds_max, options->flapping_hold_seconds);
+    *settings = (struct health_settings){
+        .detector = {.late_after_ms = (uint32_t)(options->heartbeat_timeout_seconds * 1000),
+                     .removed_after_ms = (uint32_t)(options->worker_timeout_seconds * 1000),
+                     .stream_grace_ms = (uint32_t)(options->stream_grace_seconds * 1000)},
+        .brake = {.share = options->brake_percent / 100, .workers_least = (uint32_t)options->brake_workers_least},
+        .flapping = {.first_hold_ms = (uint32_t)(options->flapping_hold_seconds * 1000),
+                     .longest_hold_ms = (uint32_t)(options->flapping_hold_seconds_max * 1000)},
+        .heartbeats_per_second_max = (uint32_t)options->heartbeats_per_second_max,
     };
     return true;
 }
@@ -85,18 +99,18 @@ static bool check_settings(struct service *service, const struct health_settings
 /* Where the history goes: --history, or a file in --data-dir, which is made if missing. "": none. */
 static bool history_path(struct service *service, char *path, size_t path_bytes)
 {
-    const struct health_settings *settings = &((struct health_process *)service->context)->settings;
+    const struct health_options *options = &((struct health_process *)service->context)->options;
     int bytes;
     path[0] = '\0';
-    if (settings->history[0] == '\0' && settings->data_directory[0] == '\0')
+    if (options->history[0] == '\0' && options->data_directory[0] == '\0')
         return true;
-    if (settings->history[0] != '\0') {
-        bytes = snprintf(path, path_bytes, "%s", settings->history);
+    if (options->history[0] != '\0') {
+        bytes = snprintf(path, path_bytes, "%s", options->history);
     } else {
-        if (mkdir(settings->data_directory, 0777) != 0 && errno != EEXIST)
-            log_warning("cannot make the data directory", LOG_TEXT("data_directory", settings->data_directory),
+        if (mkdir(options->data_directory, 0777) != 0 && errno != EEXIST)
+            log_warning("cannot make the data directory", LOG_TEXT("data_directory", options->data_directory),
                         LOG_TEXT("reason", strerror(errno)));
-        bytes = snprintf(path, path_bytes, "%s/history.sqlite3", settings->data_directory);
+        bytes = snprintf(path, path_bytes, "%s/history.sqlite3", options->data_directory);
     }
     if ((size_t)bytes >= path_bytes)
         return service_fail(service, "the path of the history is longer than %zu bytes; choose a shorter one",
@@ -110,7 +124,7 @@ static bool start_history(struct service *service)
     char path[PATH_MAX];
     if (!history_path(service, path, sizeof(path)))
         return false;
-    if (path[0] != '\0' && !health_history_start(&process->shell, path, process->settings.history_workers))
+    if (path[0] != '\0' && !health_history_start(&process->shell, path, process->options.history_workers))
         return service_fail(service, "out of memory, or of threads; free some and start again");
     return true;
 }
@@ -119,8 +133,8 @@ static bool start(struct service *service)
 {
     struct health_process *process = service->context;
     struct health_shell *shell = &process->shell;
-    struct detector_settings detector;
-    if (!check_settings(service, &process->settings, &detector))
+    struct health_settings settings;
+    if (!check_options(service, &process->options, &settings))
         return false;
     shell->loop = service->loop;
     shell->pump.function = pump;
@@ -128,7 +142,7 @@ static bool start(struct service *service)
     list_init(&shell->heartbeats);
     list_init(&shell->watches);
     list_init(&shell->history_queries);
-    shell->core = health_create(&detector, rpc_loop_now_ms(service->loop));
+    shell->core = health_create(&settings, rpc_loop_now_ms(service->loop));
     if (shell->core == NULL)
         return service_fail(service, "out of memory; free some and start again");
     if (!start_history(service))
@@ -144,7 +158,7 @@ static bool start(struct service *service)
     if (!rpc_server_add_service(service->server, &muster__v1__health_service__descriptor, methods,
                                 sizeof(methods) / sizeof(methods[0]), shell))
         return service_fail(service, "the program's own services do not fit together; build it again");
-    health_registry_client_start(shell, process->settings.registry_address);
+    health_registry_client_start(shell, process->options.registry_address);
     return true;
 }
 
@@ -175,22 +189,34 @@ static void stopped(struct service *service)
 int main(int argc, char **argv)
 {
     struct health_process process = {0};
-    struct health_settings *settings = &process.settings;
+    struct health_options *options = &process.options;
     const struct setting table[] = {
-        {"registry-address", SETTING_TEXT, &settings->registry_address, "127.0.0.1:7101", "HOST:PORT",
+        {"registry-address", SETTING_TEXT, &options->registry_address, "127.0.0.1:7101", "HOST:PORT",
          "Where muster-registry serves.", 0, 0},
-        {"heartbeat-timeout-seconds", SETTING_DOUBLE, &settings->heartbeat_timeout_seconds, "90", "SECONDS",
+        {"heartbeat-timeout-seconds", SETTING_DOUBLE, &options->heartbeat_timeout_seconds, "90", "SECONDS",
          "A worker that is not heard for so long is degraded.", 0.01, 1000000},
-        {"worker-timeout-seconds", SETTING_DOUBLE, &settings->worker_timeout_seconds, "120", "SECONDS",
+        {"worker-timeout-seconds", SETTING_DOUBLE, &options->worker_timeout_seconds, "120", "SECONDS",
          "A worker that is not heard for so long is taken off the roll.", 0.01, 1000000},
-        {"stream-grace-seconds", SETTING_DOUBLE, &settings->stream_grace_seconds, "5", "SECONDS",
+        {"stream-grace-seconds", SETTING_DOUBLE, &options->stream_grace_seconds, "5", "SECONDS",
          "A worker whose stream broke is taken off the roll after so long unless it is heard again.", 0, 1000000},
-        {"data-dir", SETTING_TEXT, &settings->data_directory, "", "DIR",
+        {"data-dir", SETTING_TEXT, &options->data_directory, "", "DIR",
          "Directory of the history's file, history.sqlite3; made if missing. Empty: no history is kept.", 0, 0},
-        {"history", SETTING_TEXT, &settings->history, "", "FILE", "The history's file, if it is to be another one.", 0,
+        {"history", SETTING_TEXT, &options->history, "", "FILE", "The history's file, if it is to be another one.", 0,
          0},
-        {"history-workers", SETTING_UINT, &settings->history_workers, "2000", "N",
+        {"history-workers", SETTING_UINT, &options->history_workers, "2000", "N",
          "Keep history of at most so many workers; a thousand take up to 200 MB in 30 days.", 1, 100000},
+        {"eviction-brake-percent", SETTING_DOUBLE, &options->brake_percent, "55", "PERCENT",
+         "When more than this part of the fleet is silent, workers are taken off the roll slowly; 0: never.", 0, 100},
+        {"eviction-brake-workers-min", SETTING_UINT, &options->brake_workers_least, "10", "N",
+         "A fleet of fewer workers is never braked.", 1, 1000000000},
+        {"flapping-hold-seconds", SETTING_DOUBLE, &options->flapping_hold_seconds, "15", "SECONDS",
+         "A worker that was lost three times lately is held out of routing for so long, and twice as long for each "
+         "time more; 0: nobody is held.",
+         0, 1000000},
+        {"flapping-hold-seconds-max", SETTING_DOUBLE, &options->flapping_hold_seconds_max, "600", "SECONDS",
+         "But never for longer.", 0, 1000000},
+        {"heartbeats-per-second-max", SETTING_UINT, &options->heartbeats_per_second_max, "100", "N",
+         "Heartbeats of one worker that are taken in a second; more are refused. 0: any number.", 0, 1000000},
     };
     struct service service = {
         .program = "muster-health",

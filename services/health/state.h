@@ -33,6 +33,7 @@ struct health_worker {
     struct list_link report;      /* in health->reports or ->reports_sent, if the registry must be told */
     struct health_stream *stream; /* the last heartbeat came over it alone */
     uint64_t last_heard_ms;
+    uint64_t status_since_ms; /* monotonic, of the last change of `status` */
     uint64_t incarnation;
     uint8_t *load;            /* a packed Load with its length before it, as a field of a message; or NULL */
     struct name_list *untold; /* assignment that the worker has not been told; or NULL */
@@ -44,12 +45,15 @@ struct health_worker {
     uint32_t known_to;      /* watchers that have been sent the worker at all */
     uint32_t generation;    /* of the snapshot that last named it */
     uint32_t history_place; /* see history/history.h; 0: none */
+    uint32_t bucket;        /* heartbeats, in thousandths, as of last_heard_ms; see streams.c */
     uint16_t id_bytes;
     uint8_t base;     /* Muster__V1__WorkerStatus; see struct detector_lease */
     uint8_t status;   /* Muster__V1__WorkerStatus, as last judged */
     uint8_t reason;   /* enum detector_reason, as last judged */
     uint8_t reported; /* status in the report that is under way */
     bool heard : 1;
+    bool held : 1;      /* flapping_hold_of knows until when */
+    bool told_slow : 1; /* that it sends too many heartbeats, since it last sent few */
     bool stream_broken : 1;
     bool draining : 1;          /* as the registry says */
     bool told_draining : 1;     /* what the worker knows of that */
@@ -117,7 +121,9 @@ struct health_batch {
 };
 
 struct health {
-    struct detector_settings settings;
+    struct health_settings settings;
+    struct brake brake;
+    struct flapping flapping;
     struct timer_wheel wheel;
     struct map workers;
     struct list_link changes; /* every worker and tombstone, oldest change first, and the cursors */
@@ -140,7 +146,8 @@ struct health {
     size_t scratch_bytes;
     struct health_batch batch;
     struct health_counts counts;
-    struct history *history; /* NULL: none is kept */
+    struct history *history;            /* NULL: none is kept */
+    char warning[HEALTH_WARNING_BYTES]; /* of the last message to a watcher */
 };
 
 /* --- worker.c --- */
@@ -148,7 +155,7 @@ struct health {
 struct health_worker *health_worker_create(const char *worker_id, uint64_t incarnation);
 /* Not while it is in any list or its timer runs. */
 void health_worker_free(struct health_worker *worker);
-struct detector_lease health_worker_lease(const struct health_worker *worker);
+struct detector_lease health_worker_lease(const struct health *health, const struct health_worker *worker);
 
 enum load_result { LOAD_SAME, LOAD_CHANGED, LOAD_REFUSED };
 /* Keeps the load. REFUSED: it is too large, or out of memory; what was known stays. */
@@ -170,6 +177,13 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
 /* Judges anew; on a change tells the registry's queue and the watchers. Always restarts the
  * lease timer when the state changed. */
 void health_judge(struct health *health, struct health_worker *worker, uint64_t now_ms);
+
+/* The worker is back, by a heartbeat after its loss or by a registration: it may have to be held. */
+void health_returned(struct health *health, struct health_worker *worker, uint64_t now_ms);
+
+/* Why the worker is as it is, for people; empty when it is well. */
+void health_describe(const struct health *health, const struct health_worker *worker, uint64_t now_ms,
+                     char text[DETECTOR_TEXT_BYTES]);
 
 /* Takes a worker off the roll. */
 void health_drop(struct health *health, struct health_worker *worker);

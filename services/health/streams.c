@@ -146,6 +146,8 @@ static void note_history(struct health *health, struct health_worker *worker, co
 void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source,
                          uint8_t said, const Muster__V1__Load *load, uint64_t now_ms)
 {
+    if (worker->reason == DETECTOR_STREAM_BROKEN || worker->reason == DETECTOR_BRAKED)
+        health_returned(health, worker, now_ms);
     worker->last_heard_ms = now_ms;
     worker->stream_broken = false;
     worker->heard = true;
@@ -179,6 +181,35 @@ static uint8_t said_of(const Muster__V1__Heartbeat *heartbeat)
     return WORKER_ONLINE;
 }
 
+/* The leaky bucket as a meter (ITU-T I.371): each heartbeat that is taken pours one in, and the
+ * limit is what runs out in a second. False: it would flow over. */
+static bool within_limit(const struct health *health, struct health_worker *worker, uint64_t now_ms)
+{
+    uint64_t limit = health->settings.heartbeats_per_second_max;
+    if (limit == 0)
+        return true;
+    uint64_t out = (now_ms - worker->last_heard_ms) * limit;
+    uint64_t level = out < worker->bucket ? worker->bucket - out : 0;
+    if (level + 1000 > 2 * limit * 1000)
+        return false;
+    worker->bucket = (uint32_t)(level + 1000);
+    worker->told_slow = worker->told_slow && level > limit * 1000;
+    return true;
+}
+
+/* One that is relayed waits for an answer of its own; a stream is told once. */
+static void refuse_excess(struct health *health, struct health_stream *stream, struct health_worker *worker,
+                          uint64_t sequence, uint32_t index, bool relayed)
+{
+    health->counts.limited++;
+    health->counts.heartbeats--;
+    if (worker->told_slow && !relayed)
+        return;
+    worker->told_slow = health_stream_command(health, stream, sequence, index, worker->id, worker->incarnation,
+                                              MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_SLOW_DOWN, NULL,
+                                              "more heartbeats than this coordinator takes from one worker");
+}
+
 static void take(struct health *health, struct health_stream *stream, struct health_worker *worker,
                  const Muster__V1__Heartbeat *heartbeat, uint64_t sequence, uint32_t index, bool relayed,
                  uint64_t now_ms)
@@ -196,6 +227,10 @@ static void take(struct health *health, struct health_stream *stream, struct hea
         (void)health_stream_command(health, stream, sequence, index, worker->id, heartbeat->incarnation,
                                     MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,
                                     "this id was registered again since");
+        return;
+    }
+    if (!within_limit(health, worker, now_ms)) {
+        refuse_excess(health, stream, worker, sequence, index, relayed);
         return;
     }
     health_stream_heard(health, worker, relayed ? NULL : stream, said_of(heartbeat), heartbeat->load, now_ms);

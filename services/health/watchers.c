@@ -153,9 +153,10 @@ static void describe(struct health *health, const struct health_watcher *watcher
     message->incarnation = worker->incarnation;
     message->status = (Muster__V1__WorkerStatus)worker->status;
     uint64_t silent_ms = now_ms - worker->last_heard_ms;
-    detector_describe(&health->settings, (enum detector_reason)worker->reason, silent_ms, batch->texts[i]);
+    health_describe(health, worker, now_ms, batch->texts[i]);
     message->reason = batch->texts[i];
     message->last_heartbeat_at_ms = unix_ms - (int64_t)silent_ms;
+    message->status_changed_at_ms = unix_ms - (int64_t)(now_ms - worker->status_since_ms);
     if (worker->load != NULL && (worker->load_pending & watcher->bit) != 0) {
         /* The load is kept packed; it goes out as it is. protobuf-c writes what it calls an
          * unknown field byte for byte, and the reader sees an ordinary field 6. */
@@ -204,7 +205,10 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
     response->workers = (Muster__V1__WorkerHealth **)health->batch.pointers;
     response->snapshot_complete = complete;
     response->heartbeats_total = health->counts.heartbeats;
-    response->heartbeat_interval_ms = detector_heartbeat_interval_ms(&health->settings);
+    response->heartbeat_interval_ms = detector_heartbeat_interval_ms(&health->settings.detector);
+    response->evictions_waiting = health->counts.braked;
+    health_warning(health, health->warning);
+    response->warning = health->warning;
     watcher->complete = watcher->complete || complete;
     return true;
 }

@@ -30,12 +30,13 @@ void health_worker_free(struct health_worker *worker)
     free(worker);
 }
 
-struct detector_lease health_worker_lease(const struct health_worker *worker)
+struct detector_lease health_worker_lease(const struct health *health, const struct health_worker *worker)
 {
     return (struct detector_lease){
         .last_heard_ms = worker->last_heard_ms,
         .broken_at_ms = worker->last_heard_ms + worker->broken_after_ms,
         .stream_broken = worker->stream_broken,
+        .held_until_ms = worker->held ? flapping_hold_of(&health->flapping, worker->id).until_ms : 0,
         .heard = worker->heard,
         .base = (Muster__V1__WorkerStatus)worker->base,
     };

@@ -16,7 +16,7 @@ Health::Health(World *world, Coordinator *all, Node *place)
 void Health::Start()
 {
     world_->Start(node);
-    core = health_create(&kDetector, world_->Now());
+    core = health_create(&kHealth, world_->Now());
     report_retry_at_ms_ = 0;
     watch_.Start([this](auto result) { all_->registry.Follow(node, health_watch_begin(core), result); },
                  [this](const Bytes &bytes) {

@@ -319,6 +319,6 @@ struct Coordinator {
 };
 
 // The detector's settings in the simulation are the real ones.
-constexpr detector_settings kDetector = {90000, 120000, 5000};
+constexpr health_settings kHealth = {{90000, 120000, 5000}, {0.55, 10}, {15000, 600000}, 100};
 
 } // namespace simulation

@@ -146,7 +146,7 @@ class HealthTest : public ::testing::Test
   protected:
     void SetUp() override
     {
-        detector_settings settings = {90000, 120000, 5000};
+        health_settings settings = Settings();
         health_ = health_create(&settings, now_);
         ASSERT_NE(health_, nullptr);
     }
@@ -156,6 +156,10 @@ class HealthTest : public ::testing::Test
         health_destroy(health_);
     }
 
+    virtual health_settings Settings() const
+    {
+        return {{90000, 120000, 5000}, {}, {}, 0};
+    }
     void To(uint64_t ms)
     {
         now_ = kStart + ms;
