@@ -32,6 +32,8 @@ struct backend {
 
     struct heartbeats heartbeats;
     uint64_t heartbeats_total;      /* that health has taken, as its watch last said */
+    uint64_t evictions_waiting;     /* that health holds back */
+    char health_warning[256];       /* what health wants operators to know; empty: nothing */
     uint32_t heartbeat_interval_ms; /* that health asks of workers; 0: not heard yet */
     struct rpc_kept_stream *heartbeat_stream;
     struct rpc_turn_hook heartbeat_hook;

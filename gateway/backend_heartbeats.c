@@ -31,6 +31,12 @@ static void finish(void *context, struct job *job)
         refuse_stale(job);
         return;
     }
+    if (job->refusal == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_SLOW_DOWN) {
+        job_fail(job, ERROR_TOO_MANY_REQUESTS,
+                 "%s sends more heartbeats than are taken from one worker; send one every heartbeat_interval seconds",
+                 job->heartbeat->worker_id);
+        return;
+    }
     /* Without memory the load comes with the watch, a moment later. */
     (void)replica_heartbeat(&backend->replica, job->heartbeat, job->received_at_ms, rpc_loop_now_ms(backend->loop));
     backend_publish(backend); /* before the front can answer */

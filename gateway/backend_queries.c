@@ -102,15 +102,15 @@ void backend_run_locate(struct backend *backend, struct job *job)
 void backend_run_health(struct backend *backend, struct job *job)
 {
     struct view_counts counts;
-    bool degraded = false;
+    bool failed = false, warned = backend->health_warning[0] != '\0';
     view_count(&backend->replica, &counts);
     for (size_t i = 0; i < PART_COUNT; i++)
-        degraded = degraded || !backend_part_is_up(backend, i);
+        failed = failed || !backend_part_is_up(backend, i);
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);
     json_write_key(writer, "status");
-    json_write_text(writer, degraded ? "degraded" : "healthy");
+    json_write_text(writer, failed || warned ? "degraded" : "healthy");
     json_write_key(writer, "coordinator");
     json_write_text(writer, backend->gateway->coordinator_id);
     json_write_key(writer, "timestamp");
@@ -124,7 +124,11 @@ void backend_run_health(struct backend *backend, struct job *job)
     json_write_key(writer, "stale");
     json_write_uint(writer, counts.total - counts.healthy);
     json_write_object_end(writer);
-    if (degraded) {
+    if (warned) {
+        json_write_key(writer, "warning");
+        json_write_text(writer, backend->health_warning);
+    }
+    if (failed) {
         json_write_key(writer, "failed");
         json_write_array_begin(writer);
         for (size_t i = 0; i < PART_COUNT; i++) {
@@ -157,6 +161,7 @@ void backend_run_metrics(struct backend *backend, struct job *job)
         .active_workers = counts.healthy,
         .services = counts.services,
         .heartbeats = backend->heartbeats_total,
+        .evictions_waiting = backend->evictions_waiting,
         .rest_heartbeats = backend->heartbeats.taken,
         .heartbeat_messages = backend->heartbeats.messages,
         .registrations = backend->registrations,

@@ -1,6 +1,8 @@
 /* What the backend follows: the roll, how workers are, the catalog and the route table. Each
  * is a stream that is started again whenever it ends; the roll resumes where it was. */
 
+#include <stdio.h>
+
 #include "common/clock.h"
 #include "common/log.h"
 #include "gateway/backend.h"
@@ -76,6 +78,8 @@ static void health_message(struct rpc_call *call, const void *message)
     const Muster__V1__WatchHealthResponse *response = message;
     backend->heartbeats_total = response->heartbeats_total;
     backend->heartbeat_interval_ms = response->heartbeat_interval_ms;
+    backend->evictions_waiting = response->evictions_waiting;
+    snprintf(backend->health_warning, sizeof backend->health_warning, "%s", response->warning);
     if (!replica_apply_health(&backend->replica, response, rpc_loop_now_ms(backend->loop))) {
         log_error("out of memory for the workers' health; it will be read anew");
         rpc_call_cancel(call);

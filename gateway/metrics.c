@@ -141,6 +141,9 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
                  coordinator->services);
     render_value(out, "coordinator_heartbeats_total", "counter", "Heartbeats taken since health started.",
                  coordinator->heartbeats);
+    render_value(out, "coordinator_evictions_waiting", "gauge",
+                 "Workers that are gone, and stay on the roll while evictions are slowed down.",
+                 coordinator->evictions_waiting);
     render_value(out, "gateway_heartbeats_total", "counter", "Heartbeats taken over REST by this gateway.",
                  coordinator->rest_heartbeats);
     render_value(out, "gateway_heartbeat_messages_total", "counter", "Messages in which heartbeats were passed on.",

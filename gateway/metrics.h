@@ -43,8 +43,9 @@ void metrics_request(struct front_metrics *metrics, const struct api_route *rout
 /* Figures of the coordinator, as the backend knows them. */
 struct coordinator_metrics {
     uint64_t workers, active_workers, services;
-    uint64_t heartbeats;      /* taken by health, whichever way they came, as it last said */
-    uint64_t rest_heartbeats; /* of these: over REST, through this gateway */
+    uint64_t heartbeats;        /* taken by health, whichever way they came, as it last said */
+    uint64_t evictions_waiting; /* workers that health would take off the roll if it did not go slowly */
+    uint64_t rest_heartbeats;   /* of these: over REST, through this gateway */
     uint64_t heartbeat_messages;
     uint64_t registrations, unregistrations;
     const struct part_metrics {

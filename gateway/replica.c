@@ -19,6 +19,7 @@ static void free_worker(struct replica_worker *worker)
     if (worker->record != NULL)
         muster__v1__worker__free_unpacked(worker->record, NULL);
     buffer_free(&worker->load);
+    free(worker->health_reason);
     free(worker->services);
     buffer_free(&worker->fixed_json);
     buffer_free(&worker->varying_json);
@@ -116,6 +117,10 @@ static void forget_health(struct replica *replica, struct replica_worker *worker
 {
     buffer_free(&worker->load);
     worker->current_load = 0;
+    free(worker->health_reason);
+    worker->health_reason = NULL;
+    worker->health_status_changed_at_ms = 0;
+    worker->held = false;
     worker->health_incarnation = 0;
     worker->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
     worker->last_heartbeat_at_ms = 0;
@@ -298,6 +303,15 @@ static bool set_load(struct replica_worker *worker, const Muster__V1__Load *load
     return true;
 }
 
+/* Without memory it has no reason, which is only for people. */
+static void set_reason(struct replica_worker *worker, const char *reason)
+{
+    if (strcmp(worker->health_reason == NULL ? "" : worker->health_reason, reason) == 0)
+        return;
+    free(worker->health_reason);
+    worker->health_reason = reason[0] == '\0' ? NULL : strdup(reason);
+}
+
 static bool apply_worker_health(struct replica *replica, const Muster__V1__WorkerHealth *health, uint64_t now_ms)
 {
     if (health->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_REMOVED) {
@@ -322,6 +336,9 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
         return true;
     worker->health_incarnation = health->incarnation == 0 ? 1 : health->incarnation;
     worker->health_status = health->status;
+    worker->health_status_changed_at_ms = health->status_changed_at_ms;
+    worker->held = health->held;
+    set_reason(worker, health->reason);
     worker->last_heartbeat_at_ms = health->last_heartbeat_at_ms;
     bool fine = health->load == NULL || set_load(worker, health->load);
     changed(replica, worker);
@@ -359,9 +376,14 @@ bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *hea
         return true;
     worker->health_incarnation = worker->record->incarnation;
     worker->health_generation = replica->health_generation;
-    worker->health_status = heartbeat->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED
-                                ? MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE
-                                : heartbeat->status;
+    Muster__V1__WorkerStatus said = heartbeat->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED
+                                        ? MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE
+                                        : heartbeat->status;
+    if (said != worker->health_status && !worker->held) {
+        worker->health_status = said;
+        worker->health_status_changed_at_ms = received_at_ms;
+        set_reason(worker, ""); /* if there is one, health says it in a moment */
+    }
     if (received_at_ms > worker->last_heartbeat_at_ms)
         worker->last_heartbeat_at_ms = received_at_ms;
     worker->fresh_until_ms = now_ms + REPLICA_FRESH_MS;
@@ -376,14 +398,33 @@ struct replica_worker *replica_find(const struct replica *replica, const char *i
     return worker == NULL || worker->record == NULL ? NULL : worker;
 }
 
+/* Whether health speaks of this registration, and an operator has not decided otherwise. */
+static bool health_decides(const struct replica_worker *worker)
+{
+    return !worker->record->draining && worker->health_incarnation == worker->record->incarnation &&
+           worker->health_status != MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
+}
+
 Muster__V1__WorkerStatus replica_status(const struct replica_worker *worker)
 {
     if (worker->record->draining)
         return MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING;
-    if (worker->health_incarnation == worker->record->incarnation &&
-        worker->health_status != MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED)
-        return worker->health_status;
-    return worker->record->status;
+    return health_decides(worker) ? worker->health_status : worker->record->status;
+}
+
+const char *replica_status_reason(const struct replica_worker *worker)
+{
+    if (health_decides(worker))
+        return worker->health_reason == NULL ? "" : worker->health_reason;
+    if (worker->record->draining)
+        return "drained by an operator";
+    return worker->record->status_reason;
+}
+
+int64_t replica_status_changed_at_ms(const struct replica_worker *worker)
+{
+    int64_t at_ms = health_decides(worker) ? worker->health_status_changed_at_ms : 0;
+    return at_ms != 0 ? at_ms : worker->record->status_changed_at_ms;
 }
 
 bool replica_is_healthy(const struct replica_worker *worker)

@@ -53,6 +53,9 @@ struct replica_worker {
     /* What health says; incarnation 0: nothing. */
     uint64_t health_incarnation;
     Muster__V1__WorkerStatus health_status;
+    bool held;                           /* heard, and out of routing nevertheless */
+    char *health_reason;                 /* why it has that status; NULL: it is well */
+    int64_t health_status_changed_at_ms; /* 0: not known */
     int64_t last_heartbeat_at_ms;
     uint64_t fresh_until_ms; /* monotonic; see REPLICA_FRESH_MS */
     uint32_t health_generation;
@@ -116,6 +119,11 @@ bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *hea
 struct replica_worker *replica_find(const struct replica *replica, const char *id);
 
 Muster__V1__WorkerStatus replica_status(const struct replica_worker *worker);
+
+/* Why it has that status; empty: it is well. And since when, milliseconds since the epoch; 0: not
+ * known. */
+const char *replica_status_reason(const struct replica_worker *worker);
+int64_t replica_status_changed_at_ms(const struct replica_worker *worker);
 
 /* Online or degraded: it is listed to clients and counts as coverage. */
 bool replica_is_healthy(const struct replica_worker *worker);

@@ -142,6 +142,7 @@ static const struct schema_value announced_service_value = {OBJECT(schema_announ
          NULL,                                                                                                         \
          "reconnecting: restored from disk and not heard since."},                                                     \
         {"status_reason", {.kind = SCHEMA_TEXT}, 0, NULL, "Why it is in that state."},                                 \
+        {"status_changed_at", {.kind = SCHEMA_TIME}, 0, NULL, "Since when."},                                          \
         {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "As it registered them."},                      \
         {"services", {LIST_OF(announced_service_value)}, REQUIRED, NULL, "Those it announced."},                       \
         {"assigned_services", {LIST_OF(text_value)}, REQUIRED, NULL, "Those it was told to run."},                     \
@@ -456,6 +457,7 @@ const struct schema schema_health = {
             {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "Now."},
             {"workers", {OBJECT(health_workers)}, REQUIRED, NULL, "Counts."},
             {"failed", {LIST_OF(text_value)}, 0, NULL, "Processes that are down."},
+            {"warning", {.kind = SCHEMA_TEXT}, 0, NULL, "What an operator should look at: evictions are slowed down."},
             {.name = NULL},
         },
 };

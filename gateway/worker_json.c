@@ -171,8 +171,10 @@ static void render_varying(struct replica_worker *worker)
     struct json_writer inner = {&worker->varying_json, true};
     struct json_writer *writer = &inner;
     write_text(writer, "status", status_word(replica_status(worker)));
-    if (worker->record->status_reason[0] != '\0' && worker->record->status == replica_status(worker))
-        write_text(writer, "status_reason", worker->record->status_reason);
+    if (replica_status_reason(worker)[0] != '\0')
+        write_text(writer, "status_reason", replica_status_reason(worker));
+    if (replica_status_changed_at_ms(worker) > 0)
+        write_time(writer, "status_changed_at", replica_status_changed_at_ms(worker));
     write_time(writer, "last_heartbeat", replica_last_heard_ms(worker));
     write_double(writer, "current_load", load->current_load);
     write_text(writer, "available_memory", load->available_memory);

@@ -493,7 +493,7 @@ bool health_worker_facts(const struct health *health, const char *worker_id, uin
     uint64_t silent_ms = now_ms - worker->last_heard_ms;
     *facts =
         (struct health_facts){.status = (Muster__V1__WorkerStatus)worker->status, .incarnation = worker->incarnation};
-    detector_describe(&health->settings, (enum detector_reason)worker->reason, silent_ms, facts->reason);
+    health_describe(health, worker, now_ms, facts->reason);
     if (worker->heard)
         facts->last_heartbeat_at_ms = unix_ms - (int64_t)silent_ms;
     if (worker->load == NULL)

@@ -130,6 +130,8 @@ static enum heartbeat_command_type type_from_protobuf(muster_v1_WorkerCommandTyp
         return HEARTBEAT_COMMAND_DRAIN;
     case muster_v1_WorkerCommandType_WORKER_COMMAND_TYPE_UNDRAIN:
         return HEARTBEAT_COMMAND_UNDRAIN;
+    case muster_v1_WorkerCommandType_WORKER_COMMAND_TYPE_SLOW_DOWN:
+        return HEARTBEAT_COMMAND_SLOW_DOWN;
     case muster_v1_WorkerCommandType_WORKER_COMMAND_TYPE_UNSPECIFIED:
         break;
     }

@@ -56,6 +56,7 @@ enum heartbeat_command_type {
     HEARTBEAT_COMMAND_ASSIGNMENT,
     HEARTBEAT_COMMAND_DRAIN,
     HEARTBEAT_COMMAND_UNDRAIN,
+    HEARTBEAT_COMMAND_SLOW_DOWN,
 };
 
 struct heartbeat_command {

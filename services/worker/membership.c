@@ -357,8 +357,8 @@ static void stream_command(void *context, const struct heartbeat_command *comman
         log_warning("command for another worker", LOG_TEXT("worker_id", command->worker_id));
         return;
     }
-    static const char *const names[] = {"unknown",    "register again", "stale incarnation",
-                                        "assignment", "drain",          "undrain"};
+    static const char *const names[] = {"unknown", "register again", "stale incarnation", "assignment",
+                                        "drain",   "undrain",        "slow down"};
     log_info("told by the coordinator", LOG_TEXT("command", names[command->type]), LOG_TEXT("reason", command->reason));
     if (command->type == HEARTBEAT_COMMAND_ASSIGNMENT) {
         take_assignment(membership, &command->assigned);

@@ -61,6 +61,8 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
                                       "7200",
                                       "--stream-grace-seconds",
                                       "3600",
+                                      "--heartbeats-per-second-max",
+                                      "0",
                                       "--log-level",
                                       "warning",
                                       NULL};

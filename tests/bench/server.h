@@ -41,7 +41,8 @@ bool server_start_haproxy(struct server *server, const struct server_plan *plan,
 bool server_start_fastapi(struct server *server, const struct server_plan *plan, struct failure *failure);
 
 /* A whole coordinator: registry, assigner, health, router and gateway, which has one thread
- * for HTTP. Failure detection is set to an hour: a benchmark is no sign of life. */
+ * for HTTP. Failure detection is set to an hour, and a worker may send any number of heartbeats:
+ * a benchmark is no sign of life. */
 bool server_start_muster(struct server *server, const struct server_plan *plan, struct failure *failure);
 /* Adds a worker process that registers at the coordinator, as one more process. */
 bool server_add_worker(struct server *server, const struct server_plan *plan, struct failure *failure);

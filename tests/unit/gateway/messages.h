@@ -178,6 +178,14 @@ class HealthChanges
         message.n_workers = pointers_.size();
         return *this;
     }
+    // Of the worker that was added last.
+    HealthChanges &because(const std::string &reason, int64_t since_ms, bool held = false)
+    {
+        health_.back().reason = texts_.keep(reason);
+        health_.back().status_changed_at_ms = since_ms;
+        health_.back().held = held;
+        return *this;
+    }
     HealthChanges &complete()
     {
         message.snapshot_complete = true;

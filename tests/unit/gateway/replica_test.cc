@@ -255,6 +255,28 @@ TEST_F(OwnHeartbeat, ShowsAtOnceAndIsNotUndone)
     EXPECT_EQ(replica_status(find("a")), DEGRADED) << "clocks may differ: it lasts only a while";
 }
 
+TEST_F(OwnHeartbeat, DoesNotEndAHoldAndEndsOtherReasons)
+{
+    put({"a", 1});
+    EXPECT_STREQ(replica_status_reason(find("a")), "");
+    apply(HealthChanges().worker("a", 1, DEGRADED, 5).because("heartbeat late", 77));
+    EXPECT_STREQ(replica_status_reason(find("a")), "heartbeat late");
+    EXPECT_EQ(replica_status_changed_at_ms(find("a")), 77);
+    beat(90, 90, ONLINE, -1);
+    EXPECT_EQ(replica_status(find("a")), ONLINE);
+    EXPECT_STREQ(replica_status_reason(find("a")), "");
+    EXPECT_EQ(replica_status_changed_at_ms(find("a")), 90);
+    beat(95, 95, ONLINE, -1);
+    EXPECT_EQ(replica_status_changed_at_ms(find("a")), 90) << "nothing changed";
+    apply(HealthChanges().worker("a", 1, OFFLINE, 100).because("held out of routing for 15 s", 100, true));
+    beat(110, 110, ONLINE, -1);
+    EXPECT_EQ(replica_status(find("a")), OFFLINE);
+    EXPECT_STREQ(replica_status_reason(find("a")), "held out of routing for 15 s");
+    apply(HealthChanges().worker("a", 1, ONLINE, 120).because("", 120), 5000);
+    beat(130, 5001, DEGRADED, -1);
+    EXPECT_EQ(replica_status(find("a")), DEGRADED);
+}
+
 TEST_F(OwnHeartbeat, OfAnEarlierIncarnationChangesNothing)
 {
     put({"a", 3, 2});
