@@ -125,7 +125,7 @@ static bool commands_allowed(Muster__V1__WorkerCommand *const *commands, size_t 
         if (commands[i]->type == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN ||
             commands[i]->type == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_SLOW_DOWN ||
             commands[i]->type == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION)
-            return fail(failure, "%s was told to register again (%s)", commands[i]->worker_id, commands[i]->reason);
+            return fail(failure, "%s was refused (%s)", commands[i]->worker_id, commands[i]->reason);
     return true;
 }
 
