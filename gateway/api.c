@@ -339,7 +339,7 @@ const struct api_route *api_routes(void)
 
 uint32_t api_errors(const struct api_route *route)
 {
-    uint32_t errors = route->errors;
+    uint32_t errors = route->errors | API_ERROR(ERROR_MALFORMED_REQUEST);
     if (route->query != NULL)
         errors |= API_ERROR(ERROR_INVALID_FIELD);
     if (route->request != NULL)

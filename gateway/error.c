@@ -20,6 +20,7 @@ const struct error_kind *error_kind(enum error_id id)
         [ERROR_PART_UNAVAILABLE] = {"unavailable", 503, 2},
         [ERROR_NOT_READY] = {"not_ready", 503, 1},
         [ERROR_TOO_MANY_REQUESTS] = {"too_many_requests", 429, 1},
+        [ERROR_MALFORMED_REQUEST] = {"malformed_request", 400, 0},
         [ERROR_BODY_TOO_LARGE] = {"body_too_large", 413, 0},
         [ERROR_INTERNAL] = {"internal_error", 500, 0},
     };

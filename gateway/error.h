@@ -28,7 +28,8 @@ enum error_id {
     ERROR_PART_UNAVAILABLE, /* a process behind the gateway is down */
     ERROR_NOT_READY,
     ERROR_TOO_MANY_REQUESTS,
-    ERROR_BODY_TOO_LARGE, /* answered by the HTTP server itself */
+    ERROR_MALFORMED_REQUEST, /* answered by the HTTP server itself, as is the next one */
+    ERROR_BODY_TOO_LARGE,
     ERROR_INTERNAL,
     ERROR_COUNT,
 };

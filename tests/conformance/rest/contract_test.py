@@ -1,0 +1,302 @@
+"""Every operation of GET /openapi.json, driven by what that document says of it.
+
+    contract_test.py PROGRAM...      (musterctl and the others)
+
+Operations that are added to the gateway's table are driven without a change here: with a
+valid request made of the examples, each field missing, each mistyped, each too large, and the
+replies are held against their schemas.
+"""
+
+import http.client
+import http.server
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+import urllib.parse
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../../integration/worker"))
+sys.path.insert(0, HERE)
+
+import process  # noqa: E402
+from coordinator import Coordinator  # noqa: E402
+from generate import Schemas  # noqa: E402
+
+METHODS = ["get", "post", "put", "patch", "delete"]
+BODY_BYTES_MAX = 4 << 20
+
+
+class FakeWorker(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b'{"status": "accepted"}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *arguments):
+        pass
+
+
+class Operation:
+    def __init__(self, path, method, described):
+        self.path, self.method, self.described = path, method, described
+        self.name = described["operationId"]
+        self.piped = described.get("x-muster-piped", False)
+        self.relayed = described.get("x-muster-relayed", False)
+        self.parameters = described.get("parameters", [])
+        self.body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+        self.success = next((s for s in described["responses"] if s.startswith(("1", "2"))), None)
+
+    def target(self, changes=None):
+        """The path with its parameters' examples; changes: {name: value, None: left out}."""
+        path, query = self.path, {}
+        for parameter in self.parameters:
+            value = (changes or {}).get(parameter["name"], parameter.get("example"))
+            if parameter["in"] == "path":
+                path = path.replace("{%s}" % parameter["name"], urllib.parse.quote(str(value), safe="/"))
+            elif value is not None:
+                query[parameter["name"]] = value
+        return path + ("?" + urllib.parse.urlencode(query) if query else "")
+
+
+class Contract(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.coordinator = Coordinator()
+        cls.addClassCleanup(cls.coordinator.stop)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeWorker)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cls.addClassCleanup(server.server_close)
+        cls.addClassCleanup(server.shutdown)
+        cls.worker_url = "http://127.0.0.1:%d" % server.server_port
+        cls.document = json.loads(cls.coordinator.request("GET", "/openapi.json")[2])
+        cls.schemas = Schemas(cls.document)
+        cls.operations = [Operation(path, method, item[method]) for path, item in cls.document["paths"].items()
+                          for method in METHODS if method in item]
+        cls.registration = next(op for op in cls.operations if op.name == "worker_register")
+
+    def setUp(self):
+        self.connection = http.client.HTTPConnection(self.coordinator.host, self.coordinator.port, timeout=60)
+        self.addCleanup(self.connection.close)
+        status, text, _ = self.send(self.registration, self.valid_body(self.registration))
+        self.assertEqual(status, 200, text)
+
+    def request(self, method, target, body=None, headers=None):
+        try:
+            self.connection.request(method, target, body=body, headers=headers or {})
+            response = self.connection.getresponse()
+            text = response.read()
+        except OSError:  # an early answer to a long body ends the connection
+            self.connection.close()
+            raise
+        self.assertTrue(response.headers["X-Request-Id"], target)
+        return response.status, text, response.headers
+
+    def send(self, operation, body=None, target=None):
+        text = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.request(operation.method.upper(), target or operation.target(), text)
+
+    def valid_body(self, operation):
+        """Made of the examples; workers' addresses are the fake worker's."""
+        body = None if operation.body is None else self.schemas.example(operation.body)
+
+        def redirect(value):
+            if isinstance(value, dict):
+                return {k: redirect(v) for k, v in value.items()}
+            if isinstance(value, list):
+                return [redirect(v) for v in value]
+            return self.worker_url if isinstance(value, str) and value.startswith("https://") else value
+        return redirect(body)
+
+    def check_reply(self, operation, status, text, headers):
+        """It is described, and as it is described."""
+        responses = operation.described["responses"]
+        self.assertIn(str(status), responses, text)
+        content = responses[str(status)].get("content", {})
+        if "application/json" in content:
+            self.assertEqual(headers["Content-Type"], "application/json")
+            reply = json.loads(text)
+            self.schemas.validator(content["application/json"]["schema"]).validate(reply)
+            if status >= 400:
+                self.assertEqual(reply["message"], reply["detail"])
+                self.assertIn(reply["error"], responses[str(status)]["description"].split(", "))
+            return reply
+        return None
+
+    def each(self, condition=lambda operation: True):
+        # Those that read first, those that take away last.
+        order = {"get": 0, "post": 1, "put": 1, "patch": 1, "delete": 2}
+        chosen = [op for op in self.operations if condition(op)]
+        self.assertTrue(chosen)
+        for operation in sorted(chosen, key=lambda op: (order[op.method], op.path)):
+            yield operation
+
+    def test_the_document_is_valid(self):
+        validator = os.path.join(HERE, "../../../node_modules/@seriousme/openapi-schema-validator/bin/validate-api-cli.js")
+        self.assertTrue(os.path.exists(validator), "run bazel/setup check, which fetches the checker")
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(self.document, file)
+            file.flush()
+            result = subprocess.run(["node", validator, file.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                    text=True)
+            self.assertEqual(result.returncode, 0, result.stdout)
+            self.assertTrue(json.loads(result.stdout)["valid"], result.stdout)
+            # One that is wrong is told from one that is right.
+            del self.document["info"]["title"]
+            self.addCleanup(lambda: self.document["info"].update(title="Muster"))
+            file.seek(0)
+            file.truncate()
+            json.dump(self.document, file)
+            file.flush()
+            result = subprocess.run(["node", validator, file.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                    text=True)
+            self.assertIn('"valid": false', result.stdout)
+
+    def test_valid_requests(self):
+        for operation in self.each(lambda op: not op.relayed):
+            with self.subTest(operation.name):
+                status, text, headers = self.send(operation, self.valid_body(operation))
+                if operation.success == "101":  # not asked to upgrade
+                    self.assertGreaterEqual(status, 400)
+                else:
+                    self.assertEqual(str(status), operation.success, text[:500])
+                if status < 400 or str(status) in operation.described["responses"]:
+                    self.check_reply(operation, status, text, headers)
+
+    def test_relayed_requests(self):
+        for operation in self.each(lambda op: op.relayed):
+            with self.subTest(operation.name):
+                status, text, headers = self.send(operation, None if operation.method == "get" else b"any thing")
+                self.assertEqual((status, headers["X-Served-By"]), (200, "gpu-1"), text)
+
+    def test_each_field_missing_mistyped_and_too_large(self):
+        tried = 0
+        for operation in self.each(lambda op: op.body is not None):
+            schema = operation.body
+            body = self.valid_body(operation)
+            for what, field, wrong in self.schemas.mutations(schema, body):
+                text = json.dumps(wrong).encode()
+                if len(text) > BODY_BYTES_MAX and not operation.piped:
+                    continue
+                with self.subTest(operation=operation.name, what=what[:60], field=field):
+                    status, reply_text, headers = self.send(operation, text)
+                    reply = self.check_reply(operation, status, reply_text, headers)
+                    tried += 1
+                    if operation.piped:
+                        self.check_skipped(field, status, reply)
+                    else:
+                        self.assertEqual((status, reply["error"]), (422, "invalid_field"))
+                        self.assertIn(field, reply["message"])
+        self.assertGreater(tried, 200)
+
+    def check_skipped(self, field, status, reply):
+        """An item that is wrong is skipped; a body that is no list is refused."""
+        if status == 200:
+            self.assertEqual(reply["skipped_total"], 1, reply)
+        else:
+            self.assertEqual(status, 400)
+
+    def test_bodies_that_are_no_json_and_too_long(self):
+        for operation in self.each(lambda op: op.body is not None):
+            with self.subTest(operation.name):
+                for text in (b"", b"{", b"nothing", b'{"a": 1} 2', b'"\xff"'):
+                    status, reply, headers = self.send(operation, text)
+                    self.assertEqual(status, 400, text)
+                    self.check_reply(operation, status, reply, headers)
+                for wrong in (5, "text", None):
+                    status, reply, headers = self.send(operation, wrong if wrong is not None else b"null")
+                    self.assertEqual(status, 400 if operation.piped else 422, reply)
+                    self.check_reply(operation, status, reply, headers)
+                if operation.piped:
+                    continue
+                self.connection.close()
+                status, reply, headers = self.send_declared(operation, BODY_BYTES_MAX + 1)
+                self.assertEqual(status, 413, reply)
+                self.check_reply(operation, status, reply, headers)
+                self.connection.close()
+
+    def send_declared(self, operation, length):
+        """Announces a body of that length, and sends none of it: the answer must not wait for it."""
+        self.connection.putrequest(operation.method.upper(), operation.target())
+        self.connection.putheader("Content-Length", str(length))
+        self.connection.endheaders()
+        response = self.connection.getresponse()
+        return response.status, response.read(), response.headers
+
+    def test_parameters(self):
+        for operation in self.each(lambda op: op.parameters and not op.relayed):
+            for parameter in operation.parameters:
+                with self.subTest(operation=operation.name, parameter=parameter["name"]):
+                    self.check_parameter(operation, parameter)
+
+    def check_parameter(self, operation, parameter):
+        schema = parameter["schema"]
+        body = self.valid_body(operation)
+        if parameter["in"] == "path":
+            for value in ("no such thing", "x" * 300, "\x01", "a b\"'<>"):
+                status, reply, headers = self.send(operation, body, operation.target({parameter["name"]: value}))
+                self.check_reply(operation, status, reply, headers)
+                self.assertIn(status // 100, (2, 4, 5))
+            return
+        wrong = [value for value in ("", "text", "x" * 5000, "-1", "1e400")
+                 if not self.is_valid_text(schema, value)]
+        if parameter["required"]:
+            wrong.append(None)
+        for value in wrong:
+            status, reply, headers = self.send(operation, body, operation.target({parameter["name"]: value}))
+            reply = self.check_reply(operation, status, reply, headers)
+            self.assertEqual(status, 422, reply)
+            self.assertIn(parameter["name"], reply["message"])
+
+    def is_valid_text(self, schema, text):
+        schema = self.schemas.resolve(schema)
+        if self.schemas.type_of(schema) in ("integer", "number", "boolean"):
+            try:
+                return self.schemas.validator(schema).is_valid(json.loads(text))
+            except ValueError:
+                return False
+        return self.schemas.validator(schema).is_valid(text)
+
+    def test_other_methods(self):
+        for path in self.document["paths"]:
+            operations = [op for op in self.operations if op.path == path]
+            if operations[0].relayed:
+                continue
+            with self.subTest(path):
+                target = operations[0].target()
+                known = {op.method for op in operations}
+                for method in [m for m in METHODS if m not in known]:
+                    status, reply, headers = self.request(method.upper(), target)
+                    self.assertEqual((status, json.loads(reply)["error"]), (405, "method_not_allowed"))
+                    for one in known:
+                        self.assertIn(one.upper(), headers["Allow"].split(", "))
+                if "get" in known and operations[0].success != "101":
+                    got = self.request("GET", target)
+                    head = self.request("HEAD", target)
+                    self.assertEqual((head[0], head[1]), (got[0], b""))
+                status, reply, headers = self.request("OPTIONS", target)
+                self.assertEqual((status, reply), (204, b""))
+
+    def test_every_operation_has_a_metric(self):
+        for operation in self.each(lambda op: op.method == "get" and not op.relayed and op.success != "101"):
+            self.send(operation)
+            name = 'gateway_requests_total{route="%s",' % operation.name
+            # A request is counted when its answer has left, which can be a moment after it was read here.
+            process.wait_until(lambda: name in self.coordinator.request("GET", "/metrics")[2].decode(), name)
+
+
+if __name__ == "__main__":
+    process.main(sys.modules[__name__])
