@@ -21,11 +21,14 @@ static bool split(const char *text, size_t bytes, size_t piece_bytes, struct buf
         at += json_splitter_feed(&splitter, text + at, piece);
         if (splitter.state != JSON_SPLITTER_ELEMENT)
             continue;
-        struct json_document document;
-        *all_parsed = *all_parsed && !splitter.too_long &&
-                      json_document_parse(&document, splitter.element.data, splitter.element.bytes);
-        if (*all_parsed)
+        if (splitter.too_long) {
+            *all_parsed = false;
+        } else {
+            struct json_document document;
+            bool parsed = json_document_parse(&document, splitter.element.data, splitter.element.bytes);
+            *all_parsed = *all_parsed && parsed;
             json_document_free(&document);
+        }
         buffer_append(elements, splitter.element.data, splitter.element.bytes);
         buffer_append_char(elements, '\n');
     }
