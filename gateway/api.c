@@ -19,6 +19,33 @@
     (API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_WORKER_FAILED) | API_ERROR(ERROR_WORKER_TIMEOUT) |                   \
      API_ERROR(ERROR_INTERNAL))
 
+/* GET /api/admin/history; history_request.h takes them apart. */
+static const char *const history_steps[] = {"10s", "1m", "1h", "10", "60", "3600", NULL};
+static const struct schema_field history_query[] = {
+    {"worker",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"gpu-1\"",
+     "Whose history."},
+    {"metric",
+     {.kind = SCHEMA_NAME, .maximum = 127},
+     0,
+     "\"load,state\"",
+     "One or several, separated by commas: load, active_requests, requests, failures, latency_ms, tasks_completed, "
+     "heartbeats, state. Absent: all."},
+    {"since",
+     {.kind = SCHEMA_NAME, .maximum = 127},
+     0,
+     "\"15m\"",
+     "How far back: 15m, 6h or 7d before now, a date of RFC 3339, or seconds since the epoch. Absent: 1h."},
+    {"step",
+     {.kind = SCHEMA_TEXT, .words = history_steps},
+     0,
+     "\"10s\"",
+     "Length of the buckets. Absent: the finest that reaches back to since."},
+    {.name = NULL},
+};
+
 static const struct api_route routes[API_OPERATION_COUNT] = {
     [API_RELAY_SERVICE] =
         {
@@ -188,6 +215,43 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .errors = CALL_ERRORS,
             .label = "admin_export",
             .help = "Everything that is needed to import the workers elsewhere.",
+        },
+    [API_HISTORY] =
+        {
+            .operation = API_HISTORY,
+            .method = "GET",
+            .path = "/api/admin/history",
+            .caller = API_FOR_OPERATORS,
+            .query = history_query,
+            .reply = &schema_history,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
+            .label = "admin_history",
+            .help = "Shows what a worker did, in steps of 10 s (1 hour back), 1 min (1 day) or 1 h (30 days).",
+        },
+    [API_QUERY] =
+        {
+            .operation = API_QUERY,
+            .method = "POST",
+            .path = "/api/admin/query",
+            .caller = API_FOR_OPERATORS,
+            .request = &schema_query,
+            .reply = &schema_query_reply,
+            .errors = API_ERROR(ERROR_BAD_QUERY) | API_ERROR(ERROR_QUERY_NOT_ALLOWED) |
+                      API_ERROR(ERROR_QUERY_TIMEOUT) | CALL_ERRORS,
+            .label = "admin_query",
+            .help = "Runs a read-only SQL statement over the tables workers, services and history.",
+        },
+    [API_BROADCAST] =
+        {
+            .operation = API_BROADCAST,
+            .method = "POST",
+            .path = "/api/coordinator/broadcast-job",
+            .caller = API_FOR_CLIENTS,
+            .request = &schema_broadcast,
+            .reply = &schema_broadcast_reply,
+            .errors = API_ERROR(ERROR_NO_WORKER) | CALL_ERRORS,
+            .label = "coordinator_broadcast_job",
+            .help = "Sends a job to every healthy worker of tier 1 or 2 that has a capability; says what each answered.",
         },
     [API_DRAIN] =
         {

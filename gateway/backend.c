@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "common/random.h"
+#include "gateway/broadcaster.h"
 #include "gateway/front.h"
 
 /* How often a stop looks whether the last jobs are back. */
@@ -84,24 +85,37 @@ static void outcomes_reported(struct rpc_call *call, enum rpc_status status, con
     struct backend *backend = argument;
     (void)call;
     (void)response;
-    backend->reporting_outcomes = false;
-    if (status != RPC_OK) /* the router judges by what it hears; what is lost is only older */
+    backend->reporting_outcomes--;
+    if (status != RPC_OK) /* router and history judge by what they hear; what is lost is only older */
         log_debug("outcomes not reported", LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("reason", text));
     if (status == RPC_OK)
         report_outcomes(backend);
 }
 
+static void report(struct backend *backend, enum backend_part part, const ProtobufCServiceDescriptor *service,
+                   const char *method, const ProtobufCMessage *request)
+{
+    if (backend->channels[part] == NULL)
+        return;
+    backend->reporting_outcomes++;
+    (void)rpc_channel_call(backend->channels[part], service, method, request,
+                           &(struct rpc_call_options){.timeout_ms = 2000}, outcomes_reported, backend);
+}
+
+/* To the router, which picks by them, and to health, which keeps them as history. */
 static void report_outcomes(struct backend *backend)
 {
     Muster__V1__ReportOutcomesRequest request = MUSTER__V1__REPORT_OUTCOMES_REQUEST__INIT;
-    if (backend->reporting_outcomes || outcomes_empty(&backend->outcomes) || backend->channels[PART_ROUTER] == NULL)
+    Muster__V1__RecordOutcomesRequest record = MUSTER__V1__RECORD_OUTCOMES_REQUEST__INIT;
+    if (backend->reporting_outcomes > 0 || outcomes_empty(&backend->outcomes))
         return;
     request.outcomes = outcomes_list(&backend->outcomes, &request.n_outcomes);
     if (request.outcomes == NULL)
         return;
-    backend->reporting_outcomes = true;
-    (void)rpc_channel_call(backend->channels[PART_ROUTER], &muster__v1__router_service__descriptor, "ReportOutcomes",
-                           &request.base, &(struct rpc_call_options){.timeout_ms = 2000}, outcomes_reported, backend);
+    record.outcomes = request.outcomes;
+    record.n_outcomes = request.n_outcomes;
+    report(backend, PART_ROUTER, &muster__v1__router_service__descriptor, "ReportOutcomes", &request.base);
+    report(backend, PART_HEALTH, &muster__v1__health_service__descriptor, "RecordOutcomes", &record.base);
     free(request.outcomes);
     outcomes_free(&backend->outcomes);
 }
@@ -150,6 +164,8 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
 static void disconnect(struct backend *backend)
 {
     backend_heartbeats_stop(backend);
+    broadcaster_destroy(backend->broadcaster);
+    backend->broadcaster = NULL;
     for (size_t i = 0; i < PART_COUNT; i++) {
         if (backend->watches[i] != NULL)
             rpc_kept_stream_stop(backend->watches[i]);
@@ -186,8 +202,8 @@ static void stop_when_idle(struct timer *timer, void *argument)
     struct backend *backend = argument;
     uint64_t jobs = atomic_load(&backend->gateway->jobs);
     (void)timer;
-    /* The report to the router was cancelled with its channel; its end still comes here. */
-    if (backend->reporting_outcomes || (jobs > 0 && rpc_loop_now_ms(backend->loop) < backend->stop_deadline_ms))
+    /* Reports of outcomes were cancelled with their channels; their ends still come here. */
+    if (backend->reporting_outcomes > 0 || (jobs > 0 && rpc_loop_now_ms(backend->loop) < backend->stop_deadline_ms))
         rpc_loop_timer_start(backend->loop, &backend->stop_timer, STOP_POLL_MS, stop_when_idle, backend);
     else
         rpc_loop_stop(backend->loop);

@@ -40,7 +40,10 @@ struct backend {
     struct timer heartbeat_timer;
 
     struct outcomes outcomes;
-    bool reporting_outcomes;
+    unsigned reporting_outcomes; /* calls under way */
+
+    uint64_t history_workers, history_workers_not_kept, history_dropped; /* as health last said */
+    struct broadcaster *broadcaster;                                     /* NULL before the first broadcast */
 
     uint64_t registrations, unregistrations;
     unsigned fronts_drained;
@@ -99,6 +102,13 @@ void backend_run_discover(struct backend *backend, struct job *job);
 void backend_run_locate(struct backend *backend, struct job *job);
 void backend_run_health(struct backend *backend, struct job *job);
 void backend_run_metrics(struct backend *backend, struct job *job);
+
+/* backend_history.c: through health. */
+void backend_run_history(struct backend *backend, struct job *job);
+void backend_run_query(struct backend *backend, struct job *job);
+
+/* backend_broadcast.c: to the workers. */
+void backend_run_broadcast(struct backend *backend, struct job *job);
 
 /* backend_watches.c */
 void backend_watches_start(struct backend *backend);

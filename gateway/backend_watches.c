@@ -80,6 +80,11 @@ static void health_message(struct rpc_call *call, const void *message)
     backend->heartbeat_interval_ms = response->heartbeat_interval_ms;
     backend->evictions_waiting = response->evictions_waiting;
     snprintf(backend->health_warning, sizeof backend->health_warning, "%s", response->warning);
+    if (response->history != NULL) {
+        backend->history_workers = response->history->kept_workers;
+        backend->history_workers_not_kept = response->history->not_kept_workers;
+        backend->history_dropped = response->history->dropped_buckets;
+    }
     if (!replica_apply_health(&backend->replica, response, rpc_loop_now_ms(backend->loop))) {
         log_error("out of memory for the workers' health; it will be read anew");
         rpc_call_cancel(call);

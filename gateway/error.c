@@ -22,6 +22,9 @@ const struct error_kind *error_kind(enum error_id id)
         [ERROR_TOO_MANY_REQUESTS] = {"too_many_requests", 429, 1},
         [ERROR_MALFORMED_REQUEST] = {"malformed_request", 400, 0},
         [ERROR_BODY_TOO_LARGE] = {"body_too_large", 413, 0},
+        [ERROR_BAD_QUERY] = {"bad_query", 400, 0},
+        [ERROR_QUERY_NOT_ALLOWED] = {"query_not_allowed", 403, 0},
+        [ERROR_QUERY_TIMEOUT] = {"query_timeout", 504, 0},
         [ERROR_INTERNAL] = {"internal_error", 500, 0},
     };
     return &kinds[id];

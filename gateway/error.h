@@ -30,6 +30,9 @@ enum error_id {
     ERROR_TOO_MANY_REQUESTS,
     ERROR_MALFORMED_REQUEST, /* answered by the HTTP server itself, as is the next one */
     ERROR_BODY_TOO_LARGE,
+    ERROR_BAD_QUERY,
+    ERROR_QUERY_NOT_ALLOWED,
+    ERROR_QUERY_TIMEOUT,
     ERROR_INTERNAL,
     ERROR_COUNT,
 };

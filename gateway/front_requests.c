@@ -95,6 +95,12 @@ static void (*runner(enum api_operation operation))(struct backend *, struct job
         return backend_run_drain;
     case API_UNDRAIN:
         return backend_run_undrain;
+    case API_HISTORY:
+        return backend_run_history;
+    case API_QUERY:
+        return backend_run_query;
+    case API_BROADCAST:
+        return backend_run_broadcast;
     case API_FIND:
         return backend_run_find;
     case API_DISCOVER:

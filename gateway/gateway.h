@@ -35,6 +35,7 @@ struct gateway_settings {
     uint64_t max_body_bytes;
     double first_byte_timeout_seconds;
     double drain_timeout_seconds;
+    double broadcast_timeout_seconds;
     const char *allowed_origins;
     const char *coordinator_id;   /* "": the host's name */
     const char *heartbeat_stream; /* "": health_address */

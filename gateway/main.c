@@ -275,6 +275,8 @@ int main(int argc, char **argv)
          "How long a worker may take to begin its answer, before the client gets 504.", 0.001, 86400},
         {"drain-timeout-seconds", SETTING_DOUBLE, &settings->drain_timeout_seconds, "10", "SECONDS",
          "How long requests may take to finish when the process is told to stop.", 0, 3600},
+        {"broadcast-timeout-seconds", SETTING_DOUBLE, &settings->broadcast_timeout_seconds, "30", "SECONDS",
+         "How long each worker may take to answer a broadcast job.", 0.001, 3600},
         {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
          "Write HOST:PORT to this file descriptor when serving.", 0, 0},
     };

@@ -148,6 +148,14 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
                  coordinator->rest_heartbeats);
     render_value(out, "gateway_heartbeat_messages_total", "counter", "Messages in which heartbeats were passed on.",
                  coordinator->heartbeat_messages);
+    render_value(out, "coordinator_history_workers", "gauge", "Workers whose history is kept.",
+                 coordinator->history_workers);
+    render_value(out, "coordinator_history_workers_not_kept", "gauge",
+                 "Workers on the roll beyond the limit of the history (muster-health --history-workers).",
+                 coordinator->history_workers_not_kept);
+    render_value(out, "coordinator_history_dropped_total", "counter",
+                 "Buckets of history that were lost since health started: its disk failed or was too slow.",
+                 coordinator->history_dropped);
     render_value(out, "gateway_registrations_total", "counter", "Registrations through this gateway.",
                  coordinator->registrations);
     render_value(out, "gateway_unregistrations_total", "counter", "Workers taken off the roll through this gateway.",

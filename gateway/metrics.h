@@ -47,6 +47,7 @@ struct coordinator_metrics {
     uint64_t evictions_waiting; /* workers that health would take off the roll if it did not go slowly */
     uint64_t rest_heartbeats;   /* of these: over REST, through this gateway */
     uint64_t heartbeat_messages;
+    uint64_t history_workers, history_workers_not_kept, history_dropped;
     uint64_t registrations, unregistrations;
     const struct part_metrics {
         const char *name; /* "registry" */

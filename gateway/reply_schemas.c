@@ -362,6 +362,103 @@ const struct schema schema_stats = {
         },
 };
 
+/* --- History --- */
+
+static const struct schema_value any_list = {.kind = SCHEMA_FREE_LIST};
+
+static const struct schema schema_history_state = {
+    .name = "HistoryState",
+    .help = "How much history there is.",
+    .fields =
+        (const struct schema_field[]){
+            {"kept_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Workers whose history is kept."},
+            {"worker_limit", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "For so many at most."},
+            {"not_kept_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Workers on the roll beyond that."},
+            {"dropped_buckets",
+             {.kind = SCHEMA_WHOLE},
+             REQUIRED,
+             NULL,
+             "Lost since health started, because its disk failed or was too slow."},
+            {"failure", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Why nothing is written now; empty: it is."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_history = {
+    .name = "History",
+    .help = "What a worker did.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Whose history."},
+            {"kept", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "Whether it is kept on; false: gone, or beyond the limit."},
+            {"step", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Length of the buckets, in seconds."},
+            {"since", {.kind = SCHEMA_TIME}, REQUIRED | SCHEMA_NULLABLE, NULL, "From then on."},
+            {"metrics",
+             {.kind = SCHEMA_MAP, .items = &any_list},
+             REQUIRED,
+             NULL,
+             "For each metric its buckets, oldest first: {time, mean, min, max, last, count} for load and "
+             "active_requests, {time, mean, count} for latency_ms, {time, last, worst} for state, {time, sum} for "
+             "others. A bucket in which nothing happened is left out."},
+            {"history", {.kind = SCHEMA_OBJECT, .of = &schema_history_state}, REQUIRED, NULL, "Of all workers."},
+            {.name = NULL},
+        },
+};
+
+static const struct schema_value column_name = {.kind = SCHEMA_TEXT};
+
+const struct schema schema_query_reply = {
+    .name = "QueryReply",
+    .help = "What the statement gave.",
+    .fields =
+        (const struct schema_field[]){
+            {"columns", {.kind = SCHEMA_LIST, .items = &column_name}, REQUIRED, NULL, "Their names."},
+            {"rows", {.kind = SCHEMA_LIST, .items = &any_list}, REQUIRED, NULL, "A list of values for each row."},
+            {"row_count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Rows in this answer."},
+            {"truncated", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "There were more, than asked for or than 2 MiB hold."},
+            {"history", {.kind = SCHEMA_OBJECT, .of = &schema_history_state}, REQUIRED, NULL, "How much there is."},
+            {.name = NULL},
+        },
+};
+
+/* --- Broadcast --- */
+
+static const struct schema schema_broadcast_worker = {
+    .name = "BroadcastWorker",
+    .help = "What one worker said.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Who."},
+            {"status",
+             {.kind = SCHEMA_TEXT, .words = (const char *const[]){"accepted", "rejected", "timeout", "failed", NULL}},
+             REQUIRED,
+             NULL,
+             "accepted: it answered 2xx; rejected: something else; timeout: nothing in time; failed: not reached."},
+            {"status_code", {.kind = SCHEMA_WHOLE}, 0, NULL, "What it answered, if it did."},
+            {"response", {.kind = SCHEMA_ANY}, 0, NULL, "Its body, if that was JSON, else as text; at most 16 KiB."},
+            {"response_truncated", {.kind = SCHEMA_BOOL}, 0, NULL, "There was more than that."},
+            {"error", {.kind = SCHEMA_TEXT}, 0, NULL, "Why there is no answer."},
+            {.name = NULL},
+        },
+};
+
+static const struct schema_value broadcast_worker = {.kind = SCHEMA_OBJECT, .of = &schema_broadcast_worker};
+
+const struct schema schema_broadcast_reply = {
+    .name = "BroadcastReply",
+    .help = "Who was sent the job, and what each said.",
+    .fields =
+        (const struct schema_field[]){
+            {"job_id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "How the job is called."},
+            {"job_type", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "As asked."},
+            {"broadcasted_to", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Workers that it was sent to."},
+            {"successful", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Of these: accepted it."},
+            {"failed", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Of these: did not."},
+            {"workers", {.kind = SCHEMA_LIST, .items = &broadcast_worker}, REQUIRED, NULL, "One by one."},
+            {.name = NULL},
+        },
+};
+
 const struct schema schema_drain_reply = {
     .name = "DrainReply",
     .help = "It is so, on disk too.",

@@ -243,3 +243,62 @@ const struct schema schema_backup = {
     .value = &backup_value,
     .is_request = true,
 };
+
+/* --- POST /api/admin/query --- */
+
+const struct schema schema_query = {
+    .name = "Query",
+    .help = "A statement over workers, services and history.",
+    .fields =
+        (const struct schema_field[]){
+            {"sql",
+             {.kind = SCHEMA_TEXT, .minimum = 1, .maximum = REQUEST_SQL_BYTES_MAX},
+             SCHEMA_REQUIRED,
+             "\"SELECT worker_id, status, load FROM workers ORDER BY load DESC\"",
+             "One SELECT of SQLite's language. Tables: workers (worker_id, type, tier, location, status, "
+             "status_reason, incarnation, registered_at_ms, last_heartbeat_at_ms, load, active_requests, queue_depth, "
+             "gpu_utilization, tasks_completed, tunnel_url); services (name, worker_id, assigned, announced, url); "
+             "history (worker_id, metric, step, time, time_ms, count, sum, mean, min, max, last, state, worst_state)."},
+            {"limit",
+             {.kind = SCHEMA_WHOLE, .minimum = 1, .maximum = REQUEST_QUERY_ROWS_MAX},
+             0,
+             "100",
+             "At most so many rows. Absent: 1,000."},
+            {"timeout_ms",
+             {.kind = SCHEMA_WHOLE, .minimum = 1, .maximum = REQUEST_QUERY_TIMEOUT_MS_MAX},
+             0,
+             "5000",
+             "It may take so long, in milliseconds. Absent: 5,000."},
+            {.name = NULL},
+        },
+    .is_request = true,
+};
+
+/* --- POST /api/coordinator/broadcast-job --- */
+
+const struct schema schema_broadcast = {
+    .name = "Broadcast",
+    .help = "A job for many workers. Members of other names are passed on as well.",
+    .fields =
+        (const struct schema_field[]){
+            {"job_type",
+             {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+             SCHEMA_REQUIRED,
+             "\"rag_ingestion\"",
+             "What is to be done; the workers know."},
+            {"job_data", {.kind = SCHEMA_FREE_OBJECT}, 0, "{\"path\": \"/documents\"}", "What they need for it."},
+            {"required_capability",
+             {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+             0,
+             "\"has_gpu\"",
+             "A key of capabilities that is not false, or a capability of one of the worker's services. Absent: "
+             "none is needed."},
+            {"job_id",
+             {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+             0,
+             "\"job-7\"",
+             "How the job is called. Absent: the coordinator makes one up."},
+            {.name = NULL},
+        },
+    .is_request = true,
+};

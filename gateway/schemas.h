@@ -19,6 +19,9 @@
 #define REQUEST_ITEMS_MAX 1000 /* of the lists in a heartbeat */
 #define REQUEST_COUNT_MAX UINT32_MAX
 #define REQUEST_IMPORTED_BYTES_MAX (4 * 1024 * 1024) /* of one worker of a backup */
+#define REQUEST_SQL_BYTES_MAX 65536
+#define REQUEST_QUERY_ROWS_MAX 10000
+#define REQUEST_QUERY_TIMEOUT_MS_MAX 30000
 #define REQUEST_LOAD_MAX 1000000000
 
 extern const struct schema schema_capabilities;
@@ -28,6 +31,8 @@ extern const struct schema schema_announced_service;
 extern const struct schema schema_registration;
 extern const struct schema schema_heartbeat;
 extern const struct schema schema_backup;
+extern const struct schema schema_query;
+extern const struct schema schema_broadcast;
 
 /* Replies. */
 extern const struct schema schema_error;
@@ -44,6 +49,9 @@ extern const struct schema schema_admin_worker_list;
 extern const struct schema schema_admin_service_list;
 extern const struct schema schema_gaps;
 extern const struct schema schema_stats;
+extern const struct schema schema_history;
+extern const struct schema schema_query_reply;
+extern const struct schema schema_broadcast_reply;
 extern const struct schema schema_drain_reply;
 extern const struct schema schema_import_reply;
 extern const struct schema schema_export;

@@ -133,6 +133,8 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
         add(plan, process, "worker-type", "%s", "cpu");
         break;
     case PLAN_HEALTH:
+        add(plan, process, "data-dir", "%s", options->data_dir);
+        break;
     case PLAN_ROUTER:
     case PLAN_GATEWAY:
     default:

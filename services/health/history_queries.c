@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Calls at a time, the one that runs included. */
 #define QUERIES_MAX 8
@@ -52,6 +53,7 @@ struct history_query {
     struct history_point *points;
     size_t point_count;
     bool read;
+    bool no_file; /* no step has ended yet */
 
     /* RunQuery */
     char *sql;
@@ -139,6 +141,7 @@ static void read_points(struct recorder_task *task)
     query->read =
         reader != NULL && history_store_read(reader, query->worker_id, query->step, query->since_seconds, INT64_MAX,
                                              clock_unix_ms() / 1000, &query->points, &query->point_count, query->error);
+    query->no_file = !query->read && access(recorder_path(task->recorder), F_OK) != 0;
     (void)sqlite3_close(reader); /* nothing was written; NULL is fine */
 }
 
@@ -208,8 +211,7 @@ static void points_read(struct recorder_task *task)
     struct recorder_state recorder;
     recorder_get_state(shell->recorder, &recorder);
     /* Before the first step has ended there is no file, and no fault either. */
-    bool none_yet = !query->read && on_roll && recorder.failure[0] == '\0';
-    if (!query->read && !none_yet)
+    if (!query->read && !(query->no_file && recorder.failure[0] == '\0'))
         rpc_call_finish(query->call, RPC_UNAVAILABLE, "the history cannot be read: %s",
                         recorder.failure[0] != '\0' ? recorder.failure : query->error);
     else if (query->point_count == 0 && !on_roll)

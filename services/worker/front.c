@@ -257,6 +257,12 @@ static void handle(void *context, struct http_exchange *exchange)
                      "start it with --service NAME=URL or --run NAME=COMMAND.");
         break;
     case SERVICE_MATCH_NONE:
+        if (http_text_equal(path, "/api/job")) {
+            answer_error(exchange, 404, "no_job_service",
+                         "This worker takes no broadcast jobs: start it with --service job=URL or --run job=COMMAND "
+                         "to have them handed on.");
+            break;
+        }
         answer_error(
             exchange, 404, "unknown_service",
             "This worker has no such service. Paths are /api/NAME, /api/service/NAME, /service/NAME and /health, "

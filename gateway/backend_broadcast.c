@@ -1,0 +1,264 @@
+/* POST /api/coordinator/broadcast-job: whom a job goes to, and what is told of it. The sending
+ * is done by broadcaster.c. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json/write.h"
+#include "common/random.h"
+#include "gateway/backend.h"
+#include "gateway/broadcaster.h"
+
+#define JOB_ID_RANDOM_BYTES 8
+
+/* --- Whom --- */
+
+/* Whether the free-form capabilities have that key, and not as false or null. */
+static bool has_key(const char *json, const char *capability)
+{
+    struct json_document document;
+    /* Most workers can be passed over without reading: the key is not there as it is, nor escaped. */
+    if (strstr(json, capability) == NULL && strchr(json, '\\') == NULL)
+        return false;
+    bool has = false;
+    if (json_document_parse(&document, json, strlen(json)) && json_root(&document)->type == JSON_TYPE_OBJECT) {
+        const struct json_node *value = json_member(&document, json_root(&document), capability);
+        has = value != NULL && value->type != JSON_TYPE_NULL && (value->type != JSON_TYPE_BOOL || value->boolean);
+    }
+    json_document_free(&document);
+    return has;
+}
+
+static bool is_capable(const Muster__V1__WorkerSpec *spec, const char *capability)
+{
+    if (capability == NULL)
+        return true;
+    if (spec->capabilities != NULL && has_key(spec->capabilities->json, capability))
+        return true;
+    for (size_t i = 0; i < spec->n_services; i++) {
+        for (size_t j = 0; j < spec->services[i]->n_capabilities; j++) {
+            if (strcmp(spec->services[i]->capabilities[j], capability) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool is_wanted(const struct replica_worker *worker, const char *capability)
+{
+    Muster__V1__WorkerType type = worker->record->type;
+    return replica_is_healthy(worker) &&
+           (type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU || type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU) &&
+           worker->record->spec->tunnel_url[0] != '\0' && is_capable(worker->record->spec, capability);
+}
+
+/* --- The job under way --- */
+
+struct sending {
+    struct broadcast broadcast; /* first */
+    struct job *job;
+    char *job_id, *job_type; /* in the job's arena */
+    struct buffer body;
+    size_t capacity;
+};
+
+static void free_sending(struct sending *sending)
+{
+    for (size_t i = 0; i < sending->broadcast.target_count; i++) {
+        free(sending->broadcast.targets[i].worker_id);
+        free(sending->broadcast.targets[i].url);
+        buffer_free(&sending->broadcast.targets[i].response);
+    }
+    free(sending->broadcast.targets);
+    buffer_free(&sending->body);
+    free(sending);
+}
+
+static bool add_target(struct sending *sending, const struct replica_worker *worker)
+{
+    struct broadcast *broadcast = &sending->broadcast;
+    const char *base = worker->record->spec->tunnel_url;
+    size_t base_bytes = strlen(base);
+    if (broadcast->target_count == sending->capacity) {
+        size_t capacity = sending->capacity == 0 ? 16 : sending->capacity * 2;
+        struct broadcast_target *targets = realloc(broadcast->targets, capacity * sizeof *targets);
+        if (targets == NULL)
+            return false;
+        broadcast->targets = targets;
+        sending->capacity = capacity;
+    }
+    while (base_bytes > 0 && base[base_bytes - 1] == '/')
+        base_bytes--;
+    struct buffer url = BUFFER_INIT;
+    buffer_append(&url, base, base_bytes);
+    buffer_append_text(&url, "/api/job");
+    struct broadcast_target *target = &broadcast->targets[broadcast->target_count];
+    *target = (struct broadcast_target){.worker_id = strdup(worker->id), .url = buffer_take(&url)};
+    buffer_free(&url);
+    broadcast->target_count++; /* so that it is freed in any case */
+    return target->worker_id != NULL && target->url != NULL;
+}
+
+/* The body as it came, with a job_id. */
+static void write_body(struct sending *sending, const struct json_document *document)
+{
+    struct json_writer writer = json_writer_into(&sending->body);
+    const struct json_node *key, *value;
+    uint32_t position = 0;
+    json_write_object_begin(&writer);
+    json_write_key(&writer, "job_id");
+    json_write_text(&writer, sending->job_id);
+    while ((value = json_next(document, json_root(document), &position, &key)) != NULL) {
+        if (json_text_equals(key, "job_id"))
+            continue;
+        char *name = arena_copy(&sending->job->arena, key->text, key->text_bytes);
+        if (name == NULL) {
+            sending->body.failed = true;
+            return;
+        }
+        json_write_key_text(&writer, name);
+        json_write_raw(&writer, document->source + value->start, value->end - value->start);
+    }
+    json_write_object_end(&writer);
+    sending->broadcast.body = sending->body.data;
+    sending->broadcast.body_bytes = sending->body.bytes;
+}
+
+/* --- What is told --- */
+
+static void write_response(struct json_writer *writer, const struct broadcast_target *target)
+{
+    struct json_document document;
+    if (target->response.bytes == 0)
+        return;
+    json_write_key(writer, "response");
+    if (!target->truncated && json_document_parse(&document, target->response.data, target->response.bytes))
+        json_write_raw(writer, target->response.data, target->response.bytes);
+    else
+        json_write_text_bytes(writer, target->response.data, target->response.bytes);
+    if (!target->truncated)
+        json_document_free(&document);
+    if (target->truncated) {
+        json_write_key(writer, "response_truncated");
+        json_write_bool(writer, true);
+    }
+}
+
+static bool is_accepted(const struct broadcast_target *target)
+{
+    return target->status >= 200 && target->status <= 299;
+}
+
+static void write_target(struct json_writer *writer, const struct broadcast_target *target)
+{
+    json_write_object_begin(writer);
+    json_write_key(writer, "worker_id");
+    json_write_text(writer, target->worker_id);
+    json_write_key(writer, "status");
+    json_write_text(writer, is_accepted(target)   ? "accepted"
+                            : target->status != 0 ? "rejected"
+                            : target->timed_out   ? "timeout"
+                                                  : "failed");
+    if (target->status != 0) {
+        json_write_key(writer, "status_code");
+        json_write_uint(writer, (uint64_t)target->status);
+        write_response(writer, target);
+    } else {
+        json_write_key(writer, "error");
+        json_write_text(writer, target->error);
+    }
+    json_write_object_end(writer);
+}
+
+static void all_answered(struct broadcast *broadcast)
+{
+    struct sending *sending = (struct sending *)broadcast;
+    struct job *job = sending->job;
+    struct json_writer writer = json_writer_into(&job->body);
+    size_t accepted = 0;
+    for (size_t i = 0; i < broadcast->target_count; i++)
+        accepted += is_accepted(&broadcast->targets[i]);
+    json_write_object_begin(&writer);
+    json_write_key(&writer, "job_id");
+    json_write_text(&writer, sending->job_id);
+    json_write_key(&writer, "job_type");
+    json_write_text(&writer, sending->job_type);
+    json_write_key(&writer, "broadcasted_to");
+    json_write_uint(&writer, broadcast->target_count);
+    json_write_key(&writer, "successful");
+    json_write_uint(&writer, accepted);
+    json_write_key(&writer, "failed");
+    json_write_uint(&writer, broadcast->target_count - accepted);
+    json_write_key(&writer, "workers");
+    json_write_array_begin(&writer);
+    for (size_t i = 0; i < broadcast->target_count; i++)
+        write_target(&writer, &broadcast->targets[i]);
+    json_write_array_end(&writer);
+    json_write_object_end(&writer);
+    free_sending(sending);
+    job_done_with_body(job);
+}
+
+/* --- Running --- */
+
+/* A text of the body; the schema has seen to its type. NULL: absent. */
+static char *text_of(struct job *job, const char *key)
+{
+    const struct json_node *node = json_member(job->document, json_root(job->document), key);
+    return node == NULL || node->type != JSON_TYPE_TEXT ? NULL : arena_copy(&job->arena, node->text, node->text_bytes);
+}
+
+static bool prepare(struct backend *backend, struct sending *sending)
+{
+    struct job *job = sending->job;
+    char *capability = text_of(job, "required_capability");
+    sending->job_type = text_of(job, "job_type");
+    sending->job_id = text_of(job, "job_id");
+    if (sending->job_id == NULL) {
+        sending->job_id = arena_take(&job->arena, 2 * JOB_ID_RANDOM_BYTES + 1);
+        if (sending->job_id != NULL)
+            random_hex(sending->job_id, JOB_ID_RANDOM_BYTES);
+    }
+    if (arena_failed(&job->arena))
+        return false;
+    write_body(sending, job->document);
+    for (size_t i = 0; i < backend->replica.worker_count; i++) {
+        const struct replica_worker *worker = backend->replica.workers[i];
+        if (is_wanted(worker, capability) && !add_target(sending, worker))
+            return false;
+    }
+    return !buffer_failed(&sending->body);
+}
+
+/* Made when it is first needed: most gateways never send a job. */
+static bool have_broadcaster(struct backend *backend)
+{
+    if (backend->broadcaster == NULL)
+        backend->broadcaster =
+            broadcaster_create(backend->loop, (uint32_t)(backend->gateway->settings.broadcast_timeout_seconds * 1000));
+    return backend->broadcaster != NULL;
+}
+
+void backend_run_broadcast(struct backend *backend, struct job *job)
+{
+    struct sending *sending = calloc(1, sizeof *sending);
+    if (sending == NULL) {
+        job_fail(job, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    sending->job = job;
+    sending->broadcast.done = all_answered;
+    if (backend->channels[PART_REGISTRY] == NULL)
+        job_fail(job, ERROR_PART_UNAVAILABLE, "the gateway is stopping; try another one");
+    else if (!prepare(backend, sending) || !have_broadcaster(backend))
+        job_fail(job, ERROR_INTERNAL, "out of memory, or of threads");
+    else if (sending->broadcast.target_count == 0)
+        job_fail(job, ERROR_NO_WORKER, "no healthy worker of tier 1 or 2 has the capability; try again later");
+    else if (!broadcaster_send(backend->broadcaster, &sending->broadcast))
+        job_fail(job, ERROR_TOO_MANY_REQUESTS, "%d jobs are being sent out already; try again in a moment",
+                 BROADCASTS_MAX);
+    else
+        return;
+    free_sending(sending);
+}
