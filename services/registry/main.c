@@ -1,7 +1,7 @@
 /* muster-registry: who is on the roll, kept on disk. */
 
 #include "services/registry/handlers.h"
-#include "services/registry/store_sqlite.h"
+#include "services/registry/store_choice.h"
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -10,7 +10,8 @@
 #include <stdio.h>
 
 struct process {
-    const char *data_directory;
+    struct store_choice store;
+    char durability[200]; /* in words */
     const char *assigner_address;
     struct rpc_server *server;
     struct registry *registry;
@@ -81,7 +82,7 @@ static bool start(struct service *service)
     struct process *process = service->context;
     enum store_result result;
     struct store_error error = {""};
-    struct store *store = store_sqlite_open(process->data_directory, NULL, &result, &error);
+    struct store *store = store_choice_open(&process->store, process->durability, &result, &error);
     if (store == NULL)
         return service_fail(service, "%s", error.text);
     process->registry = registry_create(REGISTRY_RING_EVENTS);
@@ -114,8 +115,7 @@ static void serving(struct service *service)
 {
     struct process *process = service->context;
     log_info("the roll is there", LOG_UINT("workers", registry_count(process->registry)),
-             LOG_UINT("revision", registry_revision(process->registry)),
-             LOG_TEXT("data_directory", process->data_directory));
+             LOG_UINT("revision", registry_revision(process->registry)), LOG_TEXT("store", process->durability));
     rpc_channel_connect(process->assigner);
 }
 
@@ -144,10 +144,53 @@ int main(int argc, char **argv)
     const struct setting settings[] = {
         {.name = "data-dir",
          .type = SETTING_TEXT,
-         .value = &process.data_directory,
+         .value = &process.store.data_directory,
          .default_value = "muster-data",
          .placeholder = "DIR",
          .help = "Directory of the file that the roll is kept in, registry.sqlite3; made if missing."},
+        {.name = "store",
+         .type = SETTING_TEXT,
+         .value = &process.store.kind,
+         .default_value = "sqlite",
+         .placeholder = "KIND",
+         .help = "Where the roll is kept: sqlite (in --data-dir), redis, or memory (nothing is kept)."},
+        {.name = "redis-address",
+         .type = SETTING_TEXT,
+         .value = &process.store.redis_address,
+         .default_value = "127.0.0.1:6379",
+         .placeholder = "HOST:PORT",
+         .help = "With --store redis: where it is. Not encrypted; for a private network."},
+        {.name = "redis-database",
+         .type = SETTING_UINT,
+         .value = &process.store.redis_database,
+         .default_value = "0",
+         .placeholder = "N",
+         .help = "With --store redis: the number of the database.",
+         .minimum = 0,
+         .maximum = 1000000},
+        {.name = "redis-user",
+         .type = SETTING_TEXT,
+         .value = &process.store.redis_user,
+         .placeholder = "NAME",
+         .help = "With --store redis: the user to log in as; empty: the default one."},
+        {.name = "redis-password",
+         .type = SETTING_TEXT,
+         .value = &process.store.redis_password,
+         .placeholder = "TEXT",
+         .help = "With --store redis: its password. Better given as REDIS_PASSWORD: flags can be seen by others."},
+        {.name = "redis-prefix",
+         .type = SETTING_TEXT,
+         .value = &process.store.redis_prefix,
+         .default_value = "muster",
+         .placeholder = "TEXT",
+         .help = "With --store redis: what its keys begin with; one registry to a prefix."},
+        {.name = "redis-durability",
+         .type = SETTING_TEXT,
+         .value = &process.store.redis_durability,
+         .default_value = "always",
+         .placeholder = "HOW",
+         .help = "With --store redis: what Redis must be set to. always: appendonly yes, appendfsync always. "
+                 "everysec: the last second may be lost with the power. any: as it is."},
         {.name = "assigner-address",
          .type = SETTING_TEXT,
          .value = &process.assigner_address,

@@ -1,6 +1,6 @@
 /* Where the roll is kept: a table of worker id -> row number and bytes, and two numbers. All that the
  * registry asks of a disk goes through this interface, so that another kind of store is one
- * file beside store_sqlite.c and one line in main.c.
+ * file beside store_sqlite.c and one line in store_choice.c.
  *
  * Contract, checked for every implementation by one suite (tests/unit/registry/store_test.cc)
  * with an error injected at every call beneath:

@@ -4,6 +4,7 @@
 
 #include "tests/unit/registry/fault.h"
 #include "tests/unit/registry/fault_vfs.h"
+#include "tests/unit/registry/redis_server.h"
 
 #include <gtest/gtest.h>
 
@@ -25,6 +26,7 @@
 extern "C" {
 #include "common/random.h"
 #include "services/registry/store_memory.h"
+#include "services/registry/store_redis.h"
 #include "services/registry/store_sqlite.h"
 }
 
@@ -157,6 +159,45 @@ struct SqliteKind : Kind {
     std::string directory;
 };
 
+// One server for all tests, emptied before each.
+struct RedisKind : Kind {
+    static RedisServer &server()
+    {
+        static RedisServer one;
+        return one;
+    }
+    RedisKind()
+    {
+        server().command("FLUSHALL");
+    }
+    struct store *open(std::string *text) override
+    {
+        enum store_result result = STORE_OK;
+        struct store_error error = {""};
+        struct store_redis_options options = {};
+        options.host = "127.0.0.1";
+        options.port = server().port;
+        options.user = options.password = "";
+        options.prefix = "test";
+        options.allowed = [](void *argument) { return !static_cast<RedisKind *>(argument)->own.step(); };
+        options.argument = this;
+        struct store *store = store_redis_open(&options, &result, &error);
+        EXPECT_EQ(store == nullptr, result != STORE_OK);
+        EXPECT_EQ(store == nullptr, error.text[0] != '\0') << error.text;
+        *text = error.text;
+        return store;
+    }
+    Fault &fault() override
+    {
+        return own;
+    }
+    bool survives_closing() override
+    {
+        return true;
+    }
+    Fault own;
+};
+
 class StoreSuite : public testing::TestWithParam<const char *>
 {
   protected:
@@ -165,6 +206,8 @@ class StoreSuite : public testing::TestWithParam<const char *>
         std::string name = GetParam();
         if (name == "memory")
             return std::make_unique<MemoryKind>();
+        if (name == "redis")
+            return std::make_unique<RedisKind>();
         return std::make_unique<SqliteKind>(name == "sqlite_full");
     }
 
@@ -390,7 +433,7 @@ TEST_P(StoreSuite, ADiskThatStaysBrokenIsToldEachTimeAndThenWorksAgain)
     expect({{{"a", value}, {"b", value}}, 7, 7});
 }
 
-INSTANTIATE_TEST_SUITE_P(All, StoreSuite, testing::Values("memory", "sqlite", "sqlite_full"),
+INSTANTIATE_TEST_SUITE_P(All, StoreSuite, testing::Values("memory", "sqlite", "sqlite_full", "redis"),
                          [](const auto &test) { return std::string(test.param); });
 
 // --- SQLite's own ---
