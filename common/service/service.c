@@ -89,6 +89,8 @@ static void stop(void *argument)
 {
     struct process *process = argument;
     struct service *service = process->service;
+    if (service->server == NULL)
+        return; /* another signal, which the end has overtaken */
     if (process->stopping) {
         /* Told twice: somebody does not want to wait. */
         rpc_server_drain(service->server, 0, drained, process);

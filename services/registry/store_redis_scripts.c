@@ -8,13 +8,15 @@ const char redis_script_own[] = "local format = redis.call('HGET', KEYS[2], 'for
                                 "redis.call('HSETNX', KEYS[2], 'commit', '0')\n"
                                 "return redis.call('HGET', KEYS[2], 'commit')\n";
 
-/* What is needed to take the commit back is written before anything is changed, and the number
- * right after it: if Redis should fail in the middle of a script, that can be taken back, too. */
+/* Redis refuses a script for lack of memory at its first write if that is one that may take some:
+ * so "begun" comes before the removal. What is needed to take the commit back is written before anything is changed,
+ * and the number right after it: if Redis should fail in the middle of a script, that can be taken back, too. */
 const char redis_script_commit[] =
     "local meta = redis.call('HMGET', KEYS[2], 'owner', 'commit', 'revision_ceiling', 'incarnation_floor')\n"
     "if not meta[1] then return 'lost' end\n"
     "if meta[1] ~= ARGV[1] then return 'fenced' end\n"
     "if meta[2] ~= ARGV[2] then return 'lost' end\n"
+    "redis.call('HSET', KEYS[2], 'begun', ARGV[3])\n"
     "redis.call('DEL', KEYS[3])\n"
     "local puts = tonumber(ARGV[6])\n"
     "local function remember(id)\n"

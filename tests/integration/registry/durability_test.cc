@@ -6,6 +6,7 @@
 
 #include "tests/integration/registry/client.h"
 #include "tests/integration/registry/process.h"
+#include "tests/unit/registry/redis_server.h"
 
 #include <gtest/gtest.h>
 
@@ -130,20 +131,51 @@ struct Fleet {
     bool stopping = false;
 };
 
-TEST(Durability, NothingAcknowledgedIsMissingAfterAKill)
+// Where the registry keeps the roll: the flags for it, and what must live as long.
+struct Place {
+    virtual ~Place() = default;
+    virtual std::vector<std::string> flags() = 0;
+};
+
+struct SqlitePlace : Place {
+    std::vector<std::string> flags() override
+    {
+        return {"--data-dir=" + data.path};
+    }
+    Directory data;
+};
+
+struct RedisPlace : Place {
+    std::vector<std::string> flags() override
+    {
+        return {"--store=redis", "--redis-address=127.0.0.1:" + std::to_string(server.port)};
+    }
+    RedisServer server;
+};
+
+class Durability : public testing::TestWithParam<const char *>
+{
+};
+
+TEST_P(Durability, NothingAcknowledgedIsMissingAfterAKill)
 {
     const char *setting = getenv("DURABILITY_ROUNDS");
     long rounds = setting != nullptr ? atol(setting) : 10;
     struct random random;
     random_seed_from_kernel(&random);
-    Directory data;
+    std::unique_ptr<Place> place;
+    if (std::string(GetParam()) == "redis")
+        place = std::make_unique<RedisPlace>();
+    else
+        place = std::make_unique<SqlitePlace>();
     Fleet fleet;
     std::string port = "0", assigner_address = nowhere;
     std::unique_ptr<Process> assigner;
     auto start = [&] {
-        return std::make_unique<Process>(registry_program,
-                                         std::vector<std::string>{"--port=" + port, "--data-dir=" + data.path,
-                                                                  "--assigner-address=" + assigner_address});
+        std::vector<std::string> arguments = {"--port=" + port, "--assigner-address=" + assigner_address};
+        for (const auto &flag : place->flags())
+            arguments.push_back(flag);
+        return std::make_unique<Process>(registry_program, arguments);
     };
     auto registry = start();
     std::string address = registry->ready();
@@ -180,5 +212,8 @@ TEST(Durability, NothingAcknowledgedIsMissingAfterAKill)
     printf("%ld rounds, %zu changes acknowledged, %zu under way at a kill\n", rounds, fleet.acknowledged,
            kills_in_the_middle);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, Durability, testing::Values("sqlite", "redis"),
+                         [](const auto &test) { return std::string(test.param); });
 
 } // namespace
