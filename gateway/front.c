@@ -104,7 +104,7 @@ void front_free_job(struct job *job)
 {
     buffer_free(&job->body);
     rendered_release(job->rendered);
-    if (job->document != NULL)
+    if (job->has_document)
         json_document_free((struct json_document *)job->document); /* the front's own again */
     arena_free(&job->arena);
     free(job);
@@ -115,6 +115,9 @@ static void job_exchange_finished(void *context, struct http_exchange *exchange)
     (void)exchange;
     front_free_job(context);
 }
+
+/* What glibc's malloc keeps at hand is at most this long (tcache, malloc/malloc.c). */
+_Static_assert(sizeof(struct job) <= 1032, "a heartbeat's job must be cheap to allocate");
 
 struct job *front_job(struct front *front, struct http_exchange *exchange, const struct api_route *route)
 {
@@ -382,6 +385,7 @@ static void *run(void *argument)
 
 static void free_front(struct front *front)
 {
+    front_views_stop(front);
     if (front->server != NULL)
         http_server_destroy(front->server);
     if (front->upstreams != NULL)

@@ -26,6 +26,17 @@ struct front_view {
     struct http_shared *packed;
 };
 
+/* A long list that is being packed, on a thread of its own, and who waits for it. */
+struct front_packing {
+    struct loop_task back;
+    struct front *front;
+    struct rendered *rendered; /* NULL: nothing is being packed */
+    struct http_shared *packed;
+    pthread_t thread;
+    struct http_exchange **waiting;
+    size_t waiting_count, waiting_capacity;
+};
+
 /* A text that is the same while the process lives, made when it is first asked for. */
 struct front_page {
     struct http_shared *body; /* NULL: not made yet */
@@ -47,6 +58,7 @@ struct front {
     struct pick_state pick;
 
     struct front_view views[VIEW_COUNT];
+    struct front_packing packing;
     struct front_page pages[PAGE_COUNT];
 
     struct job *outgoing, **outgoing_end; /* submitted in this turn */
@@ -126,6 +138,7 @@ bool front_client_has_it(const struct http_head *head, const char *etag);
 /* front_views.c: lists. */
 void front_handle_view(struct front *front, struct http_exchange *exchange, const struct api_route *route,
                        enum view view);
+void front_views_stop(struct front *front); /* waits for what is beside the loop; before the server goes */
 void front_views_free(struct front *front);
 
 /* front_pages.c: the contract itself, and pages for people. */

@@ -55,6 +55,7 @@ static void document_collected(void *context, struct http_exchange *exchange, st
         return;
     }
     job->document = document;
+    job->has_document = true;
     if (!json_document_parse(document, body.data, body.bytes))
         front_fail(job->front, job->exchange, ERROR_MALFORMED_JSON, "the body is not JSON: %s", document->error);
     else if (!schema_check(job->route->request, document, json_root(document), "", &error))
@@ -121,7 +122,8 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
         return;
     const struct api_route *route = match->route;
     job->run = runner(route->operation);
-    job->query = http_head_query(http_exchange_head(exchange));
+    if (route->operation != API_REGISTER && route->operation != API_HEARTBEAT)
+        job->query = http_head_query(http_exchange_head(exchange));
     if (match->parameter_count > 0 && !take_name(job, match->parameters[0]))
         return;
     size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;

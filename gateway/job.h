@@ -40,14 +40,21 @@ struct job {
     void *context;                    /* for arrived */
 
     /* What was asked. All that is pointed to lies in the arena. */
-    Muster__V1__RegisterWorkerRequest *registration;
-    Muster__V1__Heartbeat *heartbeat;
-    char *name;                           /* a worker's id or a service's name, decoded */
-    const struct json_document *document; /* the body, checked against the route's schema; NULL: there is none */
-    struct http_text query;               /* checked as well */
+    union {
+        struct { /* the two bodies that are read by hand */
+            Muster__V1__RegisterWorkerRequest *registration;
+            Muster__V1__Heartbeat *heartbeat;
+            int64_t received_at_ms;
+        };
+        struct {                                  /* all other operations */
+            const struct json_document *document; /* the body, checked against the route's schema; NULL: none */
+            struct http_text query;               /* checked as well */
+        };
+    };
+    char *name; /* a worker's id or a service's name, decoded */
     enum view view;
     bool client_is_local;
-    int64_t received_at_ms;
+    bool has_document; /* that is to be freed */
 
     /* What health said to a heartbeat. */
     Muster__V1__WorkerCommandType refusal; /* UNSPECIFIED: it was taken */
@@ -65,7 +72,7 @@ struct job {
     struct job_location *location;
 
     struct arena arena;
-    /* Enough for a heartbeat, and no more than what malloc keeps at hand for each thread. */
+    /* Enough for a heartbeat, and no more than what malloc keeps at hand for each thread: see front_job. */
     max_align_t first_block[24];
 };
 

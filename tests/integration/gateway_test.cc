@@ -245,9 +245,9 @@ TEST_F(Gateway, AdminLists)
     remove("a1");
 }
 
-std::string unpacked(const std::string &packed)
+std::string unpacked(const std::string &packed, size_t limit = 1 << 20)
 {
-    std::string text(1 << 20, '\0');
+    std::string text(limit, '\0');
     z_stream stream = {};
     inflateInit2(&stream, 15 + 16);
     stream.next_in = reinterpret_cast<Bytef *>(const_cast<char *>(packed.data()));
@@ -377,6 +377,10 @@ TEST_F(Gateway, ImportsAndExportsThousands)
     EXPECT_EQ(again["imported"].integer(), 0);
     EXPECT_EQ(again["skipped_total"].integer(), count);
     EXPECT_EQ(again["skipped"].size(), 1000u) << "the list is bounded";
+    // So long a list is packed beside the loop.
+    Response packed = coordinator->request("/api/admin/workers", {.headers = {"Accept-Encoding: gzip"}});
+    EXPECT_EQ(packed.header("content-encoding"), "gzip");
+    EXPECT_EQ(Json::parse(unpacked(packed.body, 16 << 20))["total"].integer(), count);
     Response exported = coordinator->get("/api/admin/export");
     EXPECT_EQ(exported.json()["total"].integer(), count);
     EXPECT_EQ(exported.json()["workers"].size(), (size_t)count);
