@@ -46,6 +46,19 @@ static const struct schema_field history_query[] = {
     {.name = NULL},
 };
 
+#define SUBSCRIPTION_ERRORS                                                                                            \
+    (API_ERROR(ERROR_UPGRADE_REQUIRED) | API_ERROR(ERROR_INVALID_HANDSHAKE) | API_ERROR(ERROR_FORBIDDEN_ORIGIN) |      \
+     API_ERROR(ERROR_TOO_MANY_CONNECTIONS) | API_ERROR(ERROR_INTERNAL))
+
+static const struct schema_field subscription_query[] = {
+    {"since",
+     {.kind = SCHEMA_WHOLE, .minimum = 0, .maximum = (1ULL << 53) - 1},
+     0,
+     "0",
+     "The revision of the last event that the client has seen; it is told those that followed."},
+    {.name = NULL},
+};
+
 static const struct api_route routes[API_OPERATION_COUNT] = {
     [API_RELAY_SERVICE] =
         {
@@ -274,6 +287,43 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
             .label = "admin_undrain",
             .help = "Gives a drained worker new work again.",
+        },
+    [API_TOPOLOGY] =
+        {
+            .operation = API_TOPOLOGY,
+            .method = "GET",
+            .path = "/api/topology",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_topology,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "topology",
+            .help = "Shows the coordinator, its workers, and what runs where.",
+        },
+    [API_WS_EVENTS] =
+        {
+            .operation = API_WS_EVENTS,
+            .method = "GET",
+            .path = "/ws/events",
+            .caller = API_FOR_OPERATORS,
+            .flags = API_WEBSOCKET,
+            .query = subscription_query,
+            .reply_status = 101,
+            .errors = SUBSCRIPTION_ERRORS,
+            .label = "ws_events",
+            .help = "A WebSocket that tells each change of the roll as it happens.",
+        },
+    [API_WS_TOPOLOGY] =
+        {
+            .operation = API_WS_TOPOLOGY,
+            .method = "GET",
+            .path = "/ws/topology",
+            .caller = API_FOR_OPERATORS,
+            .flags = API_WEBSOCKET,
+            .query = subscription_query,
+            .reply_status = 101,
+            .errors = SUBSCRIPTION_ERRORS,
+            .label = "ws_topology",
+            .help = "A WebSocket that shows the topology, then tells each change as it happens.",
         },
     [API_HEALTH] =
         {

@@ -41,6 +41,9 @@ enum api_operation {
     API_BROADCAST,
     API_DRAIN,
     API_UNDRAIN,
+    API_TOPOLOGY,
+    API_WS_EVENTS,
+    API_WS_TOPOLOGY,
     API_HEALTH,
     API_HEALTHZ,
     API_READYZ,
@@ -64,6 +67,7 @@ enum api_caller {
 /* How a route stands for many. */
 enum api_flag {
     API_RELAYED = 1,    /* a worker answers: whatever it likes */
+    API_WEBSOCKET = 4,  /* a request to upgrade; the reply is a 101 */
     API_BODY_PIPED = 2, /* the body is read piece by piece: no limit of its length, no check at once */
 };
 

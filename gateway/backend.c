@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/random.h"
 #include "gateway/broadcaster.h"
@@ -30,6 +31,7 @@ const char *backend_part_name(enum backend_part part)
 
 void backend_publish(struct backend *backend)
 {
+    backend_events_publish(backend);
     atomic_store_explicit(&backend->gateway->replica_version, backend->replica.version, memory_order_release);
 }
 
@@ -141,6 +143,8 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
     replica_init(&backend->replica);
     heartbeats_init(&backend->heartbeats);
     random_bytes(&backend->epoch, sizeof backend->epoch);
+    backend->events.revision = events_first_revision(clock_unix_ms());
+    gateway->first_event_revision = backend->events.revision;
     backend->table = pick_table_create();
     if (backend->table == NULL) {
         free(backend);
@@ -182,6 +186,7 @@ void backend_destroy(struct backend *backend)
     rpc_loop_timer_stop(backend->loop, &backend->stop_timer);
     for (size_t i = 0; i < VIEW_COUNT; i++)
         rendered_release(backend->rendered[i]);
+    backend_events_free(backend);
     heartbeats_free(&backend->heartbeats);
     outcomes_free(&backend->outcomes);
     pick_table_release(backend->table);

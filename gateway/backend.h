@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/rpc/rpc.h"
+#include "gateway/events.h"
 #include "gateway/gateway.h"
 #include "gateway/heartbeats.h"
 #include "gateway/job.h"
@@ -16,6 +17,13 @@
 #include "gateway/replica.h"
 
 enum backend_part { PART_REGISTRY, PART_ASSIGNER, PART_HEALTH, PART_ROUTER, PART_COUNT };
+
+/* Events that the fronts were not given yet. */
+struct backend_events {
+    uint64_t revision; /* of the last one */
+    struct event *list;
+    size_t count, capacity;
+};
 
 struct backend {
     struct gateway *gateway;
@@ -29,6 +37,7 @@ struct backend {
     struct pick_table *table;
     uint64_t epoch; /* of this process, in ETags */
     struct rendered *rendered[VIEW_COUNT];
+    struct backend_events events;
 
     struct heartbeats heartbeats;
     uint64_t heartbeats_total;      /* that health has taken, as its watch last said */
@@ -63,6 +72,12 @@ bool backend_part_is_up(const struct backend *backend, enum backend_part part);
 
 /* The replica may have changed: readers must see it before anything is answered. */
 void backend_publish(struct backend *backend);
+
+/* backend_events.c: from now on changes are events. Before that the replica is filled with what
+ * has long been so. */
+void backend_events_begin(struct backend *backend);
+void backend_events_publish(struct backend *backend);
+void backend_events_free(struct backend *backend);
 
 /* Takes the process down: drains the fronts, answers what is left, stops the loop. */
 void backend_stop(struct backend *backend);

@@ -7,6 +7,7 @@
 #include "common/json/write.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
+#include "gateway/topology.h"
 
 /* --- Lists --- */
 
@@ -17,14 +18,36 @@ static bool is_fresh(const struct backend *backend, const struct rendered *rende
            (lifetime_ms == 0 || now_ms - rendered->rendered_at_ms < lifetime_ms);
 }
 
+static bool has_failed_part(const struct backend *backend)
+{
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (!backend_part_is_up(backend, i))
+            return true;
+    }
+    return false;
+}
+
+static void render(struct backend *backend, enum view view, struct buffer *body)
+{
+    if (view != VIEW_TOPOLOGY) {
+        view_render(view, &backend->replica, clock_unix_ms(), body);
+        return;
+    }
+    const struct topology_coordinator coordinator = {
+        .id = backend->gateway->coordinator_id, .url = "", .degraded = has_failed_part(backend) || backend->health_warning[0] != '\0'};
+    topology_render(&backend->replica, &coordinator, backend->events.revision, clock_unix_ms(), body);
+}
+
 void backend_run_view(struct backend *backend, struct job *job)
 {
     uint64_t now_ms = clock_monotonic_ms();
     struct rendered *rendered = backend->rendered[job->view];
     if (rendered == NULL || !is_fresh(backend, rendered, now_ms)) {
         struct buffer body = BUFFER_INIT;
-        view_render(job->view, &backend->replica, clock_unix_ms(), &body);
+        render(backend, job->view, &body);
         struct rendered *fresh = rendered_create(job->view, backend->replica.version, backend->epoch, now_ms, &body);
+        if (fresh != NULL)
+            fresh->event_revision = backend->events.revision;
         buffer_free(&body);
         rendered_release(rendered);
         backend->rendered[job->view] = fresh;
@@ -102,10 +125,8 @@ void backend_run_locate(struct backend *backend, struct job *job)
 void backend_run_health(struct backend *backend, struct job *job)
 {
     struct view_counts counts;
-    bool failed = false, warned = backend->health_warning[0] != '\0';
+    bool failed = has_failed_part(backend), warned = backend->health_warning[0] != '\0';
     view_count(&backend->replica, &counts);
-    for (size_t i = 0; i < PART_COUNT; i++)
-        failed = failed || !backend_part_is_up(backend, i);
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);

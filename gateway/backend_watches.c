@@ -18,6 +18,8 @@ static void heard_all_of(struct backend *backend, enum backend_part part)
     if (backend->heard[part])
         return;
     backend->heard[part] = true;
+    if (backend->heard[PART_REGISTRY] && backend->heard[PART_HEALTH] && backend->heard[PART_ASSIGNER])
+        backend_events_begin(backend);
     log_debug("part heard", LOG_TEXT("part", backend_part_name(part)));
     for (size_t i = 0; i < PART_COUNT; i++) {
         if (!backend->heard[i])

@@ -25,6 +25,10 @@ const struct error_kind *error_kind(enum error_id id)
         [ERROR_BAD_QUERY] = {"bad_query", 400, 0},
         [ERROR_QUERY_NOT_ALLOWED] = {"query_not_allowed", 403, 0},
         [ERROR_QUERY_TIMEOUT] = {"query_timeout", 504, 0},
+        [ERROR_UPGRADE_REQUIRED] = {"upgrade_required", 426, 0},
+        [ERROR_INVALID_HANDSHAKE] = {"invalid_handshake", 400, 0},
+        [ERROR_FORBIDDEN_ORIGIN] = {"forbidden_origin", 403, 0},
+        [ERROR_TOO_MANY_CONNECTIONS] = {"too_many_connections", 503, 10},
         [ERROR_INTERNAL] = {"internal_error", 500, 0},
     };
     return &kinds[id];

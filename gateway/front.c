@@ -10,12 +10,13 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "gateway/backend.h"
+#include "gateway/websocket.h"
 
 /* Connections to one worker that a front keeps while they idle. With a thousand clients as many
  * requests can end in one turn of the loop: fewer would be closed only to be made again. */
 #define UPSTREAM_IDLE_MAX 2048
 
-#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 10)
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 12)
 
 /* --- Answers --- */
 
@@ -43,6 +44,10 @@ static void send(struct front *front, struct http_exchange *exchange, const stru
         headers[count++] =
             (struct http_header){"Cache-Control", answer->cache_control != NULL ? answer->cache_control : "no-cache"};
         headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
+    }
+    if (answer->status == 426) { /* says to what (RFC 9110 15.5.22, RFC 6455 4.2.2) */
+        headers[count++] = (struct http_header){"Upgrade", "websocket"};
+        headers[count++] = (struct http_header){"Sec-WebSocket-Version", WEBSOCKET_VERSION};
     }
     if (answer->packed)
         headers[count++] = (struct http_header){"Content-Encoding", "gzip"};
@@ -232,6 +237,13 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
     case API_EXPORT:
         front_handle_export(front, exchange);
         return;
+    case API_TOPOLOGY:
+        front_handle_view(front, exchange, match->route, VIEW_TOPOLOGY);
+        return;
+    case API_WS_EVENTS:
+    case API_WS_TOPOLOGY:
+        front_handle_subscription(front, exchange, match->route);
+        return;
     case API_HEALTHZ:
         front_answer(front, exchange, &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});
         return;
@@ -364,6 +376,7 @@ static void server_drained(void *context)
 static void begin_drain(struct loop_task *task)
 {
     struct front *front = (struct front *)((char *)task - offsetof(struct front, drain_task));
+    front_dismiss_subscribers(front);
     http_server_drain(front->server, (uint32_t)(front->gateway->settings.drain_timeout_seconds * 1000), server_drained,
                       front);
 }
@@ -397,6 +410,7 @@ static void free_front(struct front *front)
     outcomes_free(&front->outcomes);
     front_views_free(front);
     front_pages_free(front);
+    event_ring_free(&front->events);
     front_relays_free(front);
     pick_state_free(&front->pick);
     pick_table_release(front->table);
@@ -446,6 +460,7 @@ struct front *front_start(struct gateway *gateway, int listener, struct http_res
         return NULL;
     }
     front->gateway = gateway;
+    event_ring_init(&front->events, gateway->first_event_revision);
     front->outgoing_end = &front->outgoing;
     front->outgoing_hook.run = send_outgoing;
     if (!build(front, listener, resolver, error, error_bytes)) {

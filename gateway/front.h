@@ -11,6 +11,7 @@
 #include "common/http/relay.h"
 #include "common/http/server.h"
 #include "common/loop/loop.h"
+#include "gateway/events.h"
 #include "gateway/gateway.h"
 #include "gateway/job.h"
 #include "gateway/metrics.h"
@@ -19,6 +20,7 @@
 #include "gateway/rendered.h"
 
 struct relay;
+struct subscriber;
 
 /* A list as it came last, and packed, if somebody wanted it so. */
 struct front_view {
@@ -61,6 +63,9 @@ struct front {
     struct front_packing packing;
     struct front_page pages[PAGE_COUNT];
 
+    struct event_ring events;
+    struct subscriber *subscribers; /* front_subscribers.c's */
+
     struct job *outgoing, **outgoing_end; /* submitted in this turn */
     struct loop_hook outgoing_hook;
 
@@ -87,6 +92,17 @@ void front_stop(struct front *front);
 
 /* Gives the front the next version of the route table; takes over the reference. Any thread. */
 void front_set_table(struct front *front, struct pick_table *table);
+
+/* What happened since the last message; each text is a reference. */
+struct front_events {
+    struct loop_task task;
+    struct front *front;
+    size_t count;
+    struct event list[];
+};
+
+/* Takes over the message, from malloc. Any thread; messages in the order of their revisions. */
+void front_take_events(struct front_events *message);
 
 /* --- For the handlers of requests --- */
 
@@ -150,6 +166,12 @@ void front_pages_free(struct front *front);
 /* front_import.c, front_export.c: the whole roll. */
 void front_handle_import(struct front *front, struct http_exchange *exchange);
 void front_handle_export(struct front *front, struct http_exchange *exchange);
+
+/* front_subscribers.c: WebSockets. */
+void front_handle_subscription(struct front *front, struct http_exchange *exchange, const struct api_route *route);
+
+/* Closes them: the gateway stops. */
+void front_dismiss_subscribers(struct front *front);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);

@@ -36,6 +36,8 @@ struct gateway_settings {
     double first_byte_timeout_seconds;
     double drain_timeout_seconds;
     double broadcast_timeout_seconds;
+    double websocket_ping_seconds;
+    uint64_t websockets_max;
     const char *allowed_origins;
     const char *coordinator_id;   /* "": the host's name */
     const char *heartbeat_stream; /* "": health_address */
@@ -51,7 +53,9 @@ struct gateway {
 
     atomic_uint_fast64_t replica_version;
     atomic_uint_fast64_t jobs; /* at the backend, or on their way back */
-    atomic_bool ready;         /* everything was heard of once */
+    atomic_uint_fast64_t subscribers;
+    uint64_t first_event_revision; /* the one before the first; set once */
+    atomic_bool ready;             /* everything was heard of once */
     atomic_bool draining;
 
     struct rpc_loop *rpc_loop;

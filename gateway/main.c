@@ -277,6 +277,10 @@ int main(int argc, char **argv)
          "How long requests may take to finish when the process is told to stop.", 0, 3600},
         {"broadcast-timeout-seconds", SETTING_DOUBLE, &settings->broadcast_timeout_seconds, "30", "SECONDS",
          "How long each worker may take to answer a broadcast job.", 0.001, 3600},
+        {"websocket-ping-seconds", SETTING_DOUBLE, &settings->websocket_ping_seconds, "20", "SECONDS",
+         "How often WebSockets are pinged; a client that is silent for three times as long is dropped.", 0.01, 3600},
+        {"websockets-max", SETTING_UINT, &settings->websockets_max, "1000", "N",
+         "How many WebSockets of /ws/events and /ws/topology there may be at a time.", 0, 1000000},
         {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
          "Write HOST:PORT to this file descriptor when serving.", 0, 0},
     };

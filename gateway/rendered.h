@@ -16,6 +16,7 @@ struct rendered {
     enum view view;
     uint64_t version;        /* of the replica that it shows */
     uint64_t rendered_at_ms; /* monotonic */
+    uint64_t event_revision; /* of the last event that it shows; set by who made it */
     struct http_shared *body;
     char etag[64]; /* with its quotes; weak, since it stands for the packed body as well */
 };

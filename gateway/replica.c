@@ -61,6 +61,33 @@ static void changed(struct replica *replica, struct replica_worker *worker)
         replica->version++;
 }
 
+static void tell(struct replica *replica, struct replica_change change)
+{
+    if (replica->observer == NULL)
+        return;
+    change.reason = replica->cause != NULL ? replica->cause : "";
+    change.at_ms = replica->caused_at_ms;
+    replica->observer(replica->observer_context, &change);
+}
+
+static void set_cause(struct replica *replica, const char *reason, int64_t at_ms)
+{
+    replica->cause = reason;
+    replica->caused_at_ms = at_ms;
+}
+
+/* After anything that a worker's status follows from. */
+static void review_status(struct replica *replica, struct replica_worker *worker)
+{
+    if (worker->record == NULL)
+        return;
+    replica_services_recount(replica, worker);
+    Muster__V1__WorkerStatus before = worker->status_told;
+    worker->status_told = replica_status(worker);
+    if (before != worker->status_told && before != MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED)
+        tell(replica, (struct replica_change){.type = REPLICA_STATUS_CHANGED, .worker = worker, .before = before});
+}
+
 static struct replica_worker *find_or_add(struct replica *replica, const char *id)
 {
     struct replica_worker *worker = map_get_text(&replica->by_id, id);
@@ -102,6 +129,8 @@ static bool put_on_roll(struct replica *replica, struct replica_worker *worker)
 
 static void take_off_roll(struct replica *replica, struct replica_worker *worker)
 {
+    tell(replica,
+         (struct replica_change){.type = REPLICA_UNREGISTERED, .worker = worker, .before = worker->status_told});
     struct replica_worker *last = replica->workers[--replica->worker_count];
     replica->workers[worker->position] = last;
     last->position = worker->position;
@@ -109,6 +138,7 @@ static void take_off_roll(struct replica *replica, struct replica_worker *worker
     changed(replica, worker);
     muster__v1__worker__free_unpacked(worker->record, NULL);
     worker->record = NULL;
+    worker->status_told = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
     buffer_free(&worker->fixed_json);
     buffer_free(&worker->varying_json);
 }
@@ -126,6 +156,7 @@ static void forget_health(struct replica *replica, struct replica_worker *worker
     worker->last_heartbeat_at_ms = 0;
     worker->fresh_until_ms = 0;
     changed(replica, worker);
+    review_status(replica, worker);
 }
 
 static void clear_tombstone(struct replica *replica, struct replica_worker *worker)
@@ -133,6 +164,30 @@ static void clear_tombstone(struct replica *replica, struct replica_worker *work
     if (worker->removed_at_revision != 0)
         replica->tombstone_count--;
     worker->removed_at_revision = 0;
+}
+
+static bool same_assignment(const Muster__V1__Worker *a, const Muster__V1__Worker *b)
+{
+    if (a->n_assigned_services != b->n_assigned_services)
+        return false;
+    for (size_t i = 0; i < a->n_assigned_services; i++) {
+        if (strcmp(a->assigned_services[i], b->assigned_services[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* `before` is what was on the roll, NULL: nothing. */
+static void tell_of_record(struct replica *replica, struct replica_worker *worker, const Muster__V1__Worker *before)
+{
+    bool again = before != NULL && before->incarnation != worker->record->incarnation;
+    if (before == NULL || again) {
+        worker->status_told = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED; /* the next line tells it */
+        tell(replica, (struct replica_change){.type = REPLICA_REGISTERED, .worker = worker});
+    } else if (!same_assignment(before, worker->record)) {
+        tell(replica, (struct replica_change){.type = REPLICA_ASSIGNED, .worker = worker});
+    }
+    review_status(replica, worker);
 }
 
 bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
@@ -153,13 +208,16 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
         forget_if_unknown(replica, worker);
         return false;
     }
-    if (worker->record != NULL)
-        muster__v1__worker__free_unpacked(worker->record, NULL);
+    Muster__V1__Worker *before = worker->record;
     worker->record = copy;
     clear_tombstone(replica, worker);
     buffer_clear(&worker->fixed_json);
     changed(replica, worker);
-    return replica_services_join(replica, worker);
+    bool joined = replica_services_join(replica, worker);
+    tell_of_record(replica, worker, before);
+    if (before != NULL)
+        muster__v1__worker__free_unpacked(before, NULL);
+    return joined;
 }
 
 bool replica_remove(struct replica *replica, const char *id, uint64_t revision)
@@ -199,6 +257,7 @@ static void apply_status(struct replica *replica, const Muster__V1__WorkerEvent 
     record->status_changed_at_ms = event->at_ms;
     record->revision = event->revision;
     changed(replica, worker);
+    review_status(replica, worker);
 }
 
 /* Removes every worker for which `gone` holds. The map cannot change while it is walked. */
@@ -250,6 +309,7 @@ bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWork
     }
     for (size_t i = 0; i < message->n_events; i++) {
         const Muster__V1__WorkerEvent *event = message->events[i];
+        set_cause(replica, event->reason, event->at_ms);
         switch (event->type) {
         case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
             fine = (event->worker == NULL || replica_put(replica, event->worker)) && fine;
@@ -264,6 +324,7 @@ bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWork
             break; /* of a later version of the protocol */
         }
     }
+    set_cause(replica, NULL, 0);
     if (message->revision > replica->revision || message->snapshot_complete)
         replica->revision = message->revision;
     if (message->snapshot_complete && replica->in_snapshot) {
@@ -324,6 +385,7 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
             gone->health_incarnation = gone->record->incarnation;
             gone->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
             gone->health_generation = replica->health_generation;
+            review_status(replica, gone);
         }
         forget_if_unknown(replica, gone);
         return true;
@@ -342,14 +404,18 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
     worker->last_heartbeat_at_ms = health->last_heartbeat_at_ms;
     bool fine = health->load == NULL || set_load(worker, health->load);
     changed(replica, worker);
+    review_status(replica, worker);
     return fine;
 }
 
 bool replica_apply_health(struct replica *replica, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms)
 {
     bool fine = true;
-    for (size_t i = 0; i < message->n_workers; i++)
+    for (size_t i = 0; i < message->n_workers; i++) {
+        set_cause(replica, message->workers[i]->reason, 0);
         fine = apply_worker_health(replica, message->workers[i], now_ms) && fine;
+    }
+    set_cause(replica, NULL, 0);
     if (message->snapshot_complete)
         fine = remove_matching(replica, left_out_by_health, forget_health) && fine;
     return fine;
@@ -389,6 +455,7 @@ bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *hea
     worker->fresh_until_ms = now_ms + REPLICA_FRESH_MS;
     bool fine = heartbeat->load == NULL || set_load(worker, heartbeat->load);
     changed(replica, worker);
+    review_status(replica, worker);
     return fine;
 }
 

@@ -35,12 +35,44 @@
 
 #define REPLICA_FRESH_MS 1000
 
+/* What an observer is told. */
+enum replica_change_type {
+    REPLICA_REGISTERED,      /* a worker is on the roll, or anew with a higher incarnation */
+    REPLICA_UNREGISTERED,    /* a worker is about to leave the roll */
+    REPLICA_STATUS_CHANGED,  /* of a worker: `before` and its replica_status */
+    REPLICA_ASSIGNED,        /* a worker's assigned services changed */
+    REPLICA_COVERAGE,        /* of a service of the catalog: `coverage_before` and its coverage_told */
+    REPLICA_CATALOG_CHANGED, /* services came, went or mean something else: all coverage is to be read anew */
+};
+
+/* How many healthy workers a service has: none, one, or enough. */
+enum replica_coverage {
+    REPLICA_COVERAGE_NONE,
+    REPLICA_COVERAGE_ONE,
+    REPLICA_COVERAGE_ENOUGH,
+    REPLICA_COVERAGE_UNKNOWN
+};
+
+struct replica_change {
+    enum replica_change_type type;
+    const struct replica_worker *worker;
+    const struct replica_service *service;
+    Muster__V1__WorkerStatus before;
+    enum replica_coverage coverage_before;
+    const char *reason; /* for people; "" when nobody gave one */
+    int64_t at_ms;      /* when it happened, by the clock of who saw it; 0: not said, so about now */
+};
+
 /* A service that somebody offers, or that is in the catalog. */
 struct replica_service {
     char *name;
     const Muster__V1__CatalogService *catalog; /* NULL: a worker's own */
     struct replica_worker **workers;           /* on the roll, in no order */
     size_t worker_count, worker_capacity;
+    size_t healthy_count;                /* of these workers */
+    enum replica_coverage coverage_told; /* to the observer */
+    bool unsettled;                      /* in the replica's list of those whose coverage may have changed */
+    struct replica_service *next_unsettled;
 };
 
 struct replica_worker {
@@ -61,6 +93,9 @@ struct replica_worker {
     uint32_t health_generation;
     struct buffer load;  /* a Load, packed; empty: none was reported. Heartbeats are many, readings of it few. */
     double current_load; /* of `load` */
+
+    Muster__V1__WorkerStatus status_told; /* to the observer; unspecified: it was not told of this worker */
+    bool counted_healthy;                 /* in healthy_count of its services */
 
     /* Services offered, by their names in the catalog, each once. */
     struct replica_service **services;
@@ -83,6 +118,14 @@ struct replica {
     uint64_t revision; /* of the registry, up to which the watch has come */
     uint64_t version;
     uint32_t generation, health_generation;
+    struct replica_service *unsettled;
+    const char *cause; /* reason and time that come with the message that is being applied */
+    int64_t caused_at_ms;
+
+    /* Told of each change while it is applied, or NULL; it must not change the replica. */
+    void (*observer)(void *context, const struct replica_change *change);
+    void *observer_context;
+
     bool in_snapshot;
     bool registry_known; /* a snapshot was complete once */
 };
@@ -112,6 +155,10 @@ enum replica_verdict replica_judge(const struct replica *replica, const Muster__
 /* A heartbeat of ours was taken by health; received_at_ms is when it came in here. */
 bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *heartbeat, int64_t received_at_ms,
                        uint64_t now_ms);
+
+/* Tells the observer which services gained or lost coverage since the last call. Apart, so that a
+ * worker that registers anew does not open a gap and close it again. */
+void replica_settle(struct replica *replica);
 
 /* --- What is there --- */
 

@@ -37,6 +37,7 @@ static struct replica_service *find_or_add(struct replica *replica, const char *
     if (service == NULL)
         return NULL;
     service->name = strdup(name);
+    service->coverage_told = REPLICA_COVERAGE_UNKNOWN;
     if (service->name == NULL || !map_put_text(&replica->services, service->name, service, NULL)) {
         free_service(service);
         return NULL;
@@ -44,10 +45,53 @@ static struct replica_service *find_or_add(struct replica *replica, const char *
     return service;
 }
 
+static void unsettle(struct replica *replica, struct replica_service *service)
+{
+    if (service->unsettled || service->catalog == NULL)
+        return;
+    service->unsettled = true;
+    service->next_unsettled = replica->unsettled;
+    replica->unsettled = service;
+}
+
+void replica_services_recount(struct replica *replica, struct replica_worker *worker)
+{
+    bool healthy = replica_is_healthy(worker);
+    if (healthy == worker->counted_healthy)
+        return;
+    worker->counted_healthy = healthy;
+    for (size_t i = 0; i < worker->service_count; i++) {
+        struct replica_service *service = worker->services[i];
+        service->healthy_count = healthy ? service->healthy_count + 1 : service->healthy_count - 1;
+        unsettle(replica, service);
+    }
+}
+
+void replica_settle(struct replica *replica)
+{
+    while (replica->unsettled != NULL) {
+        struct replica_service *service = replica->unsettled;
+        replica->unsettled = service->next_unsettled;
+        service->unsettled = false;
+        struct replica_change change = {
+            .type = REPLICA_COVERAGE, .service = service, .coverage_before = service->coverage_told, .reason = ""};
+        service->coverage_told = service->healthy_count == 0   ? REPLICA_COVERAGE_NONE
+                                 : service->healthy_count == 1 ? REPLICA_COVERAGE_ONE
+                                                               : REPLICA_COVERAGE_ENOUGH;
+        if (replica->observer != NULL && change.coverage_before != REPLICA_COVERAGE_UNKNOWN &&
+            change.coverage_before != service->coverage_told)
+            replica->observer(replica->observer_context, &change);
+    }
+}
+
 void replica_services_leave(struct replica *replica, struct replica_worker *worker)
 {
     for (size_t i = 0; i < worker->service_count; i++) {
         struct replica_service *service = worker->services[i];
+        if (worker->counted_healthy) {
+            service->healthy_count--;
+            unsettle(replica, service);
+        }
         for (size_t j = 0; j < service->worker_count; j++) {
             if (service->workers[j] == worker) {
                 service->workers[j] = service->workers[--service->worker_count];
@@ -62,6 +106,7 @@ void replica_services_leave(struct replica *replica, struct replica_worker *work
     free(worker->services);
     worker->services = NULL;
     worker->service_count = 0;
+    worker->counted_healthy = false;
 }
 
 static bool join_one(struct replica *replica, struct replica_worker *worker, const char *name)
@@ -99,6 +144,7 @@ bool replica_services_join(struct replica *replica, struct replica_worker *worke
         fine = join_one(replica, worker, record->assigned_services[i]);
     for (size_t i = 0; fine && i < record->spec->n_services; i++)
         fine = join_one(replica, worker, record->spec->services[i]->name);
+    replica_services_recount(replica, worker);
     return fine;
 }
 
@@ -110,6 +156,7 @@ static void free_index(struct replica *replica)
         free_service(service);
     map_free(&replica->services);
     map_free(&replica->aliases);
+    replica->unsettled = NULL;
 }
 
 void replica_services_free(struct replica *replica)
@@ -133,6 +180,7 @@ bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatal
         return false;
 
     /* What an alias means may have changed: the whole index is made anew. */
+    bool first = replica->catalog == NULL;
     for (size_t i = 0; i < replica->worker_count; i++)
         replica_services_leave(replica, replica->workers[i]);
     replica_services_free(replica);
@@ -146,12 +194,17 @@ bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatal
     for (size_t i = 0; fine && i < catalog->n_services; i++) {
         struct replica_service *service = find_or_add(replica, catalog->services[i]->name);
         fine = service != NULL;
-        if (fine)
+        if (fine) {
             service->catalog = catalog->services[i];
+            unsettle(replica, service);
+        }
     }
     for (size_t i = 0; fine && i < replica->worker_count; i++)
         fine = replica_services_join(replica, replica->workers[i]);
     replica->version++;
+    if (!first && replica->observer != NULL)
+        replica->observer(replica->observer_context,
+                          &(struct replica_change){.type = REPLICA_CATALOG_CHANGED, .reason = ""});
     return fine;
 }
 

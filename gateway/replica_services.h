@@ -9,6 +9,9 @@
  * False: memory ran out. */
 bool replica_services_join(struct replica *replica, struct replica_worker *worker);
 
+/* Counts it, or no longer, among the healthy workers of its services, after its status may have changed. */
+void replica_services_recount(struct replica *replica, struct replica_worker *worker);
+
 /* Takes it out of all. A service that is in nobody's catalog goes with its last worker. */
 void replica_services_leave(struct replica *replica, struct replica_worker *worker);
 

@@ -528,6 +528,77 @@ const struct schema schema_export = {
         },
 };
 
+/* --- Topology --- */
+
+static const struct schema topology_coordinator = {
+    .name = "TopologyCoordinator",
+    .help = "A coordinator.",
+    .fields =
+        (const struct schema_field[]){
+            {"id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Which one."},
+            {"url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it is reached; empty: not known."},
+            {"location", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it is; empty: not known."},
+            {"workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many workers it has."},
+            {"workers_count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The same again."},
+            {"load", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "The average of its healthy workers' loads."},
+            {"status", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "healthy or degraded."},
+            {"last_seen", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When it was last heard."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value topology_coordinator_value = {OBJECT(topology_coordinator)};
+
+static const struct schema topology_worker = {
+    .name = "TopologyWorker",
+    .help = "A worker.",
+    .fields =
+        (const struct schema_field[]){
+            {"id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Which one."},
+            {"type", {.kind = SCHEMA_TEXT, .words = worker_types}, REQUIRED, NULL, "What kind of machine it is."},
+            {"coordinator", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Whose it is."},
+            {"coordinator_id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The same again."},
+            {"services", {LIST_OF(text_value)}, REQUIRED, NULL, "What it offers."},
+            {"status", {.kind = SCHEMA_TEXT, .words = statuses}, REQUIRED, NULL, "How it is."},
+            {"tunnel_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it is reached."},
+            {"location", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it is; empty: not said."},
+            {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "What it can do."},
+            {"metrics", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "How loaded it is."},
+            {"incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Counts its registrations."},
+            {"last_seen", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When it was last heard."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value topology_worker_value = {OBJECT(topology_worker)};
+
+static const struct schema topology_connection = {
+    .name = "TopologyConnection",
+    .help = "Who hangs together with whom.",
+    .fields =
+        (const struct schema_field[]){
+            {"from", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "A coordinator's id."},
+            {"to", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "A worker's id."},
+            {"type", {.kind = SCHEMA_TEXT}, REQUIRED, "\"worker\"", "worker."},
+            {"active", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "Whether requests can go that way now."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value topology_connection_value = {OBJECT(topology_connection)};
+
+const struct schema schema_topology = {
+    .name = "Topology",
+    .help = "The coordinator, its workers, and what runs where.",
+    .fields =
+        (const struct schema_field[]){
+            {"coordinators", {LIST_OF(topology_coordinator_value)}, REQUIRED, NULL, "This one."},
+            {"workers", {LIST_OF(topology_worker_value)}, REQUIRED, NULL, "All on the roll."},
+            {"connections", {LIST_OF(topology_connection_value)}, REQUIRED, NULL, "Between them."},
+            {"statistics", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "Counts."},
+            {"revision", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Of the last event that this shows: see /ws/events."},
+            {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "Now."},
+            {.name = NULL},
+        },
+};
+
 /* --- Operations --- */
 
 static const struct schema health_workers = {

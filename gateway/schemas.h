@@ -55,5 +55,6 @@ extern const struct schema schema_broadcast_reply;
 extern const struct schema schema_drain_reply;
 extern const struct schema schema_import_reply;
 extern const struct schema schema_export;
+extern const struct schema schema_topology;
 extern const struct schema schema_health;
 extern const struct schema schema_openapi;

@@ -9,15 +9,12 @@
 
 uint32_t view_lifetime_ms(enum view view)
 {
-    return view == VIEW_ADMIN_WORKERS ? 1000 : 0;
+    return view == VIEW_ADMIN_WORKERS || view == VIEW_TOPOLOGY ? 1000 : 0;
 }
 
 static size_t healthy_workers(const struct replica_service *service)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < service->worker_count; i++)
-        count += replica_is_healthy(service->workers[i]) ? 1 : 0;
-    return count;
+    return service->healthy_count;
 }
 
 void view_count(const struct replica *replica, struct view_counts *counts)
@@ -288,6 +285,7 @@ void view_render(enum view view, struct replica *replica, int64_t now_unix_ms, s
     case VIEW_ADMIN_STATS:
         render_stats(replica, &writer);
         break;
+    case VIEW_TOPOLOGY: /* topology.h's */
     case VIEW_COUNT:
         break;
     }

@@ -16,6 +16,7 @@ enum view {
     VIEW_ADMIN_SERVICES, /* GET /api/admin/services */
     VIEW_ADMIN_GAPS,     /* GET /api/admin/gaps */
     VIEW_ADMIN_STATS,    /* GET /api/admin/stats */
+    VIEW_TOPOLOGY,       /* GET /api/topology; rendered by topology.h */
     VIEW_COUNT,
 };
 

@@ -16,6 +16,9 @@
 /* A body up to this length is copied behind its head. */
 #define JOINED_BYTES_MAX 2048
 
+/* Fields of a 101, with Connection and Upgrade. */
+#define UPGRADE_HEADERS_MAX 8
+
 const char *http_status_phrase(unsigned status)
 {
     switch (status) {
@@ -281,6 +284,26 @@ void http_response_begin(struct http_exchange *exchange, const struct http_respo
         return;
     struct buffer *head = render_head(exchange, response, body_bytes);
     http_exchange_transmit(exchange, head, NULL, 0, NULL, false);
+}
+
+bool http_response_upgrade(struct http_exchange *exchange, const char *protocol, const struct http_header *headers,
+                           size_t header_count, const struct http_body_reader *reader, void *context)
+{
+    struct http_header all[UPGRADE_HEADERS_MAX];
+    if (!exchange->head.upgrade || !exchange->body_over || exchange->answered || exchange->response_begun ||
+        header_count + 2 > UPGRADE_HEADERS_MAX)
+        return false;
+    all[0] = (struct http_header){"Connection", "Upgrade"};
+    all[1] = (struct http_header){"Upgrade", protocol};
+    for (size_t i = 0; i < header_count; i++)
+        all[i + 2] = headers[i];
+    const struct http_response response = {.status = 101, .headers = all, .header_count = header_count + 2};
+    struct buffer *head = render_head(exchange, &response, 0);
+    http_exchange_tunnel(exchange);
+    http_exchange_transmit(exchange, head, NULL, 0, NULL, false);
+    if (!exchange->answered)
+        http_exchange_stream_body(exchange, reader, context);
+    return true;
 }
 
 bool http_response_write(struct http_exchange *exchange, const void *data, size_t bytes)

@@ -227,6 +227,14 @@ void http_response_on_writable(struct http_exchange *exchange,
  * connection is closed, so that the client sees that something is missing. */
 void http_response_end(struct http_exchange *exchange);
 
+/* Answers an upgrade with 101 and `headers`, then hands over what the client sends to `reader` and
+ * takes what http_response_write sends, both as they are, until http_response_end or
+ * _abort. Nothing times the client out from here on, except that it does not take what was
+ * written. Only for a request whose head has `upgrade`; what comes before the end of
+ * the head's body is not allowed: false, and nothing was done, if it has one. */
+bool http_response_upgrade(struct http_exchange *exchange, const char *protocol, const struct http_header *headers,
+                           size_t header_count, const struct http_body_reader *reader, void *context);
+
 /* Ends the exchange without an answer, or in the middle of one: the connection is closed, never cleanly. */
 void http_exchange_abort(struct http_exchange *exchange);
 

@@ -237,11 +237,11 @@ TEST_F(Views, DiscoveryListsTheLeastLoadedFirst)
 
 TEST_F(Views, EmptyOnesAreValidToo)
 {
-    for (int view = 0; view < VIEW_COUNT; view++)
+    for (int view = 0; view < VIEW_TOPOLOGY; view++)
         render((enum view)view);
     struct replica nothing;
     replica_init(&nothing);
-    for (int view = 0; view < VIEW_COUNT; view++) {
+    for (int view = 0; view < VIEW_TOPOLOGY; view++) {
         struct buffer out = BUFFER_INIT;
         view_render((enum view)view, &nothing, NOW, &out);
         load(out);

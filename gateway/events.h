@@ -1,0 +1,64 @@
+/* What happens on the roll, as a numbered sequence of JSON texts: the feed behind /ws/events and
+ * /ws/topology. README's section on events says what the messages look like.
+ *
+ * Revisions count up by one with each event. A process begins at the milliseconds since the
+ * epoch at its start, times EVENTS_PER_MS: so it never reuses a revision that an earlier process
+ * gave out, nor one that another gateway did, and a client that comes back with a revision from
+ * elsewhere is found out: it lies outside what is kept here. They stay below 2^53, which
+ * JavaScript counts exactly.
+ *
+ * The backend renders events; each front keeps the last of them in a ring of its own, whose
+ * texts are shared. A subscriber is no more than the revision that it has come to: nothing is
+ * queued for it, and one that falls behind the ring is to be dropped.
+ *
+ * Threading: a ring belongs to one thread; texts may be shared. No I/O, no clock. */
+
+#pragma once
+
+#include "common/http/server.h"
+#include "common/json/write.h"
+#include "gateway/replica.h"
+
+#define EVENTS_PER_MS 4096
+#define EVENT_RING_CAPACITY 4096
+/* Of texts in a ring: a worker may have a megabyte of capabilities. */
+#define EVENT_RING_BYTES_MAX (16 * 1024 * 1024)
+
+/* The revision before the first event of a process that starts now. */
+uint64_t events_first_revision(int64_t now_unix_ms);
+
+struct event {
+    uint64_t revision;
+    struct http_shared *text; /* a reference of whoever holds the event */
+};
+
+/* Appends the JSON of a change. `now_unix_ms` stands in for a change without a time of its own. */
+void event_render(const struct replica_change *change, uint64_t revision, int64_t now_unix_ms,
+                  const char *coordinator_id, struct buffer *out);
+
+/* A worker as the topology shows it; `active` also when it only has been late. */
+void event_write_worker(struct json_writer *writer, const struct replica_worker *worker, const char *coordinator_id);
+
+/* --- What was last --- */
+
+struct event_ring {
+    uint64_t newest; /* revision; of the last event, or before the first one */
+    size_t count;    /* of those kept: revisions newest - count + 1 … newest */
+    size_t bytes;    /* of their texts */
+    struct http_shared *texts[EVENT_RING_CAPACITY];
+};
+
+/* An all-zero ring with `newest` set is empty. */
+void event_ring_init(struct event_ring *ring, uint64_t first_revision);
+void event_ring_free(struct event_ring *ring);
+
+/* Takes a reference of its own. The revision must be the next one: if it is not, or the text is
+ * NULL (memory ran out), all that is kept is let go, so that nobody takes the gap for nothing. */
+void event_ring_push(struct event_ring *ring, const struct event *event);
+
+/* Whether one who knows everything up to this revision can be told all that came since. */
+bool event_ring_continues(const struct event_ring *ring, uint64_t revision);
+
+/* The text of the event after `revision`, for which event_ring_continues holds; NULL: there is
+ * none yet. */
+struct http_shared *event_ring_after(const struct event_ring *ring, uint64_t revision);

@@ -1,0 +1,122 @@
+/* See topology.h. */
+
+#include "gateway/topology.h"
+
+#include "common/json/write.h"
+#include "gateway/events.h"
+
+struct totals {
+    size_t healthy;
+    double load; /* of the healthy ones together */
+    size_t services, covered;
+};
+
+static struct totals count(const struct replica *replica)
+{
+    struct totals totals = {0};
+    for (size_t i = 0; i < replica->worker_count; i++) {
+        if (!replica_is_healthy(replica->workers[i]))
+            continue;
+        totals.healthy++;
+        totals.load += replica_load(replica->workers[i]);
+    }
+    size_t position = 0;
+    const struct replica_service *service;
+    while ((service = map_next(&replica->services, &position)) != NULL) {
+        totals.services++;
+        totals.covered += service->healthy_count > 0 ? 1 : 0;
+    }
+    return totals;
+}
+
+static double average_load(const struct totals *totals)
+{
+    return totals->healthy == 0 ? 0 : totals->load / (double)totals->healthy;
+}
+
+static void write_text(struct json_writer *writer, const char *key, const char *value)
+{
+    json_write_key(writer, key);
+    json_write_text(writer, value);
+}
+
+static void write_uint(struct json_writer *writer, const char *key, uint64_t value)
+{
+    json_write_key(writer, key);
+    json_write_uint(writer, value);
+}
+
+static void write_coordinators(struct json_writer *writer, const struct topology_coordinator *coordinator,
+                               const struct replica *replica, const struct totals *totals, int64_t now_unix_ms)
+{
+    json_write_key(writer, "coordinators");
+    json_write_array_begin(writer);
+    json_write_object_begin(writer);
+    write_text(writer, "id", coordinator->id);
+    write_text(writer, "url", coordinator->url);
+    write_text(writer, "location", "");
+    write_uint(writer, "workers", replica->worker_count);
+    write_uint(writer, "workers_count", replica->worker_count);
+    json_write_key(writer, "load");
+    json_write_double(writer, average_load(totals));
+    write_text(writer, "status", coordinator->degraded ? "degraded" : "healthy");
+    json_write_key(writer, "last_seen");
+    json_write_time(writer, now_unix_ms);
+    json_write_object_end(writer);
+    json_write_array_end(writer);
+}
+
+static void write_connections(struct json_writer *writer, const struct topology_coordinator *coordinator,
+                              const struct replica *replica)
+{
+    json_write_key(writer, "connections");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < replica->worker_count; i++) {
+        const struct replica_worker *worker = replica->workers[i];
+        json_write_object_begin(writer);
+        write_text(writer, "from", coordinator->id);
+        write_text(writer, "to", worker->id);
+        write_text(writer, "type", "worker");
+        json_write_key(writer, "active");
+        json_write_bool(writer, replica_is_healthy(worker));
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
+static void write_statistics(struct json_writer *writer, const struct topology_coordinator *coordinator,
+                             const struct replica *replica, const struct totals *totals)
+{
+    json_write_key(writer, "statistics");
+    json_write_object_begin(writer);
+    write_uint(writer, "total_coordinators", 1);
+    write_uint(writer, "active_coordinators", coordinator->degraded ? 0 : 1);
+    write_uint(writer, "total_workers", replica->worker_count);
+    write_uint(writer, "active_workers", totals->healthy);
+    write_uint(writer, "total_services", totals->services);
+    write_uint(writer, "covered_services", totals->covered);
+    json_write_key(writer, "average_load");
+    json_write_double(writer, average_load(totals));
+    json_write_object_end(writer);
+}
+
+void topology_render(const struct replica *replica, const struct topology_coordinator *coordinator, uint64_t revision,
+                     int64_t now_unix_ms, struct buffer *out)
+{
+    struct json_writer inner = json_writer_into(out);
+    struct json_writer *writer = &inner;
+    const struct totals totals = count(replica);
+    json_write_object_begin(writer);
+    write_coordinators(writer, coordinator, replica, &totals, now_unix_ms);
+    json_write_key(writer, "workers");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < replica->worker_count; i++)
+        event_write_worker(writer, replica->workers[i], coordinator->id);
+    json_write_array_end(writer);
+    write_connections(writer, coordinator, replica);
+    write_statistics(writer, coordinator, replica, &totals);
+    write_uint(writer, "revision", revision);
+    json_write_key(writer, "timestamp");
+    json_write_time(writer, now_unix_ms);
+    json_write_object_end(writer);
+}
