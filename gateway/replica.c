@@ -65,8 +65,13 @@ static void tell(struct replica *replica, struct replica_change change)
 {
     if (replica->observer == NULL)
         return;
-    change.reason = replica->cause != NULL ? replica->cause : "";
-    change.at_ms = replica->caused_at_ms;
+    if (change.type == REPLICA_STATUS_CHANGED) {
+        change.reason = replica_status_reason(change.worker);
+        change.at_ms = replica->cause != NULL ? replica_status_changed_at_ms(change.worker) : 0;
+    } else {
+        change.reason = replica->cause != NULL ? replica->cause : "";
+        change.at_ms = replica->caused_at_ms;
+    }
     replica->observer(replica->observer_context, &change);
 }
 

@@ -22,7 +22,7 @@ const char *worker_type_word(Muster__V1__WorkerType type)
     }
 }
 
-static const char *status_word(Muster__V1__WorkerStatus status)
+const char *worker_status_word(Muster__V1__WorkerStatus status)
 {
     switch (status) {
     case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE:
@@ -170,7 +170,7 @@ static void render_varying(struct replica_worker *worker)
     const Muster__V1__Load *load = kept != NULL ? kept : &nothing;
     struct json_writer inner = {&worker->varying_json, true};
     struct json_writer *writer = &inner;
-    write_text(writer, "status", status_word(replica_status(worker)));
+    write_text(writer, "status", worker_status_word(replica_status(worker)));
     if (replica_status_reason(worker)[0] != '\0')
         write_text(writer, "status_reason", replica_status_reason(worker));
     if (replica_status_changed_at_ms(worker) > 0)

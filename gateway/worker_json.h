@@ -12,6 +12,8 @@
 
 /* The word of the contract: "gpu". "unknown" for numbers of a later protocol. */
 const char *worker_type_word(Muster__V1__WorkerType type);
+/* The same for a status; who was removed is "offline" to the contract's clients. */
+const char *worker_status_word(Muster__V1__WorkerStatus status);
 
 /* Writes the object. With now_unix_ms above 0 it also has `age_seconds` (since it was last
  * heard) and `is_healthy`, as the admin list wants it. */
