@@ -162,7 +162,8 @@ TEST_F(Events, DrainingIsAStatus)
     WorkerFields drained = {"a", 2, 1, {"redis"}};
     drained.draining = true;
     put(drained);
-    EXPECT_EQ(told(), (Lines{"worker_status a online draining", "gap_opened redis warning critical"}));
+    EXPECT_EQ(told(),
+              (Lines{"worker_status a online draining drained by an operator", "gap_opened redis warning critical"}));
 }
 
 TEST_F(Events, ANewAssignmentIsTold)
