@@ -154,7 +154,7 @@ void worker_json_write_export(struct json_writer *writer, const Muster__V1__Work
 {
     json_write_object_begin(writer);
     write_registered(writer, record);
-    write_text(writer, "status", status_word(record->status));
+    write_text(writer, "status", worker_status_word(record->status));
     write_flag(writer, "draining", record->draining);
     json_write_object_end(writer);
 }
