@@ -179,7 +179,7 @@ bool history_request_parse(struct http_text query, int64_t now_ms, struct histor
     char text[TEXT_BYTES];
     *request = (struct history_request){.metrics = (UINT32_C(1) << HISTORY_METRIC_COUNT) - 1,
                                         .since_ms = now_ms > HOUR_MS ? now_ms - HOUR_MS : 0};
-    if (http_query_get(query, "worker", request->worker, sizeof request->worker) <= 0)
+    if (http_query_get(query, "worker", request->worker, sizeof request->worker) <= 0 || request->worker[0] == '\0')
         return refuse(error, "parameter worker must be the id of a worker, 1 to %d bytes",
                       HISTORY_REQUEST_WORKER_BYTES - 1);
     if (has(query, "metric") &&

@@ -30,4 +30,6 @@ int command_services(const struct command *command, int argc, char **argv);
 int command_gaps(const struct command *command, int argc, char **argv);
 int command_route(const struct command *command, int argc, char **argv);
 int command_health(const struct command *command, int argc, char **argv);
+int command_history(const struct command *command, int argc, char **argv);
+int command_query(const struct command *command, int argc, char **argv);
 int command_processes(const struct command *command, int argc, char **argv);

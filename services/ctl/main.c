@@ -15,6 +15,8 @@ static const struct command commands[] = {
     {"services", "", "Show the services, and who runs them.", command_services},
     {"gaps", "", "Show the services that too few workers run.", command_gaps},
     {"route", "SERVICE", "Show where a request would go, and why not elsewhere.", command_route},
+    {"history", "WORKER", "Show what a worker did, step by step.", command_history},
+    {"query", "SQL", "Run a SELECT over the tables workers, services and history.", command_query},
     {"health", "", "Show how the coordinator is.", command_health},
     {"processes", "", "Show the processes that `up` runs here.", command_processes},
 };

@@ -21,7 +21,7 @@
 
 enum table_alignment { TABLE_LEFT, TABLE_RIGHT };
 
-#define TABLE_COLUMNS 16
+#define TABLE_COLUMNS 100
 
 struct table {
     struct {

@@ -19,6 +19,7 @@ struct view_source {
     const char *coordinator_url;
     const char *router_address;
     const char *data_dir;
+    const char *since, *step; /* of `history`; "" takes the coordinator's default */
     const char *subject; /* the command's argument; NULL: it takes none */
     uint64_t timeout_ms;
 };
@@ -48,6 +49,8 @@ bool render_services(const json_t *answer, struct buffer *out);
 bool render_gaps(const json_t *answer, struct buffer *out);
 bool render_health(const json_t *answer, struct buffer *out);
 bool render_route(const json_t *answer, struct buffer *out);
+bool render_history(const json_t *answer, struct buffer *out);
+bool render_query(const json_t *answer, struct buffer *out);
 bool render_processes(const json_t *answer, struct buffer *out);
 bool gaps_are_bad_news(const json_t *answer);
 bool health_is_bad_news(const json_t *answer);

@@ -106,4 +106,26 @@ TEST(Answers, Processes)
                                               "muster-registry   12  ready         1  127.0.0.1:7101\n");
 }
 
+TEST(Answers, HistoryIsARowForEachStep)
+{
+    Answer answer(R"({"worker": "w", "metrics": {
+        "state": [{"time": "t1", "last": "online", "worst": "offline"}, {"time": "t2", "last": "online", "worst": "online"}],
+        "load": [{"time": "t2", "mean": 0.256, "min": 0.1, "max": 0.5, "last": 0.5, "count": 3}],
+        "requests": [{"time": "t1", "sum": 7}, {"time": "t2", "sum": 0}]}})");
+    EXPECT_EQ(answer.shown(render_history),
+              "TIME  STATE   WORST    LOAD   MAX  ACTIVE  REQUESTS  FAILURES  LATENCY MS  TASKS  HEARTBEATS\n"
+              "t1    online  offline                             7\n"
+              "t2    online  online   0.26  0.50                 0\n");
+}
+
+TEST(Answers, QueryShowsRowsAndSaysIfThereAreMore)
+{
+    Answer answer(
+        R"({"columns": ["id", "n", "x"], "rows": [["a", 10, null], ["b\u001b", 9, 1.5]], "truncated": true})");
+    EXPECT_EQ(answer.shown(render_query), "ID   N  X\n"
+                                          "a   10\n"
+                                          "b?   9  1.5\n"
+                                          "There are more rows; add LIMIT, or ask for less.\n");
+}
+
 } // namespace
