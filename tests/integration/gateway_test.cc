@@ -388,6 +388,33 @@ TEST_F(Gateway, ImportsAndExportsThousands)
         ASSERT_EQ(remove("m" + std::to_string(i)).status, 200);
 }
 
+TEST_F(Gateway, PagesAndWhatTheyAreMadeOf)
+{
+    Response index = coordinator->get("/");
+    EXPECT_EQ(index.header("content-type"), "text/html; charset=utf-8");
+    for (const char *link : {"/docs", "/redoc", "/health", "/metrics", "/openapi.json", "/api/admin/workers"})
+        EXPECT_NE(index.body.find("<a href=\"" + std::string(link) + "\">"), std::string::npos) << link;
+    for (const char *page : {"/", "/docs", "/redoc", "/docs/assets/swagger.js", "/openapi.json"}) {
+        Response plain = coordinator->get(page);
+        EXPECT_EQ(plain.status, 200) << page;
+        EXPECT_EQ(plain.header("cache-control"), "no-cache") << page;
+        Response known = coordinator->request(page, {.headers = {"If-None-Match: " + plain.header("etag")}});
+        EXPECT_EQ(known.status, 304) << page;
+        Response packed = coordinator->request(page, {.headers = {"Accept-Encoding: gzip"}});
+        EXPECT_EQ(packed.header("etag"), plain.header("etag"));
+        bool is_packed = packed.header("content-encoding") == "gzip";
+        EXPECT_EQ(is_packed ? unpacked(packed.body) : packed.body, plain.body) << page;
+        bool is_page = std::string(page) != "/openapi.json";
+        EXPECT_EQ(plain.header("content-security-policy").find("default-src 'self'") == 0, is_page) << page;
+    }
+    std::string version = coordinator->get("/docs/assets/swagger.js").header("etag").substr(3, 16);
+    EXPECT_EQ(coordinator->get("/docs/assets/swagger.js?v=" + version).header("cache-control"),
+              "public, max-age=31536000, immutable");
+    EXPECT_EQ(coordinator->get("/docs/assets/swagger.js?v=0").header("cache-control"), "no-cache");
+    EXPECT_EQ(coordinator->get("/docs/assets/nothing.js").status, 404);
+    EXPECT_EQ(coordinator->get("/docs/assets/" + std::string(200, 'x')).status, 404);
+}
+
 TEST_F(Gateway, RequestIds)
 {
     Response given = coordinator->request("/health", {.headers = {"X-Request-Id: mine-1"}});
