@@ -1,5 +1,22 @@
 /* What happens on the roll, as a numbered sequence of JSON texts: the feed behind /ws/events and
- * /ws/topology. README's section on events says what the messages look like.
+ * /ws/topology.
+ *
+ * A subscriber is first sent one of
+ *     {"type": "ready", "revision": R, "missed": false}      everything after R follows
+ *     {"type": "reset", "revision": R, "missed": true}       the same, but what came between its
+ *                                                            ?since= and R is not known any more
+ *     {"type": "topology", "revision": R, "missed": …, "topology": {…}}
+ *                                                            /ws/topology, unless ?since= is known
+ * and then each event: {"type": …, "revision": R + 1, "time": …} with, by type,
+ *     worker_registered      worker_id, worker (as in the topology); also when it registers anew
+ *     worker_unregistered    worker_id, reason
+ *     worker_status          worker_id, status, previous_status, reason; "draining" is one
+ *     worker_assigned        worker_id, services
+ *     gap_opened             service, required_type, status, previous_status, current_workers:
+ *                            no healthy worker is left
+ *     gap_closed             the same members: there is one again
+ *     coverage_changed       the same members: one, or enough
+ *     catalog_changed        nothing: read /api/admin/gaps
  *
  * Revisions count up by one with each event. A process begins at the milliseconds since the
  * epoch at its start, times EVENTS_PER_MS: so it never reuses a revision that an earlier process

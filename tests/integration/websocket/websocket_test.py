@@ -344,7 +344,7 @@ class OwnGateway(Shared):
 
                 def make_noise():
                     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-                    for round in range(200): # fills the sockets, and is more than what is kept
+                    for round in range(140): # fills the sockets, and is more than what is kept
                         connection.request("POST", "/api/worker/register", json.dumps(
                             {"worker_id": "loud", "tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu",
                              "capabilities": {"note": "x" * 200000, "round": round}}))
