@@ -1,48 +1,9 @@
 /* The assigner's replica of the roll and its counts; see assigner.h. */
 
-#include "services/assigner/assigner.h"
-
-#include "common/map.h"
+#include "services/assigner/state.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define TYPES 5
-
-/* One worker. The names that it serves (assigned and announced) follow its id, each with a
- * zero byte, the id too. */
-struct member {
-    uint64_t incarnation;
-    uint64_t expires_at_ms;         /* of a promise */
-    struct member *next, *previous; /* promises in the order of their expiry */
-    uint32_t generation;            /* of the snapshot that last mentioned it */
-    uint32_t name_count;
-    uint8_t type;
-    uint8_t status;
-    bool draining;
-    char id[];
-};
-
-struct counts {
-    uint32_t *expected; /* for each service: workers that serve it, or are about to */
-    uint32_t *healthy;
-    uint32_t by_type[TYPES];
-};
-
-struct assigner {
-    struct catalog *catalog;
-    struct map members;  /* what the registry says */
-    struct map promises; /* what was decided and not confirmed; hides the member of that id */
-    struct member *first_promise, *last_promise;
-    struct counts counts;
-    uint32_t *seen; /* for each service: the last member that it was counted for */
-    uint32_t seen_number;
-    uint64_t revision;
-    uint32_t generation;
-    bool in_snapshot;
-    bool synchronised;
-    struct policy_decision decision;
-};
 
 /* --- Memory --- */
 
@@ -101,6 +62,10 @@ struct assigner *assigner_create(struct catalog *catalog)
     }
     assigner->catalog = catalog;
     use_tables(assigner, &tables);
+    if (!adapt_create(assigner)) {
+        assigner_destroy(assigner);
+        return NULL;
+    }
     return assigner;
 }
 
@@ -121,6 +86,7 @@ void assigner_destroy(struct assigner *assigner)
     free_members(&assigner->promises);
     struct tables tables = tables_of(assigner);
     free_tables(&tables);
+    adapt_forget(assigner);
     catalog_destroy(assigner->catalog);
     free(assigner);
 }
@@ -143,6 +109,7 @@ static struct member *create_member(const char *id, const struct names lists[2])
     if (member == NULL)
         return NULL;
     member->name_count = (uint32_t)count;
+    member->assigned_count = (uint32_t)lists[0].count;
     char *at = member->id;
     memcpy(at, id, id_bytes);
     at += id_bytes;
@@ -158,15 +125,15 @@ static struct member *create_member(const char *id, const struct names lists[2])
 
 /* --- Counting --- */
 
-static bool is_healthy(const struct member *member)
+bool member_is_healthy(const struct member *member)
 {
     return !member->draining && (member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ||
                                  member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED);
 }
 
-static bool is_expected(const struct member *member)
+bool member_is_expected(const struct member *member)
 {
-    return is_healthy(member) ||
+    return member_is_healthy(member) ||
            (!member->draining && member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING);
 }
 
@@ -191,7 +158,7 @@ static void count_services(struct assigner *assigner, const struct member *membe
 
 static void count_expected(struct assigner *assigner, const struct member *member, uint32_t change)
 {
-    if (!is_expected(member))
+    if (!member_is_expected(member))
         return;
     assigner->counts.by_type[member->type] += change;
     count_services(assigner, member, assigner->counts.expected, change);
@@ -207,7 +174,7 @@ static void count_id(struct assigner *assigner, const char *id, uint32_t change)
         count_expected(assigner, promise, change);
     else if (member != NULL)
         count_expected(assigner, member, change);
-    if (member != NULL && is_healthy(member))
+    if (member != NULL && member_is_healthy(member))
         count_services(assigner, member, assigner->counts.healthy, change);
 }
 
@@ -245,6 +212,15 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
     use_tables(assigner, &tables);
     free_tables(&old);
     count_all(assigner);
+    /* Its services have other numbers. Without memory, those that are lost are left to the
+     * workers that register. */
+    adapt_forget(assigner);
+    if (adapt_create(assigner)) {
+        size_t position = 0;
+        const struct member *member;
+        while ((member = map_next(&assigner->members, &position)) != NULL)
+            adapt_note(assigner, member);
+    }
     return true;
 }
 
@@ -326,6 +302,7 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     }
     confirm_promise(assigner, member->id, member->incarnation);
     count_id(assigner, member->id, IN);
+    adapt_note(assigner, member);
     free(old);
     return true;
 }
@@ -338,6 +315,7 @@ static void apply_status(struct assigner *assigner, const Muster__V1__WorkerEven
     count_id(assigner, member->id, OUT);
     member->status = (uint8_t)event->status;
     count_id(assigner, member->id, IN);
+    adapt_note(assigner, member);
 }
 
 static void apply_remove(struct assigner *assigner, const Muster__V1__WorkerEvent *event)
@@ -413,6 +391,57 @@ uint64_t assigner_revision(const struct assigner *assigner)
 
 /* --- Deciding --- */
 
+static void append_promise(struct assigner *assigner, struct member *promise, uint64_t now_ms)
+{
+    promise->expires_at_ms = now_ms + ASSIGNER_PROMISE_MS;
+    promise->previous = assigner->last_promise;
+    *(assigner->last_promise != NULL ? &assigner->last_promise->next : &assigner->first_promise) = promise;
+    assigner->last_promise = promise;
+}
+
+struct member *assigner_promise(struct assigner *assigner, const struct member *member, char *const *assigned,
+                                size_t assigned_count, uint64_t now_ms)
+{
+    size_t announced_count = member->name_count - member->assigned_count;
+    char **announced = calloc(announced_count + 1, sizeof(*announced));
+    if (announced == NULL)
+        return NULL;
+    const char *name = member->id + strlen(member->id) + 1;
+    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
+        if (i >= member->assigned_count)
+            announced[i - member->assigned_count] = (char *)name; /* only read */
+    }
+    const struct names lists[2] = {{assigned, assigned_count}, {announced, announced_count}};
+    struct member *promise = create_member(member->id, lists);
+    free(announced);
+    if (promise == NULL)
+        return NULL;
+    promise->incarnation = member->incarnation;
+    promise->type = member->type;
+    promise->status = member->status;
+    promise->draining = member->draining;
+    count_id(assigner, promise->id, OUT);
+    drop_promise(assigner, map_get_text(&assigner->promises, promise->id));
+    bool put = map_put_text(&assigner->promises, promise->id, promise, NULL);
+    if (put)
+        append_promise(assigner, promise, now_ms);
+    count_id(assigner, promise->id, IN);
+    if (put)
+        return promise;
+    free(promise);
+    return NULL;
+}
+
+void assigner_move_failed(struct assigner *assigner, const char *worker_id)
+{
+    struct member *promise = map_get_text(&assigner->promises, worker_id);
+    if (promise == NULL)
+        return;
+    count_id(assigner, worker_id, OUT);
+    drop_promise(assigner, promise);
+    count_id(assigner, worker_id, IN);
+}
+
 static struct member *create_promise(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate)
 {
     const struct policy_decision *decision = &assigner->decision;
@@ -457,10 +486,7 @@ const struct policy_decision *assigner_assign(struct assigner *assigner, const M
         promise->type = (uint8_t)candidate->type;
         promise->status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
         promise->draining = member != NULL && member->draining;
-        promise->expires_at_ms = now_ms + ASSIGNER_PROMISE_MS;
-        promise->previous = assigner->last_promise;
-        *(assigner->last_promise != NULL ? &assigner->last_promise->next : &assigner->first_promise) = promise;
-        assigner->last_promise = promise;
+        append_promise(assigner, promise, now_ms);
     }
     count_id(assigner, id, IN);
     return promise != NULL ? &assigner->decision : NULL;

@@ -64,6 +64,31 @@ struct assigner_gap {
  * name. `gaps` has room for catalog_count. */
 void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps);
 
+/* --- Services that lost their last worker (adapt.c) --- */
+
+/* Somebody else is asked when a service has had no worker for so long: a worker whose stream
+ * broke may be back at once. */
+#define ASSIGNER_LOST_MS 300
+/* When nobody can take it, the next look around is so much later. */
+#define ASSIGNER_RETRY_MS 2000
+
+struct assigner_move {
+    char *worker_id;
+    uint64_t incarnation;
+    char **assigned; /* names, the new one at the end: all that the worker is to run from now on */
+    size_t assigned_count;
+};
+
+/* The next worker that should be told to run a service too, because the service has lost its
+ * last worker: of those that are healthy, can run it and have fewer services than a worker of
+ * their type would get, one with the fewest. Call it every 100 ms or so, until it gives NULL.
+ * The move is a promise (see above) until the registry confirms it; it is valid until the next
+ * call. A service that never had a worker is left to the workers that register. */
+const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64_t now_ms);
+
+/* The registry did not take a move: its promise is forgotten. */
+void assigner_move_failed(struct assigner *assigner, const char *worker_id);
+
 /* Workers in the replica, and promises that are open. */
 size_t assigner_worker_count(const struct assigner *assigner);
 size_t assigner_promise_count(const struct assigner *assigner);

@@ -2,6 +2,7 @@
 
 #include "services/assigner/assigner.h"
 #include "services/assigner/handlers.h"
+#include "services/assigner/mover.h"
 #include "services/assigner/roll_watch.h"
 
 #include "common/log.h"
@@ -16,6 +17,7 @@ struct process {
     struct rpc_channel *registry;
     struct roll_watch *watch;
     struct handlers *handlers;
+    struct mover *mover;
 };
 
 /* The catalog that the settings name; NULL with an error. */
@@ -50,6 +52,7 @@ static void serving(struct service *service)
 {
     struct process *process = service->context;
     process->watch = roll_watch_start(process->registry, process->assigner);
+    process->mover = mover_start(service->loop, process->registry, process->assigner);
 }
 
 static void reload(struct service *service)
@@ -78,6 +81,7 @@ static void stopping(struct service *service)
 static void stopped(struct service *service)
 {
     struct process *process = service->context;
+    mover_stop(process->mover);
     roll_watch_stop(process->watch);
     if (process->registry != NULL)
         rpc_channel_destroy(process->registry);

@@ -109,6 +109,15 @@ static void share_of(Muster__V1__WorkerType type, size_t n, size_t *usual, size_
     }
 }
 
+size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires)
+{
+    size_t usual, most;
+    if (type == GPU && requires == CPU)
+        return GPU_CPU_MAX;
+    share_of(type, 2, &usual, &most);
+    return most;
+}
+
 static size_t how_many(struct decider *decider)
 {
     struct demand demand = demand_of(decider, decider->type);

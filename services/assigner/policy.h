@@ -39,6 +39,9 @@ struct policy_worker {
 /* No decision assigns more new services than this; kept ones come on top */
 #define POLICY_MAX_NEW 5
 
+/* How many services that require `requires` a worker of a type may run, to fill gaps. */
+size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires);
+
 #define POLICY_REASON_BYTES 512
 
 struct policy_decision {

@@ -76,7 +76,10 @@ static void register_worker(struct rpc_call *call, const void *message)
     registrar_register(handlers->registrar, call, spec, bytes);
 }
 
-/* --- UnregisterWorker, SetDraining --- */
+/* --- UnregisterWorker, SetDraining, SetAssignment --- */
+
+/* More than any catalog needs. */
+#define ASSIGNED_SERVICES_MAX 1000
 
 /* A change of one worker on its way through the ledger. */
 struct change {
@@ -181,6 +184,68 @@ static void set_draining(struct rpc_call *call, const void *message)
     if (change != NULL)
         change->entry.wanted.draining = request->draining;
     submit(handlers, call, change);
+}
+
+static void free_names(char **names, size_t count)
+{
+    for (size_t i = 0; names != NULL && i < count; i++)
+        free(names[i]);
+    free(names);
+}
+
+static char **copy_names(char *const *names, size_t count)
+{
+    char **copy = calloc(count + 1, sizeof(*copy));
+    for (size_t i = 0; copy != NULL && i < count; i++) {
+        copy[i] = strdup(names[i]);
+        if (copy[i] == NULL) {
+            free_names(copy, i);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+static void assignment_set(struct ledger_entry *entry, const struct ledger_outcome *outcome)
+{
+    struct change *change = (struct change *)entry;
+    if (!finish_failed(change->call, outcome)) {
+        struct record_message message;
+        Muster__V1__SetAssignmentResponse response = MUSTER__V1__SET_ASSIGNMENT_RESPONSE__INIT;
+        record_message_init(&message, outcome->record);
+        response.worker = &message.worker;
+        rpc_call_reply(change->call, &response.base);
+    }
+    free_names(entry->wanted.assignment.assigned, entry->wanted.assignment.assigned_count);
+    free(change);
+}
+
+static void set_assignment(struct rpc_call *call, const void *message)
+{
+    struct handlers *handlers = rpc_call_context(call);
+    const Muster__V1__SetAssignmentRequest *request = message;
+    if (!check_id(call, request->worker_id))
+        return;
+    if (request->n_assigned_services > ASSIGNED_SERVICES_MAX) {
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "assigned_services: at most %d", ASSIGNED_SERVICES_MAX);
+        return;
+    }
+    struct change *change = create_change(call, request->worker_id, LEDGER_ASSIGNMENT, assignment_set);
+    if (change != NULL) {
+        change->entry.wanted.assignment.incarnation = request->incarnation;
+        change->entry.wanted.assignment.assigned = copy_names(request->assigned_services, request->n_assigned_services);
+        change->entry.wanted.assignment.assigned_count = request->n_assigned_services;
+        if (change->entry.wanted.assignment.assigned == NULL) {
+            free(change);
+            change = NULL;
+        } else if (!ledger_submit(handlers->ledger, &change->entry)) {
+            free_names(change->entry.wanted.assignment.assigned, request->n_assigned_services);
+            free(change);
+            change = NULL;
+        }
+    }
+    if (change == NULL)
+        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "too many changes wait for the disk; try again");
 }
 
 /* --- GetWorkers, ListWorkers --- */
@@ -422,6 +487,7 @@ bool handlers_add(struct handlers *handlers, struct rpc_server *server)
          {.message = watch_workers, .writable = watchers_writable, .ended = watch_ended}},
         {"ReportLiveness", RPC_UNARY, {.message = report_liveness}},
         {"SetDraining", RPC_UNARY, {.message = set_draining}},
+        {"SetAssignment", RPC_UNARY, {.message = set_assignment}},
         {"ExportWorkers", RPC_SERVER_STREAMING, export_events},
         {"ImportWorkers", RPC_BIDI_STREAMING, import_events},
     };

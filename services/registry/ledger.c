@@ -152,6 +152,10 @@ static enum registry_result prepare(struct ledger *ledger, struct ledger_entry *
                                         entry->wanted.removal.reason, unix_ms, &entry->change);
     case LEDGER_DRAINING:
         return registry_prepare_draining(ledger->registry, entry->worker_id, entry->wanted.draining, &entry->change);
+    case LEDGER_ASSIGNMENT:
+        return registry_prepare_assignment(ledger->registry, entry->worker_id, entry->wanted.assignment.incarnation,
+                                           entry->wanted.assignment.assigned, entry->wanted.assignment.assigned_count,
+                                           &entry->change);
     }
     return REGISTRY_INVALID;
 }

@@ -38,7 +38,7 @@ struct ledger_outcome {
 /* One change that is wanted. The submitter owns it, and what it points to, until `done`,
  * where it may be freed. */
 struct ledger_entry {
-    enum ledger_kind { LEDGER_REGISTRATION, LEDGER_IMPORT, LEDGER_REMOVAL, LEDGER_DRAINING } kind;
+    enum ledger_kind { LEDGER_REGISTRATION, LEDGER_IMPORT, LEDGER_REMOVAL, LEDGER_DRAINING, LEDGER_ASSIGNMENT } kind;
     const char *worker_id;
     union {
         struct {
@@ -52,6 +52,11 @@ struct ledger_entry {
             const char *reason;
         } removal;
         bool draining;
+        struct {
+            uint64_t incarnation;
+            char **assigned;
+            size_t assigned_count;
+        } assignment;
     } wanted;
     /* Called once, never inside ledger_submit. */
     void (*done)(struct ledger_entry *entry, const struct ledger_outcome *outcome);

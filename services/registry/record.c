@@ -50,6 +50,27 @@ struct record *record_create(const Muster__V1__Worker *worker)
     return record;
 }
 
+struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count)
+{
+    Muster__V1__Worker *body =
+        muster__v1__worker__unpack(NULL, record->body_bytes, (const uint8_t *)record_body(record));
+    if (body == NULL)
+        return NULL;
+    Muster__V1__Worker changed = MUSTER__V1__WORKER__INIT;
+    changed.spec = body->spec;
+    changed.assigned_services = (char **)assigned; /* only read */
+    changed.n_assigned_services = assigned_count;
+    struct record *copy = record_create(&changed);
+    if (copy != NULL) {
+        const uint32_t body_bytes = copy->body_bytes;
+        memcpy(copy, record, offsetof(struct record, id));
+        copy->body_bytes = body_bytes;
+        copy->status_reason = NULL;
+    }
+    muster__v1__worker__free_unpacked(body, NULL);
+    return copy;
+}
+
 struct record *record_copy(const struct record *record)
 {
     struct record *copy = malloc(record_bytes(record));

@@ -44,6 +44,9 @@ struct record {
  * runs out. */
 struct record *record_create(const Muster__V1__Worker *worker);
 
+/* The same with other assigned_services, without the reason of its status. NULL when memory runs out. */
+struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count);
+
 /* A copy without the reason of its status. NULL when memory runs out. */
 struct record *record_copy(const struct record *record);
 

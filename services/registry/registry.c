@@ -308,6 +308,20 @@ enum registry_result registry_prepare_draining(const struct registry *registry, 
     return REGISTRY_OK;
 }
 
+enum registry_result registry_prepare_assignment(const struct registry *registry, const char *worker_id,
+                                                 uint64_t incarnation, char *const *assigned, size_t assigned_count,
+                                                 struct registry_change *change)
+{
+    const struct record *record = registry_find(registry, worker_id);
+    if (record == NULL)
+        return REGISTRY_NOT_FOUND;
+    if (record->incarnation != incarnation)
+        return REGISTRY_STALE;
+    *change =
+        (struct registry_change){.record = record_reassign(record, assigned, assigned_count), .keeps_status = true};
+    return change->record == NULL ? REGISTRY_OUT_OF_MEMORY : REGISTRY_OK;
+}
+
 uint64_t registry_change_row(const struct registry_change *change)
 {
     return change->record != NULL ? change->record->row : change->departure->row;

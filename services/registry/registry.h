@@ -126,6 +126,11 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
 enum registry_result registry_prepare_draining(const struct registry *registry, const char *worker_id, bool draining,
                                                struct registry_change *change);
 
+/* Other services to run, of this incarnation. STALE when it has registered again since. */
+enum registry_result registry_prepare_assignment(const struct registry *registry, const char *worker_id,
+                                                 uint64_t incarnation, char *const *assigned, size_t assigned_count,
+                                                 struct registry_change *change);
+
 /* The change's row number, id and value in the store (the value is left empty for a removal). A
  * worker keeps its row for as long as it is on the roll; a new one gets the next, so that what
  * is registered together lies together. */

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -303,6 +304,170 @@ TEST(Assigner, RunningCountsNeverDrift)
         }
     }
     EXPECT_GT(assigner_worker_count(a.assigner), 0u);
+}
+
+// --- Services that lost their last worker ---
+
+struct Adapting : Assigner {
+    Adapting()
+    {
+        send(nullptr, true, true);
+    }
+    // "worker: a, b, c", or "" when nobody is to be asked.
+    std::string move(uint64_t now_ms)
+    {
+        const struct assigner_move *move = assigner_next_move(assigner, now_ms);
+        if (move == nullptr)
+            return "";
+        std::string text = std::string(move->worker_id) + ":";
+        for (size_t i = 0; i < move->assigned_count; i++)
+            text += std::string(" ") + move->assigned[i];
+        return text;
+    }
+};
+
+TEST(AssignerAdapts, AServiceThatLostItsLastWorkerGoesToOneThatHasRoom)
+{
+    Adapting a;
+    a.put("w1", 1, {"ner-extraction", "document-processing", "notes-coa"});
+    a.put("w2", 1, {"ner-extraction", "document-processing"});
+    a.put("w3", 1, {"ner-extraction"});
+    EXPECT_EQ(a.move(1000), "");
+    a.status("w1", 1, offline);
+    EXPECT_EQ(a.move(2000), "") << "it may be back at once";
+    EXPECT_EQ(a.move(2000 + ASSIGNER_LOST_MS - 1), "");
+    EXPECT_EQ(a.move(2000 + ASSIGNER_LOST_MS), "w3: ner-extraction notes-coa") << "the one with the fewest";
+    EXPECT_EQ(a.move(2000 + ASSIGNER_LOST_MS), "") << "it is promised";
+    EXPECT_EQ(a.move(9000), "");
+    a.put("w3", 1, {"ner-extraction", "notes-coa"});
+    EXPECT_EQ(assigner_promise_count(a.assigner), 0u);
+    EXPECT_EQ(a.move(10000), "");
+    a.status("w1", 1, online);
+    EXPECT_EQ(a.move(11000), "") << "nothing moves back";
+    a.remove("w1", 1);
+    EXPECT_EQ(a.move(12000), "");
+}
+
+TEST(AssignerAdapts, AWorkerThatComesBackInTimeMovesNothing)
+{
+    Adapting a;
+    a.put("w1", 1, {"notes-coa"});
+    a.put("w2", 1, {});
+    EXPECT_EQ(a.move(1000), "");
+    for (uint64_t now = 2000; now < 60000; now += 1000) {
+        a.status("w1", 1, offline);
+        EXPECT_EQ(a.move(now), "");
+        a.status("w1", 1, online);
+        EXPECT_EQ(a.move(now + ASSIGNER_LOST_MS - 1), "");
+    }
+}
+
+TEST(AssignerAdapts, OnlyThoseAreAskedWhoCanAndWhoHaveRoom)
+{
+    Adapting a;
+    a.put("gone", 1, {"notes-coa"});
+    a.put("full", 1, {"ner-extraction", "document-processing", "chromadb", "redis"}); // two CPU services: room for one
+    a.put("drains", 1, {}, online, true);
+    a.put("away", 1, {}, offline);
+    a.put("storage", 1, {}, online, false, {}, MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE);
+    a.put("announces", 1, {}, online, true, {"notes-coa"});
+    EXPECT_EQ(a.move(1000), "");
+    a.remove("gone", 1);
+    a.move(2000);
+    EXPECT_EQ(a.move(3000), "full: ner-extraction document-processing chromadb redis notes-coa");
+}
+
+TEST(AssignerAdapts, AFullWorkerIsNotAskedAndALaterOneIs)
+{
+    Adapting a;
+    const Names gpu_services = {"llm-inference", "vision-ocr"};
+    constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+    a.put("gone", 1, {"rag-embeddings"}, online, false, {}, gpu);
+    a.put("full", 1, gpu_services, online, false, {}, gpu);
+    EXPECT_EQ(a.move(1000), "");
+    a.remove("gone", 1);
+    a.move(2000);
+    EXPECT_EQ(a.move(3000), "");
+    a.put("new", 1, {}, online, false, {}, gpu);
+    EXPECT_EQ(a.move(3000 + ASSIGNER_RETRY_MS - 1), "") << "looked around a moment ago";
+    EXPECT_EQ(a.move(3000 + ASSIGNER_RETRY_MS), "new: rag-embeddings");
+}
+
+TEST(AssignerAdapts, AMoveThatTheRegistryRefusedIsMadeAgain)
+{
+    Adapting a;
+    a.put("w1", 1, {"notes-coa"});
+    a.put("w2", 4, {});
+    EXPECT_EQ(a.move(1000), "");
+    a.remove("w1", 1);
+    a.move(2000);
+    EXPECT_EQ(a.move(3000), "w2: notes-coa");
+    assigner_move_failed(a.assigner, "w2");
+    assigner_move_failed(a.assigner, "nobody");
+    EXPECT_EQ(a.move(4000), "");
+    EXPECT_EQ(a.move(3000 + ASSIGNER_RETRY_MS + ASSIGNER_LOST_MS), "w2: notes-coa");
+}
+
+TEST(AssignerAdapts, TheMostImportantComesFirstAndWhatNobodyEverHadIsLeftAlone)
+{
+    Adapting a;
+    a.put("w1", 1, {"notes-coa", "document-processing"});
+    a.put("w2", 1, {});
+    a.put("w3", 1, {});
+    EXPECT_EQ(a.move(1000), "");
+    a.remove("w1", 1);
+    a.move(2000);
+    std::string first = a.move(3000), second = a.move(3000);
+    EXPECT_NE(first.find(": document-processing"), std::string::npos) << first;
+    EXPECT_NE(second.find(": notes-coa"), std::string::npos) << second;
+    EXPECT_NE(first.substr(0, 2), second.substr(0, 2)) << "one each";
+    EXPECT_EQ(a.move(3000), "") << "ner-extraction never had a worker";
+}
+
+// Days of workers that come and go: no more moves than losses, and each service that can be has a worker.
+TEST(AssignerAdapts, NothingOscillatesWhateverComesAndGoes)
+{
+    Adapting a;
+    struct random random;
+    random_seed(&random, 7);
+    std::map<std::string, Names> roll;
+    std::map<std::string, bool> up;
+    uint64_t now = 1000, losses = 0, moves = 0, incarnation = 1;
+    for (int i = 0; i < 8; i++) {
+        std::string id = "w" + std::to_string(i);
+        roll[id] = a.assign(id, incarnation, cpu, {}, {}, now);
+        a.put(id, incarnation, roll[id]);
+        up[id] = true;
+    }
+    for (int step = 0; step < 20000; step++) { // of 30 s: a week
+        auto id = "w" + std::to_string(random_below(&random, 8));
+        if (random_below(&random, 10) == 0) {
+            up[id] = !up[id];
+            losses += up[id] ? 0 : roll[id].size();
+            a.status(id, incarnation, up[id] ? online : offline);
+        }
+        for (int look = 0; look < 300; look++, now += 100) {
+            const struct assigner_move *move = assigner_next_move(a.assigner, now);
+            if (move == nullptr)
+                continue;
+            moves++;
+            std::string who = move->worker_id;
+            EXPECT_TRUE(up[who]);
+            roll[who] = Names(move->assigned, move->assigned + move->assigned_count);
+            EXPECT_LE(roll[who].size(), 3u);
+            a.put(who, incarnation, roll[who]);
+        }
+        for (const char *service : {"ner-extraction", "document-processing", "notes-coa"}) {
+            bool possible = false, has = false;
+            for (const auto &[name, services] : roll) {
+                has |= up[name] && std::count(services.begin(), services.end(), service) > 0;
+                possible |= up[name] && services.size() < 3;
+            }
+            EXPECT_TRUE(has || !possible) << service << " after " << step << " steps";
+        }
+    }
+    EXPECT_LE(moves, losses);
+    EXPECT_LE(moves, 8u * 3) << "a worker is given no more than its share, once";
 }
 
 } // namespace

@@ -163,6 +163,24 @@ TEST(Registry, DrainingIsKeptAndTheStatusIsTheLatest)
     EXPECT_FALSE(roll.contents()["w1"].draining);
 }
 
+TEST(Registry, AnAssignmentChangesNothingElse)
+{
+    Roll roll;
+    roll.put("w1", {"a"}, "http://somewhere");
+    ASSERT_EQ(registry_set_status(roll.registry, "w1", 1, degraded, "late", 7), REGISTRY_OK);
+    char first[] = "b", second[] = "a";
+    char *names[] = {first, second};
+    struct registry_change change;
+    EXPECT_EQ(registry_prepare_assignment(roll.registry, "nobody", 1, names, 2, &change), REGISTRY_NOT_FOUND);
+    EXPECT_EQ(registry_prepare_assignment(roll.registry, "w1", 2, names, 2, &change), REGISTRY_STALE);
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, names, 2, &change), REGISTRY_OK);
+    roll.apply(change);
+    EXPECT_EQ(roll.contents()["w1"], (Known{1, degraded, false, {"b", "a"}, "http://somewhere", "late"}));
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, nullptr, 0, &change), REGISTRY_OK);
+    roll.apply(change);
+    EXPECT_TRUE(roll.contents()["w1"].assigned.empty());
+}
+
 TEST(Registry, WithoutStoredNumbersNothingChanges)
 {
     struct registry *registry = registry_create(8);

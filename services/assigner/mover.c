@@ -1,0 +1,99 @@
+/* See mover.h. */
+
+#include "services/assigner/mover.h"
+
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_EVERY_MS 100
+#define CALL_TIMEOUT_MS 5000
+
+struct mover {
+    struct rpc_loop *loop;
+    struct rpc_channel *registry;
+    struct assigner *assigner;
+    struct timer timer;
+    struct rpc_call *call; /* one at a time; NULL: none is under way */
+    char *worker_id;       /* whom it is about */
+    bool stopped;          /* the last answer frees it */
+};
+
+static void look(struct timer *timer, void *argument);
+
+static void look_again(struct mover *mover, uint64_t delay_ms)
+{
+    rpc_loop_timer_start(mover->loop, &mover->timer, delay_ms, look, mover);
+}
+
+static void moved(struct rpc_call *call, enum rpc_status status, const char *text, const void *response, void *argument)
+{
+    struct mover *mover = argument;
+    (void)call;
+    (void)response;
+    mover->call = NULL;
+    if (mover->stopped) {
+        free(mover->worker_id);
+        free(mover);
+        return;
+    }
+    if (status != RPC_OK) {
+        log_warning("the registry did not take an assignment", LOG_TEXT("worker_id", mover->worker_id),
+                    LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("text", text));
+        assigner_move_failed(mover->assigner, mover->worker_id);
+    }
+    free(mover->worker_id);
+    mover->worker_id = NULL;
+    look_again(mover, status == RPC_OK ? 0 : LOOK_EVERY_MS);
+}
+
+static void look(struct timer *timer, void *argument)
+{
+    struct mover *mover = argument;
+    (void)timer;
+    const struct assigner_move *move = assigner_next_move(mover->assigner, rpc_loop_now_ms(mover->loop));
+    if (move == NULL) {
+        look_again(mover, LOOK_EVERY_MS);
+        return;
+    }
+    log_info("a service lost its last worker; another one takes it", LOG_TEXT("worker_id", move->worker_id),
+             LOG_TEXT("service", move->assigned[move->assigned_count - 1]));
+    mover->worker_id = strdup(move->worker_id);
+    if (mover->worker_id == NULL)
+        abort();
+    Muster__V1__SetAssignmentRequest request = MUSTER__V1__SET_ASSIGNMENT_REQUEST__INIT;
+    request.worker_id = move->worker_id;
+    request.incarnation = move->incarnation;
+    request.assigned_services = move->assigned;
+    request.n_assigned_services = move->assigned_count;
+    mover->call =
+        rpc_channel_call(mover->registry, &muster__v1__registry_service__descriptor, "SetAssignment", &request.base,
+                         &(struct rpc_call_options){.timeout_ms = CALL_TIMEOUT_MS}, moved, mover);
+}
+
+struct mover *mover_start(struct rpc_loop *loop, struct rpc_channel *registry, struct assigner *assigner)
+{
+    struct mover *mover = calloc(1, sizeof(*mover));
+    if (mover == NULL)
+        abort();
+    mover->loop = loop;
+    mover->registry = registry;
+    mover->assigner = assigner;
+    look_again(mover, LOOK_EVERY_MS);
+    return mover;
+}
+
+void mover_stop(struct mover *mover)
+{
+    if (mover == NULL)
+        return;
+    rpc_loop_timer_stop(mover->loop, &mover->timer);
+    mover->stopped = true;
+    if (mover->call != NULL) {
+        rpc_call_cancel(mover->call);
+        return;
+    }
+    free(mover->worker_id);
+    free(mover);
+}

@@ -1,0 +1,68 @@
+/* Inside the core of muster-assigner: its replica of the roll, and what its files offer each other.
+ *
+ *     assigner.c  the replica, its counts, decisions on registration, gaps
+ *     adapt.c     what becomes of services that lost their last worker */
+
+#pragma once
+
+#include "common/map.h"
+#include "services/assigner/assigner.h"
+
+#define TYPES 5
+
+/* One worker. The names that it serves (assigned and announced) follow its id, each with a
+ * zero byte, the id too. */
+struct member {
+    uint64_t incarnation;
+    uint64_t expires_at_ms;         /* of a promise */
+    struct member *next, *previous; /* promises in the order of their expiry */
+    uint32_t generation;            /* of the snapshot that last mentioned it */
+    uint32_t name_count;
+    uint32_t assigned_count; /* of the names, the first ones */
+    uint8_t type;
+    uint8_t status;
+    bool draining;
+    char id[];
+};
+
+struct counts {
+    uint32_t *expected; /* for each service: workers that serve it, or are about to */
+    uint32_t *healthy;
+    uint32_t by_type[TYPES];
+};
+
+struct assigner {
+    struct catalog *catalog;
+    struct map members;  /* what the registry says */
+    struct map promises; /* what was decided and not confirmed; hides the member of that id */
+    struct member *first_promise, *last_promise;
+    struct counts counts;
+    uint32_t *seen; /* for each service: the last member that it was counted for */
+    uint32_t seen_number;
+    uint64_t revision;
+    uint32_t generation;
+    bool in_snapshot;
+    bool synchronised;
+    struct policy_decision decision;
+    struct lost_service *lost;  /* for each service; see adapt.c */
+    struct assigner_move *move; /* the last one that assigner_next_move gave */
+    uint64_t search_from;       /* where the next search for a worker begins */
+};
+
+/* Whether the worker is up and takes work; and whether it may be so again at once. */
+bool member_is_healthy(const struct member *member);
+bool member_is_expected(const struct member *member);
+
+/* Remembers, in the place of the worker's record, what it was just told to run: the names in `assigned`,
+ * and those it announces (the rest of `member`'s names). NULL when memory runs out. */
+struct member *assigner_promise(struct assigner *assigner, const struct member *member, char *const *assigned,
+                                size_t assigned_count, uint64_t now_ms);
+
+/* --- adapt.c --- */
+
+/* False when memory runs out. */
+bool adapt_create(struct assigner *assigner);
+/* Forgets what services had workers, and the last move; the catalog is changed or gone. */
+void adapt_forget(struct assigner *assigner);
+/* The worker is on the roll: if it takes work, the services that it has are lost without it. */
+void adapt_note(struct assigner *assigner, const struct member *member);
