@@ -43,6 +43,7 @@ struct backend {
     uint64_t heartbeats_total;      /* that health has taken, as its watch last said */
     uint64_t evictions_waiting;     /* that health holds back */
     char health_warning[256];       /* what health wants operators to know; empty: nothing */
+    char registry_warning[400];     /* why the registry cannot store anything; empty: it can */
     uint32_t heartbeat_interval_ms; /* that health asks of workers; 0: not heard yet */
     struct rpc_kept_stream *heartbeat_stream;
     struct rpc_turn_hook heartbeat_hook;

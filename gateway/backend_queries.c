@@ -1,5 +1,6 @@
 /* Jobs that are answered from the replica. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,14 +28,32 @@ static bool has_failed_part(const struct backend *backend)
     return false;
 }
 
+static bool has_warning(const struct backend *backend)
+{
+    return backend->health_warning[0] != '\0' || backend->registry_warning[0] != '\0';
+}
+
+/* What the parts want operators to know, in one text. */
+static void write_warning(const struct backend *backend, struct json_writer *writer)
+{
+    char warning[sizeof backend->health_warning + sizeof backend->registry_warning + 64];
+    bool store_fails = backend->registry_warning[0] != '\0';
+    snprintf(warning, sizeof warning, "%s%s%s%s", store_fails ? "registry: changes are refused: " : "",
+             backend->registry_warning, store_fails && backend->health_warning[0] != '\0' ? "; " : "",
+             backend->health_warning);
+    json_write_key(writer, "warning");
+    json_write_text(writer, warning);
+}
+
 static void render(struct backend *backend, enum view view, struct buffer *body)
 {
     if (view != VIEW_TOPOLOGY) {
         view_render(view, &backend->replica, clock_unix_ms(), body);
         return;
     }
-    const struct topology_coordinator coordinator = {
-        .id = backend->gateway->coordinator_id, .url = "", .degraded = has_failed_part(backend) || backend->health_warning[0] != '\0'};
+    const struct topology_coordinator coordinator = {.id = backend->gateway->coordinator_id,
+                                                     .url = "",
+                                                     .degraded = has_failed_part(backend) || has_warning(backend)};
     topology_render(&backend->replica, &coordinator, backend->events.revision, clock_unix_ms(), body);
 }
 
@@ -125,7 +144,7 @@ void backend_run_locate(struct backend *backend, struct job *job)
 void backend_run_health(struct backend *backend, struct job *job)
 {
     struct view_counts counts;
-    bool failed = has_failed_part(backend), warned = backend->health_warning[0] != '\0';
+    bool failed = has_failed_part(backend), warned = has_warning(backend);
     view_count(&backend->replica, &counts);
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
@@ -145,10 +164,8 @@ void backend_run_health(struct backend *backend, struct job *job)
     json_write_key(writer, "stale");
     json_write_uint(writer, counts.total - counts.healthy);
     json_write_object_end(writer);
-    if (warned) {
-        json_write_key(writer, "warning");
-        json_write_text(writer, backend->health_warning);
-    }
+    if (warned)
+        write_warning(backend, writer);
     if (failed) {
         json_write_key(writer, "failed");
         json_write_array_begin(writer);

@@ -48,13 +48,17 @@ static void workers_started(struct rpc_call *call)
     struct backend *backend = rpc_call_context(call);
     Muster__V1__WatchWorkersRequest request = MUSTER__V1__WATCH_WORKERS_REQUEST__INIT;
     request.after_revision = backend->replica.registry_known ? backend->replica.revision : 0;
+    backend->registry_warning[0] = '\0'; /* it says so again */
     send_only(call, &request.base);
 }
 
 static void workers_message(struct rpc_call *call, const void *message)
 {
     struct backend *backend = rpc_call_context(call);
-    if (!replica_apply_registry(&backend->replica, message)) {
+    const Muster__V1__WatchWorkersResponse *response = message;
+    if (response->store != NULL)
+        snprintf(backend->registry_warning, sizeof backend->registry_warning, "%s", response->store->failure);
+    if (!replica_apply_registry(&backend->replica, response)) {
         log_error("out of memory for the roll; it will be read anew");
         backend->replica.registry_known = false;
         rpc_call_cancel(call);

@@ -182,6 +182,8 @@ static void block_signals(struct process *process)
     /* Before the first thread, so that all inherit it. */
     pthread_sigmask(SIG_BLOCK, &process->signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    /* A file that may not grow (ulimit -f) is an error like a full disk, and no end. */
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 static int run_service(struct process *process, int ready_descriptor)

@@ -75,6 +75,7 @@ static void store_failed(void *argument, const char *text)
 {
     struct process *process = argument;
     rpc_server_set_serving(process->server, muster__v1__registry_service__descriptor.name, text == NULL);
+    watchers_set_store_failure(process->watchers, text);
 }
 
 static bool start(struct service *service)

@@ -2,6 +2,7 @@
 
 #include "services/registry/watchers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Of at most 256 KiB or so each, and mostly of one commit. */
@@ -12,6 +13,7 @@ struct watcher {
     struct watchers *watchers;
     struct rpc_call *call;
     struct registry_cursor cursor;
+    uint64_t store_told; /* the state of the store that it was told */
 };
 
 /* A message of changes, as it was packed for the first who was to get it. Revisions never come
@@ -29,6 +31,8 @@ struct watchers {
     struct shared_message shared[SHARED_MESSAGES];
     size_t next_shared; /* the place of the next, which is that of the oldest */
     bool stopping;
+    uint64_t store_state;    /* how often it has changed; 0: it works, and always has */
+    char store_failure[400]; /* empty: it works */
 };
 
 static const struct shared_message *find_shared(const struct watchers *watchers, uint64_t after_revision)
@@ -71,10 +75,26 @@ static bool send_next(struct watcher *watcher)
     return rpc_call_send_packed(watcher->call, add_shared(watchers, seen, message)->packed);
 }
 
+/* Says how the store is, if that is news. Not inside a snapshot, whose messages have no
+ * revision of their own. */
+static bool send_store_state(struct watcher *watcher)
+{
+    struct watchers *watchers = watcher->watchers;
+    if (watcher->store_told == watchers->store_state || watcher->cursor.in_snapshot)
+        return false;
+    watcher->store_told = watchers->store_state;
+    Muster__V1__WatchWorkersResponse message = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
+    Muster__V1__StoreState state = MUSTER__V1__STORE_STATE__INIT;
+    state.failure = watchers->store_failure;
+    message.revision = watcher->cursor.revision;
+    message.store = &state;
+    return rpc_call_send(watcher->call, &message.base);
+}
+
 /* Sends what the call takes. */
 static void feed(struct watcher *watcher)
 {
-    while (rpc_call_writable(watcher->call) && send_next(watcher))
+    while (rpc_call_writable(watcher->call) && (send_store_state(watcher) || send_next(watcher)))
         continue;
 }
 
@@ -149,6 +169,13 @@ void watchers_wake(struct watchers *watchers)
 {
     if (watchers->first != NULL)
         rpc_loop_at_end_of_turn(watchers->loop, &watchers->hook);
+}
+
+void watchers_set_store_failure(struct watchers *watchers, const char *failure)
+{
+    snprintf(watchers->store_failure, sizeof(watchers->store_failure), "%s", failure != NULL ? failure : "");
+    watchers->store_state++;
+    watchers_wake(watchers);
 }
 
 void watchers_stop(struct watchers *watchers)

@@ -31,5 +31,8 @@ void watchers_ended(struct rpc_call *call);
 /* The roll has changed: at the end of this turn everybody is sent what is new. */
 void watchers_wake(struct watchers *watchers);
 
+/* Tells everybody, those who come later too, that the store fails, and why; NULL: it works. */
+void watchers_set_store_failure(struct watchers *watchers, const char *failure);
+
 /* Finishes all calls, telling them to come back; later ones are finished at once. */
 void watchers_stop(struct watchers *watchers);

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 namespace
 {
 
@@ -51,6 +53,29 @@ TEST(HealthFaults, WhenMostFallSilentTheyStayOnTheRollAndHealthSaysWhy)
         return now["status"].text() == "healthy" && now["workers"]["active"].integer() == 8;
     })) << coordinator.get("/health").body;
     EXPECT_TRUE(coordinator.get("/health").json()["warning"].is_null());
+    EXPECT_EQ(coordinator.stop(), 0);
+}
+
+// RLIMIT_FSIZE stands for a disk that is full.
+TEST(HealthFaults, AFullDiskIsToldByHealthAndReadsGoOn)
+{
+    Coordinator coordinator({.flags = {}, .environment = {}});
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    ASSERT_EQ(put_worker(coordinator, "first").status, 200);
+    struct rlimit full = {1, RLIM_INFINITY}, free = {RLIM_INFINITY, RLIM_INFINITY};
+    ASSERT_EQ(prlimit(coordinator.pid("muster-registry"), RLIMIT_FSIZE, &full, nullptr), 0);
+    Response refused = put_worker(coordinator, "second");
+    EXPECT_EQ(refused.status, 503) << refused.described();
+    ASSERT_TRUE(eventually([&] { return !coordinator.get("/health").json()["warning"].is_null(); }));
+    Json health = coordinator.get("/health").json();
+    EXPECT_EQ(health["status"].text(), "degraded");
+    EXPECT_NE(health["warning"].text().find("registry"), std::string::npos) << health.dump();
+    EXPECT_FALSE(coordinator.worker("first").is_null()) << "reads go on";
+    EXPECT_EQ(beat(coordinator, "first").status, 200);
+    ASSERT_EQ(prlimit(coordinator.pid("muster-registry"), RLIMIT_FSIZE, &free, nullptr), 0);
+    EXPECT_TRUE(eventually([&] { return coordinator.get("/health").json()["status"].text() == "healthy"; }));
+    EXPECT_EQ(put_worker(coordinator, "second").status, 200);
+    EXPECT_EQ(coordinator.restarts("muster-registry"), 0);
     EXPECT_EQ(coordinator.stop(), 0);
 }
 

@@ -278,6 +278,8 @@ Watch::~Watch()
 void Watch::take(const Muster__V1__WatchWorkersResponse *message)
 {
     messages++;
+    if (message->store != nullptr)
+        store_failure = message->store->failure;
     if (message->snapshot_begin) {
         snapshots++;
         workers.clear();

@@ -101,6 +101,7 @@ class Watch
     };
     std::map<std::string, Worker> workers;
     uint64_t revision = 0;
+    std::string store_failure; // as it was last told
     size_t snapshots = 0, messages = 0, events = 0;
     bool ended = false;
     struct rpc_call *call;

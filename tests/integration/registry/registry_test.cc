@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <sstream>
 #include <algorithm>
 #include <set>
 
@@ -419,7 +420,7 @@ TEST(RegistryWatch, OneThatDoesNotReadCostsNothingAndCatchesUp)
 // The disk is full: RLIMIT_FSIZE stands for it, since a parent can set and lift it.
 TEST(RegistryProcess, ADiskThatIsFullIsToldAndRecoveredFrom)
 {
-    Pair pair([] { signal(SIGXFSZ, SIG_IGN); });
+    Pair pair;
     ASSERT_TRUE(pair.client->register_worker({.id = "first"}).ok());
     ASSERT_EQ(pair.client->health(service_name), 1);
     struct rlimit small = {100000, RLIM_INFINITY};
@@ -436,6 +437,10 @@ TEST(RegistryProcess, ADiskThatIsFullIsToldAndRecoveredFrom)
     }
     ASSERT_EQ(failed.status, RPC_UNAVAILABLE);
     EXPECT_NE(failed.text.find("registry.sqlite3"), std::string::npos) << failed.text;
+    Watch watch(*pair.client, 0);
+    ASSERT_TRUE(pair.client->wait([&] { return !watch.store_failure.empty(); })) << "those who watch are told, too";
+    EXPECT_NE(watch.store_failure.find("registry.sqlite3"), std::string::npos) << watch.store_failure;
+    EXPECT_GT(watch.revision, 0u);
     EXPECT_EQ(pair.client->health(service_name), 2);
     EXPECT_EQ(pair.client->health(""), 1) << "the process as a whole is well";
     auto reads = pair.client->all_workers();
@@ -447,6 +452,7 @@ TEST(RegistryProcess, ADiskThatIsFullIsToldAndRecoveredFrom)
     struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
     ASSERT_EQ(prlimit(pair.registry->id(), RLIMIT_FSIZE, &unlimited, nullptr), 0);
     ASSERT_TRUE(pair.client->wait([&] { return pair.client->health(service_name) == 1; })) << "by itself";
+    EXPECT_TRUE(pair.client->wait([&] { return watch.store_failure.empty(); }));
     ASSERT_TRUE(pair.client->register_worker({.id = "after"}).ok());
     acknowledged.insert("after");
     pair.restart_registry(SIGKILL);
@@ -454,6 +460,50 @@ TEST(RegistryProcess, ADiskThatIsFullIsToldAndRecoveredFrom)
     EXPECT_EQ(workers.size(), acknowledged.size());
     for (const auto &id : acknowledged)
         EXPECT_EQ(workers.count(id), 1u) << id;
+}
+
+// Pages of the file are overwritten beneath the running registry, and later put right again.
+TEST(RegistryProcess, ADamagedPageIsToldAndReadsGoOnUntilItIsMended)
+{
+    Pair pair;
+    std::string fill(3000, 'x');
+    size_t answers = 0;
+    for (int i = 0; i < 4000; i++)
+        pair.client->start_registration(
+            {.id = "w" + std::to_string(i), .capabilities_json = "{\"a\":\"" + fill + "\"}"},
+            [&](const Client::Registered &answer) {
+                EXPECT_TRUE(answer.ok()) << answer.text;
+                answers++;
+            });
+    ASSERT_TRUE(pair.client->wait([&] { return answers == 4000; }));
+    // What is in the log goes into the file, and what SQLite has in its cache is forgotten.
+    pair.restart_registry(SIGTERM);
+    std::string file = pair.data.path + "/d/registry.sqlite3", good, bad;
+    {
+        std::ifstream in(file, std::ios::binary);
+        std::ostringstream all;
+        all << in.rdbuf();
+        good = bad = all.str();
+    }
+    ASSERT_GT(good.size(), 8u << 20) << "more than the cache holds";
+    for (size_t at = 16 * 4096; at < bad.size(); at += 4096)
+        bad.replace(at, 200, std::string(200, '\xa5'));
+    auto write = [&](const std::string &bytes) {
+        std::fstream out(file, std::ios::binary | std::ios::in | std::ios::out);
+        out.seekp(16 * 4096);
+        out.write(bytes.data() + 16 * 4096, static_cast<std::streamsize>(bytes.size() - 16 * 4096));
+    };
+    write(bad);
+    Client::Registered failed;
+    for (int i = 0; i < 100 && failed.status != RPC_UNAVAILABLE; i++)
+        failed = pair.client->register_worker({.id = "w" + std::to_string(i * 37)});
+    ASSERT_EQ(failed.status, RPC_UNAVAILABLE);
+    EXPECT_NE(failed.text.find("damaged"), std::string::npos) << failed.text;
+    EXPECT_EQ(pair.client->health(service_name), 2);
+    EXPECT_EQ(pair.client->all_workers().size(), 4000u) << "reads go on";
+    write(good);
+    EXPECT_TRUE(pair.client->wait([&] { return pair.client->register_worker({.id = "w2000"}).ok(); }));
+    EXPECT_TRUE(pair.client->wait([&] { return pair.client->health(service_name) == 1; }));
 }
 
 } // namespace
