@@ -204,7 +204,7 @@ int main(int argc, char **argv)
         {"history", SETTING_TEXT, &options->history, "", "FILE", "The history's file, if it is to be another one.", 0,
          0},
         {"history-workers", SETTING_UINT, &options->history_workers, "2000", "N",
-         "Keep history of at most so many workers; a thousand take up to 200 MB in 30 days.", 1, 100000},
+         "Keep history of at most so many workers; a thousand take up to 250 MB.", 1, 100000},
         {"eviction-brake-percent", SETTING_DOUBLE, &options->brake_percent, "55", "PERCENT",
          "When more than this part of the fleet is silent, workers are taken off the roll slowly; 0: never.", 0, 100},
         {"eviction-brake-workers-min", SETTING_UINT, &options->brake_workers_least, "10", "N",
