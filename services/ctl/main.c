@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"route", "SERVICE", "Show where a request would go, and why not elsewhere.", command_route},
     {"history", "WORKER", "Show what a worker did, step by step.", command_history},
     {"query", "SQL", "Run a SELECT over the tables workers, services and history.", command_query},
+    {"export", "FILE", "Write all workers into a file, for import here or elsewhere.", command_export},
+    {"import", "FILE", "Put the workers of such a file on the roll, except those that are on it.", command_import},
     {"health", "", "Show how the coordinator is.", command_health},
     {"processes", "", "Show the processes that `up` runs here.", command_processes},
 };

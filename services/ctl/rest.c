@@ -11,6 +11,8 @@
 #include <strings.h>
 
 /* A worker list of a large fleet; more than that is not meant for a terminal. */
+#define STALLED_SECONDS 60L
+
 #define BODY_LIMIT_BYTES ((size_t)1 << 30)
 
 bool rest_start(void)
@@ -79,7 +81,52 @@ static void describe(struct rest_answer *answer, const char *url, bool needs_jso
     one_line(answer->error);
 }
 
-static bool request(const char *base, const char *path, const char *post, uint64_t timeout_ms,
+/* What is sent and where the answer goes; all NULL: a GET whose answer is JSON. */
+struct exchange {
+    const char *post;
+    FILE *from, *to;
+    CURL *curl;
+    struct buffer *body;
+};
+
+static size_t take_part(char *data, size_t size, size_t count, void *argument)
+{
+    const struct exchange *exchange = argument;
+    long status = 0;
+    (void)curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &status);
+    /* An error's text is not what was asked for. */
+    if (exchange->to == NULL || status < 200 || status > 299)
+        return take_body(data, size, count, exchange->body);
+    return fwrite(data, 1, size * count, exchange->to);
+}
+
+static size_t give_part(char *data, size_t size, size_t count, void *argument)
+{
+    const struct exchange *exchange = argument;
+    size_t bytes = fread(data, 1, size * count, exchange->from);
+    return ferror(exchange->from) ? CURL_READFUNC_ABORT : bytes;
+}
+
+/* A body of any size, there or back. */
+static void stream(struct exchange *exchange, CURL *curl)
+{
+    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALLED_SECONDS);
+    if (exchange->from == NULL)
+        return;
+    (void)curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_part);
+    (void)curl_easy_setopt(curl, CURLOPT_READDATA, exchange);
+}
+
+static struct curl_slist *headers_of(const struct exchange *exchange)
+{
+    if (exchange->from != NULL)
+        return curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
+    return exchange->post != NULL ? curl_slist_append(NULL, "Content-Type: text/plain") : NULL;
+}
+
+static bool request(const char *base, const char *path, struct exchange *exchange, uint64_t timeout_ms,
                     struct rest_answer *answer)
 {
     *answer = (struct rest_answer){0};
@@ -98,29 +145,32 @@ static bool request(const char *base, const char *path, const char *post, uint64
         return false;
     }
     char reason[CURL_ERROR_SIZE] = "";
-    struct curl_slist *headers = post != NULL ? curl_slist_append(NULL, "Content-Type: text/plain") : NULL;
+    struct curl_slist *headers = headers_of(exchange);
+    exchange->curl = curl;
+    exchange->body = &body;
     /* Setting options fails only for lack of memory, and the request then fails as well. */
     (void)curl_easy_setopt(curl, CURLOPT_URL, url.data);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_part);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
     (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "musterctl");
     if (is_loopback(url.data))
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    if (post != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
-        (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    }
+    if (exchange->post != NULL)
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, exchange->post);
+    if (exchange->from != NULL || exchange->to != NULL)
+        stream(exchange, curl);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     CURLcode code = curl_easy_perform(curl);
     if (code == CURLE_OK) {
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
         answer->body = json_loadb(body.data != NULL ? body.data : "", body.bytes, JSON_DECODE_ANY, NULL);
-        describe(answer, url.data, post == NULL);
+        describe(answer, url.data, exchange->post == NULL && exchange->to == NULL);
     } else {
         (void)snprintf(answer->error, sizeof(answer->error), "cannot reach %.*s: %s", (int)base_bytes, base,
                        reason[0] != '\0' ? reason : curl_easy_strerror(code));
@@ -135,13 +185,23 @@ static bool request(const char *base, const char *path, const char *post, uint64
 
 bool rest_get(const char *base, const char *path, uint64_t timeout_ms, struct rest_answer *answer)
 {
-    return request(base, path, NULL, timeout_ms, answer);
+    return request(base, path, &(struct exchange){.post = NULL}, timeout_ms, answer);
 }
 
 bool rest_post_text(const char *base, const char *path, const char *text, uint64_t timeout_ms,
                     struct rest_answer *answer)
 {
-    return request(base, path, text, timeout_ms, answer);
+    return request(base, path, &(struct exchange){.post = text}, timeout_ms, answer);
+}
+
+bool rest_download(const char *base, const char *path, FILE *to, struct rest_answer *answer)
+{
+    return request(base, path, &(struct exchange){.to = to}, 0, answer);
+}
+
+bool rest_upload(const char *base, const char *path, FILE *from, struct rest_answer *answer)
+{
+    return request(base, path, &(struct exchange){.from = from}, 0, answer);
 }
 
 void rest_answer_free(struct rest_answer *answer)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <jansson.h>
 
@@ -28,5 +29,13 @@ bool rest_get(const char *base, const char *path, uint64_t timeout_ms, struct re
 /* POSTs a text; its answer need not be JSON. True when it was answered with 2xx. */
 bool rest_post_text(const char *base, const char *path, const char *text, uint64_t timeout_ms,
                     struct rest_answer *answer);
+
+/* GETs a body of any size into a file as it comes. True when it was answered with 2xx, to the
+ * end. */
+bool rest_download(const char *base, const char *path, FILE *to, struct rest_answer *answer);
+
+/* POSTs what is left of a file, however large, as JSON. Else as rest_get. Both have no time limit
+ * but for a minute in which nothing moves. */
+bool rest_upload(const char *base, const char *path, FILE *from, struct rest_answer *answer);
 
 void rest_answer_free(struct rest_answer *answer);
