@@ -2,6 +2,7 @@
 
 #include "services/registry/handlers.h"
 
+#include "services/registry/backup.h"
 #include "services/registry/export.h"
 #include "services/registry/import.h"
 #include "services/registry/spec.h"
@@ -489,6 +490,7 @@ bool handlers_add(struct handlers *handlers, struct rpc_server *server)
         {"SetDraining", RPC_UNARY, {.message = set_draining}},
         {"SetAssignment", RPC_UNARY, {.message = set_assignment}},
         {"ExportWorkers", RPC_SERVER_STREAMING, export_events},
+        {"BackUp", RPC_SERVER_STREAMING, backup_events},
         {"ImportWorkers", RPC_BIDI_STREAMING, import_events},
     };
     return rpc_server_add_service(server, &muster__v1__registry_service__descriptor, methods,

@@ -10,6 +10,7 @@
 #include "services/registry/ledger.h"
 #include "services/registry/registrar.h"
 #include "services/registry/watchers.h"
+#include "services/registry/writer.h"
 
 /* The parts; the context of the service. */
 struct handlers {
@@ -17,7 +18,9 @@ struct handlers {
     struct ledger *ledger;
     struct registrar *registrar;
     struct watchers *watchers;
-    struct random random; /* for ids that are made up */
+    struct writer *writer;
+    const char *data_directory; /* where backups are made */
+    struct random random;       /* for ids that are made up */
 };
 
 /* Adds the service to a server that has not started. False: out of memory. */

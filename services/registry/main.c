@@ -97,15 +97,18 @@ static bool start(struct service *service)
     }
     process->server = service->server;
     process->watchers = watchers_create(service->loop, process->registry);
+    struct writer *writer = writer_create(service->loop, store);
     process->ledger = ledger_create(
-        service->loop, process->registry, writer_create(service->loop, store),
+        service->loop, process->registry, writer,
         &(struct ledger_events){.changed = roll_changed, .store_failed = store_failed, .argument = process});
     process->assigner = rpc_channel_create(service->loop, process->assigner_address, NULL);
     process->registrar = registrar_create(service->loop, process->registry, process->ledger, process->assigner);
     process->handlers = (struct handlers){.registry = process->registry,
                                           .ledger = process->ledger,
                                           .registrar = process->registrar,
-                                          .watchers = process->watchers};
+                                          .watchers = process->watchers,
+                                          .writer = writer,
+                                          .data_directory = process->store.data_directory};
     random_seed_from_kernel(&process->handlers.random);
     if (!handlers_add(&process->handlers, service->server))
         return service_fail(service, "the table of methods does not fit the service; build it again");

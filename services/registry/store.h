@@ -68,6 +68,8 @@ struct store_operations {
     enum store_result (*load)(struct store *store, struct store_meta *meta, store_visit visit, void *argument,
                               struct store_error *error);
     enum store_result (*commit)(struct store *store, const struct store_batch *batch, struct store_error *error);
+    /* NULL: the store has no file to copy. */
+    enum store_result (*backup)(struct store *store, const char *path, bool *complete, struct store_error *error);
     void (*close)(struct store *store);
 };
 
@@ -87,6 +89,20 @@ static inline enum store_result store_commit(struct store *store, const struct s
                                              struct store_error *error)
 {
     return store->operations->commit(store, batch, error);
+}
+
+static inline bool store_can_back_up(const struct store *store)
+{
+    return store->operations->backup != NULL;
+}
+
+/* Copies a piece of the store, some milliseconds' worth, into a new file; call it until it says
+ * that the copy is complete, with commits in between, which become part of it. One copy at a
+ * time; one that fails is given up, and its file is the caller's to remove. */
+static inline enum store_result store_back_up(struct store *store, const char *path, bool *complete,
+                                              struct store_error *error)
+{
+    return store->operations->backup(store, path, complete, error);
 }
 
 /* Frees; NULL is fine. Commits nothing: what was committed is there already. */

@@ -139,7 +139,7 @@ static void memory_close(struct store *base)
     free(store);
 }
 
-static const struct store_operations operations = {memory_load, memory_commit, memory_close};
+static const struct store_operations operations = {memory_load, memory_commit, NULL, memory_close};
 
 struct store *store_memory_open(bool (*allowed)(void *argument), void *argument)
 {

@@ -507,7 +507,7 @@ static void redis_close(struct store *base)
     free(store);
 }
 
-static const struct store_operations operations = {redis_load, redis_commit, redis_close};
+static const struct store_operations operations = {redis_load, redis_commit, NULL, redis_close};
 
 static bool is_prefix(const char *prefix)
 {

@@ -24,10 +24,15 @@
  * not to be felt, soon enough for a quick start. */
 #define CHECKPOINT_PAGES 4096
 
+/* Copied at a time, between commits: 1 MiB. */
+#define BACKUP_STEP_PAGES 256
+
 struct sqlite_store {
     struct store base;
     sqlite3 *database;
     sqlite3_stmt *begin, *commit, *rollback, *put, *remove, *put_meta;
+    sqlite3 *copy; /* a backup under way, with the one below */
+    sqlite3_backup *backup;
     bool meta_known; /* `meta` is what the file holds */
     struct store_meta meta;
     char path[PATH_MAX];
@@ -199,11 +204,51 @@ static enum store_result sqlite_load(struct store *base, struct store_meta *meta
     return result;
 }
 
+/* --- Backup --- */
+
+static bool begin_backup(struct sqlite_store *store, const char *path)
+{
+    if (sqlite3_open_v2(path, &store->copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        return false;
+    store->backup = sqlite3_backup_init(store->copy, "main", store->database, "main");
+    return store->backup != NULL;
+}
+
+static bool end_backup(struct sqlite_store *store)
+{
+    bool fine = sqlite3_backup_finish(store->backup) == SQLITE_OK;
+    store->backup = NULL;
+    fine = sqlite3_close(store->copy) == SQLITE_OK && fine;
+    store->copy = NULL;
+    return fine;
+}
+
+static enum store_result sqlite_backup(struct store *base, const char *path, bool *complete, struct store_error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    *complete = false;
+    if (store->backup == NULL && !begin_backup(store, path)) {
+        enum store_result result = fail(STORE_UNAVAILABLE, error, "backup %.150s cannot be made (%.100s); make room",
+                                        path, store->copy != NULL ? sqlite3_errmsg(store->copy) : "out of memory");
+        (void)end_backup(store);
+        return result;
+    }
+    int step = sqlite3_backup_step(store->backup, BACKUP_STEP_PAGES);
+    if (step == SQLITE_OK)
+        return STORE_OK;
+    *complete = end_backup(store) && step == SQLITE_DONE;
+    return *complete ? STORE_OK
+                     : fail(STORE_UNAVAILABLE, error, "backup %.150s failed (%s); make room or check the disk", path,
+                            sqlite3_errstr(step));
+}
+
 /* --- Opening --- */
 
 static void sqlite_close(struct store *base)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
+    (void)end_backup(store); /* one that is given up */
     sqlite3_stmt *statements[] = {store->begin, store->commit, store->rollback,
                                   store->put,   store->remove, store->put_meta};
     for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
@@ -300,7 +345,7 @@ static enum store_result configure(struct sqlite_store *store, struct store_erro
     return STORE_OK;
 }
 
-static const struct store_operations operations = {sqlite_load, sqlite_commit, sqlite_close};
+static const struct store_operations operations = {sqlite_load, sqlite_commit, sqlite_backup, sqlite_close};
 
 static enum store_result open_file(struct sqlite_store *store, const char *vfs, struct store_error *error)
 {

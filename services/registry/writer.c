@@ -16,8 +16,14 @@ struct writer {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     const struct store_batch *batch; /* guarded by mutex; NULL: nothing to write */
+    const char *backup_path;         /* guarded by mutex; NULL: no backup is wanted */
     bool ending;                     /* guarded by mutex */
-    bool busy;                       /* the loop's */
+    bool backing_up;                 /* the loop's */
+    enum store_result backup_result; /* as result and error below */
+    struct store_error backup_error;
+    void (*backup_done)(void *argument, enum store_result result, const struct store_error *error);
+    void *backup_argument;
+    bool busy; /* the loop's */
     /* Written by the thread before it posts, read by the loop after. */
     enum store_result result;
     struct store_error error;
@@ -32,28 +38,77 @@ static void committed(void *argument)
     writer->done(writer->argument, writer->result, &writer->error);
 }
 
-/* The next batch, or NULL at the end. */
-static const struct store_batch *wait_for_batch(struct writer *writer)
+static void backed_up(void *argument)
+{
+    struct writer *writer = argument;
+    writer->backing_up = false;
+    writer->backup_done(writer->backup_argument, writer->backup_result, &writer->backup_error);
+}
+
+/* Waits for something to do: a batch, or else a backup. False at the end. */
+static bool wait_for_work(struct writer *writer, const struct store_batch **batch, const char **backup_path)
 {
     pthread_mutex_lock(&writer->mutex);
-    while (writer->batch == NULL && !writer->ending)
+    while (writer->batch == NULL && writer->backup_path == NULL && !writer->ending)
         pthread_cond_wait(&writer->changed, &writer->mutex);
-    const struct store_batch *batch = writer->batch;
+    *batch = writer->batch;
+    *backup_path = writer->backup_path;
     writer->batch = NULL;
+    bool ending = writer->ending;
     pthread_mutex_unlock(&writer->mutex);
-    return batch;
+    return *batch != NULL || !ending;
+}
+
+/* One piece of the backup. */
+static void back_up(struct writer *writer, const char *path)
+{
+    bool complete = false;
+    writer->backup_error.text[0] = '\0';
+    writer->backup_result = store_back_up(writer->store, path, &complete, &writer->backup_error);
+    if (writer->backup_result == STORE_OK && !complete)
+        return;
+    pthread_mutex_lock(&writer->mutex);
+    writer->backup_path = NULL;
+    pthread_mutex_unlock(&writer->mutex);
+    rpc_loop_post(writer->loop, backed_up, writer);
 }
 
 static void *write_batches(void *argument)
 {
     struct writer *writer = argument;
     const struct store_batch *batch;
-    while ((batch = wait_for_batch(writer)) != NULL) {
+    const char *backup_path;
+    while (wait_for_work(writer, &batch, &backup_path)) {
+        if (batch == NULL) {
+            back_up(writer, backup_path);
+            continue;
+        }
         writer->error.text[0] = '\0';
         writer->result = store_commit(writer->store, batch, &writer->error);
         rpc_loop_post(writer->loop, committed, writer);
     }
     return NULL;
+}
+
+bool writer_can_back_up(const struct writer *writer)
+{
+    return store_can_back_up(writer->store);
+}
+
+bool writer_back_up(struct writer *writer, const char *path,
+                    void (*done)(void *argument, enum store_result result, const struct store_error *error),
+                    void *argument)
+{
+    if (writer->backing_up)
+        return false;
+    writer->backing_up = true;
+    writer->backup_done = done;
+    writer->backup_argument = argument;
+    pthread_mutex_lock(&writer->mutex);
+    writer->backup_path = path;
+    pthread_cond_signal(&writer->changed);
+    pthread_mutex_unlock(&writer->mutex);
+    return true;
 }
 
 struct writer *writer_create(struct rpc_loop *loop, struct store *store)

@@ -20,6 +20,14 @@ struct writer *writer_create(struct rpc_loop *loop, struct store *store);
  * and closes the store. NULL is fine. */
 void writer_destroy(struct writer *writer);
 
+/* Whether the store can be copied, and how: piece by piece between batches into a new file, until
+ * `done` is called with the result. One at a time: false means that another one is under way.
+ * `path` must stay until then. */
+bool writer_can_back_up(const struct writer *writer);
+bool writer_back_up(struct writer *writer, const char *path,
+                    void (*done)(void *argument, enum store_result result, const struct store_error *error),
+                    void *argument);
+
 /* Writes a batch, which stays the caller's and must not change until `done`. Only while none
  * is being written. `error` is valid during `done`. */
 void writer_commit(struct writer *writer, const struct store_batch *batch,

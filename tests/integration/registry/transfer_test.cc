@@ -7,6 +7,9 @@
 
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
+
 namespace
 {
 
@@ -326,6 +329,60 @@ TEST(Transfer, AnEmptyRollIsExportedAsNothing)
     EXPECT_TRUE(export_all(registry.client).empty());
     Import import(registry.client);
     EXPECT_EQ(import.end(), RPC_OK) << import.text;
+}
+
+// A copy that is made while registrations go on is a database that a registry starts from, with
+// everything that was acknowledged before it began.
+TEST(Transfer, ABackupIsMadeWhileRegistrationsGoOn)
+{
+    Registry registry;
+    Import import(registry.client);
+    for (size_t i = 0; i < 6000; i += 1000)
+        import.send(fleet(i, i + 1000));
+    ASSERT_EQ(import.end(), RPC_OK) << import.text;
+    size_t before = registry.client.all_workers().size();
+
+    Stream backup(registry.client, "BackUp");
+    Muster__V1__BackUpRequest request = MUSTER__V1__BACK_UP_REQUEST__INIT;
+    rpc_call_send(backup.call, &request.base);
+    Import more(registry.client);
+    for (size_t i = 6000; i < 9000; i += 100)
+        more.send(fleet(i, i + 100));
+    EXPECT_EQ(backup.end(), RPC_OK) << backup.text;
+    EXPECT_EQ(more.end(), RPC_OK) << more.text;
+    EXPECT_FALSE(
+        std::filesystem::exists(registry.data.path + "/backup-" + std::to_string(registry.process.id()) + ".sqlite3"));
+
+    Directory restored;
+    std::ofstream file(restored.path + "/registry.sqlite3", std::ios::binary);
+    uint64_t bytes = 0, total = 0;
+    for (const auto &packed : backup.responses) {
+        Muster__V1__BackUpResponse *piece = muster__v1__back_up_response__unpack(nullptr, packed.size(), packed.data());
+        file.write(reinterpret_cast<const char *>(piece->data.data), static_cast<std::streamsize>(piece->data.len));
+        bytes += piece->data.len;
+        total = piece->total_bytes;
+        muster__v1__back_up_response__free_unpacked(piece, nullptr);
+    }
+    file.close();
+    EXPECT_EQ(bytes, total);
+    Process again(registry_program,
+                  {"--port=0", "--data-dir=" + restored.path, std::string("--assigner-address=") + nowhere});
+    Client client(again.ready());
+    auto workers = client.all_workers();
+    EXPECT_GE(workers.size(), before);
+    for (size_t i = 0; i < before; i++)
+        EXPECT_EQ(workers.count("w" + std::to_string(i)), 1u);
+}
+
+TEST(Transfer, WhatIsNotInAFileCannotBeBackedUp)
+{
+    Process process(registry_program, {"--port=0", "--store=memory", std::string("--assigner-address=") + nowhere});
+    Client client(process.ready());
+    Stream backup(client, "BackUp");
+    Muster__V1__BackUpRequest request = MUSTER__V1__BACK_UP_REQUEST__INIT;
+    rpc_call_send(backup.call, &request.base);
+    EXPECT_EQ(backup.end(), RPC_FAILED_PRECONDITION);
+    EXPECT_NE(backup.text.find("export"), std::string::npos) << backup.text;
 }
 
 } // namespace
