@@ -33,5 +33,7 @@ int command_health(const struct command *command, int argc, char **argv);
 int command_history(const struct command *command, int argc, char **argv);
 int command_query(const struct command *command, int argc, char **argv);
 int command_export(const struct command *command, int argc, char **argv);
+int command_backup(const struct command *command, int argc, char **argv);
+int command_restore(const struct command *command, int argc, char **argv);
 int command_import(const struct command *command, int argc, char **argv);
 int command_processes(const struct command *command, int argc, char **argv);

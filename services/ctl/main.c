@@ -19,6 +19,8 @@ static const struct command commands[] = {
     {"query", "SQL", "Run a SELECT over the tables workers, services and history.", command_query},
     {"export", "FILE", "Write all workers into a file, for import here or elsewhere.", command_export},
     {"import", "FILE", "Put the workers of such a file on the roll, except those that are on it.", command_import},
+    {"backup", "FILE", "Copy the registry's database into a file, while it runs.", command_backup},
+    {"restore", "FILE", "Put such a copy in the place of the database, while no registry runs.", command_restore},
     {"health", "", "Show how the coordinator is.", command_health},
     {"processes", "", "Show the processes that `up` runs here.", command_processes},
 };

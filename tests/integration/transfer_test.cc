@@ -23,6 +23,22 @@ Outcome run(const std::vector<std::string> &arguments)
     return {code, process.output(), process.errors()};
 }
 
+// HOST:PORT of the registry, as `musterctl processes` shows it.
+std::string registry_address(Coordinator &coordinator)
+{
+    Json processes = Json::parse(run({"processes", "-o", "json", "--data-dir", coordinator.data_dir()}).output);
+    return processes["processes"].find("name", "muster-registry")["address"].text();
+}
+
+// Where the database is below the data directory of `up`.
+std::string database_directory(const std::string &directory)
+{
+    for (const auto &entry : std::filesystem::recursive_directory_iterator(directory))
+        if (entry.path().filename() == "registry.sqlite3")
+            return entry.path().parent_path();
+    return "";
+}
+
 TEST(Transfer, TheRollOfOneCoordinatorGoesToAnother)
 {
     Coordinator first({.flags = {}, .environment = {}}), second({.flags = {}, .environment = {}});
@@ -73,6 +89,47 @@ TEST(Transfer, WhatIsWrongIsSaid)
     EXPECT_EQ(run({"import", file}).code, 1) << "no such file";
     EXPECT_EQ(run({"import"}).code, 2);
     EXPECT_EQ(run({"export", "a", "b"}).code, 2);
+}
+
+TEST(Backup, IsMadeWhileItRunsAndPutBackWhileItDoesNot)
+{
+    Coordinator coordinator({.flags = {}, .environment = {}});
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    auto put = [&](const std::string &id) {
+        return coordinator
+            .post("/api/worker/register",
+                  R"({"tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu", "worker_id": ")" + id + "\"}")
+            .status;
+    };
+    ASSERT_EQ(put("kept"), 200);
+    std::string registry = registry_address(coordinator), file = temporary_folder() + "/roll.sqlite3";
+    Outcome made = run({"backup", "--registry-address", registry, file});
+    ASSERT_EQ(made.code, 0) << made.errors;
+    EXPECT_FALSE(std::filesystem::exists(file + ".part"));
+    ASSERT_EQ(put("later"), 200);
+
+    std::string data = database_directory(coordinator.data_dir());
+    Outcome running = run({"restore", "--data-dir", data, "--replace", file});
+    EXPECT_EQ(running.code, 1);
+    EXPECT_NE(running.errors.find("in use"), std::string::npos) << running.errors;
+    EXPECT_FALSE(coordinator.worker("later").is_null());
+    EXPECT_EQ(coordinator.stop(), 0);
+
+    Outcome present = run({"restore", "--data-dir", data, file});
+    EXPECT_EQ(present.code, 1);
+    EXPECT_NE(present.errors.find("--replace"), std::string::npos) << present.errors;
+    std::string garbage = temporary_folder() + "/garbage";
+    write_file(garbage, std::string(10000, 'x'));
+    EXPECT_EQ(run({"restore", "--data-dir", data, "--replace", garbage}).code, 1);
+    EXPECT_EQ(run({"restore", "--data-dir", data, "--replace", file + ".none"}).code, 1);
+    Outcome restored = run({"restore", "--data-dir", data, "--replace", file});
+    ASSERT_EQ(restored.code, 0) << restored.errors;
+
+    Coordinator again({.data_dir = coordinator.data_dir()});
+    ASSERT_TRUE(again.start()) << again.log();
+    EXPECT_FALSE(again.worker("kept").is_null());
+    EXPECT_EQ(again.get("/api/admin/stats").json()["total_workers"].integer(), 1);
+    EXPECT_EQ(again.stop(), 0);
 }
 
 } // namespace
