@@ -3,10 +3,41 @@
 #include "gateway/broadcaster.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/log.h"
+
+/* The functions of libcurl that are used here. The library and the thirty that it brings along
+ * cost a process four megabytes; most gateways never send a job, so they are loaded for the first
+ * one. */
+#define CURL_FUNCTIONS(X)                                                                                              \
+    X(easy_cleanup)                                                                                                    \
+    X(easy_getinfo)                                                                                                    \
+    X(easy_init)                                                                                                       \
+    X(easy_setopt)                                                                                                     \
+    X(easy_strerror)                                                                                                   \
+    X(global_cleanup)                                                                                                  \
+    X(global_init)                                                                                                     \
+    X(multi_add_handle)                                                                                                \
+    X(multi_cleanup)                                                                                                   \
+    X(multi_info_read)                                                                                                 \
+    X(multi_init)                                                                                                      \
+    X(multi_perform)                                                                                                   \
+    X(multi_poll)                                                                                                      \
+    X(multi_remove_handle)                                                                                             \
+    X(multi_wakeup)                                                                                                    \
+    X(slist_append)                                                                                                    \
+    X(slist_free_all)
+
+#define DECLARE(name) __typeof__(&curl_##name) name;
+static struct curl_library {
+    CURL_FUNCTIONS(DECLARE)
+} curl;
+#undef DECLARE
 
 #define STACK_BYTES (512 * 1024) /* name look-ups and TLS take some */
 #define POLL_MS 60000            /* wake-ups and libcurl's own timers cut it short */
@@ -58,20 +89,20 @@ static bool set_up(struct broadcaster *broadcaster, struct transfer *transfer)
 {
     CURL *handle = transfer->handle;
     const struct broadcast *broadcast = transfer->broadcast;
-    return curl_easy_setopt(handle, CURLOPT_URL, transfer->target->url) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_NOPROXY, "*") == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)broadcaster->timeout_ms) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_HTTPHEADER, broadcaster->headers) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_USERAGENT, "muster-gateway") == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)broadcast->body_bytes) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_POSTFIELDS, broadcast->body) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, transfer->error) == CURLE_OK &&
-           curl_easy_setopt(handle, CURLOPT_PRIVATE, transfer) == CURLE_OK;
+    return curl.easy_setopt(handle, CURLOPT_URL, transfer->target->url) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_NOPROXY, "*") == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)broadcaster->timeout_ms) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_HTTPHEADER, broadcaster->headers) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_USERAGENT, "muster-gateway") == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)broadcast->body_bytes) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_POSTFIELDS, broadcast->body) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_ERRORBUFFER, transfer->error) == CURLE_OK &&
+           curl.easy_setopt(handle, CURLOPT_PRIVATE, transfer) == CURLE_OK;
 }
 
 static void deliver(void *argument)
@@ -106,19 +137,19 @@ static void end_transfer(struct broadcaster *broadcaster, struct transfer *trans
 {
     struct broadcast_target *target = transfer->target;
     /* A body that was cut off, by us or by the worker, takes nothing from the status. */
-    (void)curl_easy_getinfo(transfer->handle, CURLINFO_RESPONSE_CODE, &target->status); /* known to libcurl */
+    (void)curl.easy_getinfo(transfer->handle, CURLINFO_RESPONSE_CODE, &target->status); /* known to libcurl */
     if (result != CURLE_OK && !(result == CURLE_WRITE_ERROR && target->truncated)) {
         target->status = 0;
         target->timed_out = result == CURLE_OPERATION_TIMEDOUT;
         snprintf(target->error, sizeof(target->error), "%.159s",
-                 transfer->error[0] != '\0' ? transfer->error : curl_easy_strerror(result));
+                 transfer->error[0] != '\0' ? transfer->error : curl.easy_strerror(result));
     }
     *transfer->link = transfer->next;
     if (transfer->next != NULL)
         transfer->next->link = transfer->link;
     broadcaster->transfer_count--;
-    (void)curl_multi_remove_handle(broadcaster->multi, transfer->handle); /* it is in there, or was never */
-    curl_easy_cleanup(transfer->handle);
+    (void)curl.multi_remove_handle(broadcaster->multi, transfer->handle); /* it is in there, or was never */
+    curl.easy_cleanup(transfer->handle);
     target_ended(broadcaster, transfer->broadcast);
     free(transfer);
 }
@@ -127,7 +158,7 @@ static void begin_transfer(struct broadcaster *broadcaster, struct broadcast *br
                            struct broadcast_target *target)
 {
     struct transfer *transfer = calloc(1, sizeof(*transfer));
-    CURL *handle = transfer == NULL ? NULL : curl_easy_init();
+    CURL *handle = transfer == NULL ? NULL : curl.easy_init();
     if (handle == NULL) {
         free(transfer);
         snprintf(target->error, sizeof(target->error), "the gateway is out of memory");
@@ -141,7 +172,7 @@ static void begin_transfer(struct broadcaster *broadcaster, struct broadcast *br
         transfer->next->link = &transfer->next;
     broadcaster->transfers = transfer;
     broadcaster->transfer_count++;
-    if (!set_up(broadcaster, transfer) || curl_multi_add_handle(broadcaster->multi, handle) != CURLM_OK)
+    if (!set_up(broadcaster, transfer) || curl.multi_add_handle(broadcaster->multi, handle) != CURLM_OK)
         end_transfer(broadcaster, transfer, CURLE_OUT_OF_MEMORY);
 }
 
@@ -180,10 +211,10 @@ static void end_transfers(struct broadcaster *broadcaster)
 {
     int left;
     const CURLMsg *message;
-    while ((message = curl_multi_info_read(broadcaster->multi, &left)) != NULL) {
+    while ((message = curl.multi_info_read(broadcaster->multi, &left)) != NULL) {
         char *transfer = NULL;
         if (message->msg != CURLMSG_DONE ||
-            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer) != CURLE_OK)
+            curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer) != CURLE_OK)
             continue;
         end_transfer(broadcaster, (struct transfer *)(void *)transfer, message->data.result);
     }
@@ -213,15 +244,28 @@ static void *run(void *argument)
     while (take_incoming(broadcaster)) {
         int running;
         begin_transfers(broadcaster);
-        (void)curl_multi_perform(broadcaster->multi, &running); /* its errors are the transfers' */
+        (void)curl.multi_perform(broadcaster->multi, &running); /* its errors are the transfers' */
         end_transfers(broadcaster);
-        (void)curl_multi_poll(broadcaster->multi, NULL, 0, POLL_MS, NULL); /* likewise */
+        (void)curl.multi_poll(broadcaster->multi, NULL, 0, POLL_MS, NULL); /* likewise */
     }
     give_up(broadcaster);
     return NULL;
 }
 
 /* --- Life --- */
+
+/* Into `curl`, where it stays: threads of the library may outlive its use. */
+static bool load_curl(void)
+{
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    bool loaded = library != NULL;
+#define LOAD(name) loaded = loaded && (*(void **)(void *)&curl.name = dlsym(library, "curl_" #name)) != NULL;
+    CURL_FUNCTIONS(LOAD)
+#undef LOAD
+    if (!loaded)
+        log_error("libcurl cannot be loaded; install libcurl4", LOG_TEXT("reason", dlerror()));
+    return loaded;
+}
 
 static bool start(struct broadcaster *broadcaster)
 {
@@ -238,17 +282,17 @@ static void release(void *argument)
 {
     struct broadcaster *broadcaster = argument;
     if (broadcaster->multi != NULL)
-        (void)curl_multi_cleanup(broadcaster->multi); /* no handle is in it any more */
-    curl_slist_free_all(broadcaster->headers);
+        (void)curl.multi_cleanup(broadcaster->multi); /* no handle is in it any more */
+    curl.slist_free_all(broadcaster->headers);
     pthread_mutex_destroy(&broadcaster->mutex);
     free(broadcaster);
-    curl_global_cleanup();
+    curl.global_cleanup();
 }
 
 struct broadcaster *broadcaster_create(struct rpc_loop *loop, uint32_t timeout_ms)
 {
-    struct broadcaster *broadcaster = calloc(1, sizeof(*broadcaster));
-    if (broadcaster == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    struct broadcaster *broadcaster = load_curl() ? calloc(1, sizeof(*broadcaster)) : NULL;
+    if (broadcaster == NULL || curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         free(broadcaster);
         return NULL;
     }
@@ -258,10 +302,10 @@ struct broadcaster *broadcaster_create(struct rpc_loop *loop, uint32_t timeout_m
     broadcaster->waiting_end = &broadcaster->waiting;
     broadcaster->finished_end = &broadcaster->finished;
     pthread_mutex_init(&broadcaster->mutex, NULL);
-    broadcaster->multi = curl_multi_init();
-    broadcaster->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    broadcaster->multi = curl.multi_init();
+    broadcaster->headers = curl.slist_append(NULL, "Content-Type: application/json");
     /* Without "Expect: 100-continue", which simple workers leave unanswered. */
-    struct curl_slist *more = broadcaster->headers == NULL ? NULL : curl_slist_append(broadcaster->headers, "Expect:");
+    struct curl_slist *more = broadcaster->headers == NULL ? NULL : curl.slist_append(broadcaster->headers, "Expect:");
     broadcaster->running = broadcaster->multi != NULL && more != NULL && start(broadcaster);
     if (broadcaster->running)
         return broadcaster;
@@ -276,7 +320,7 @@ void broadcaster_destroy(struct broadcaster *broadcaster)
     pthread_mutex_lock(&broadcaster->mutex);
     broadcaster->ending = true;
     pthread_mutex_unlock(&broadcaster->mutex);
-    (void)curl_multi_wakeup(broadcaster->multi); /* only fails without memory; then the poll ends by itself */
+    (void)curl.multi_wakeup(broadcaster->multi); /* only fails without memory; then the poll ends by itself */
     pthread_join(broadcaster->thread, NULL);
     deliver(broadcaster);
     rpc_loop_post(broadcaster->loop, release, broadcaster); /* behind what its thread has posted */
@@ -294,6 +338,6 @@ bool broadcaster_send(struct broadcaster *broadcaster, struct broadcast *broadca
     *broadcaster->incoming_end = broadcast;
     broadcaster->incoming_end = &broadcast->next;
     pthread_mutex_unlock(&broadcaster->mutex);
-    (void)curl_multi_wakeup(broadcaster->multi); /* as above: it comes with the next turn */
+    (void)curl.multi_wakeup(broadcaster->multi); /* as above: it comes with the next turn */
     return true;
 }

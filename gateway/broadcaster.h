@@ -47,7 +47,7 @@ struct broadcast {
     void (*done)(struct broadcast *broadcast);
 };
 
-/* NULL: no memory, or no thread. */
+/* NULL: no memory, no thread, or no libcurl, which the log says then. */
 struct broadcaster *broadcaster_create(struct rpc_loop *loop, uint32_t timeout_ms);
 
 /* Ends what is under way; each broadcast's `done` is called inside. The loop must run once more,

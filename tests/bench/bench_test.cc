@@ -237,7 +237,7 @@ TEST(Messages, AnswersThatAskToRegisterAgainAreFailures)
     // acknowledged_sequence 1, and a command to worker "w": register again.
     const uint8_t commands[] = {0x08, 0x01, 0x12, 0x05, 0x1a, 0x01, 'w', 0x20, 0x01};
     EXPECT_EQ(source.judge(source.context, 0, 0, commands, sizeof commands, &failure), -1);
-    EXPECT_NE(std::strstr(failure.text, "register again"), nullptr);
+    EXPECT_NE(std::strstr(failure.text, "was refused"), nullptr);
     heartbeat_messages_free(&messages);
 }
 
