@@ -13,11 +13,14 @@ static const struct peer {
     {"nginx", "nginx -v", "nginx-light"},
     {"haproxy", "haproxy -v", "haproxy"},
     {"fastapi",
-     "/usr/bin/python3 -c 'import fastapi, uvicorn, importlib.util as u; "
-     "print(f\"fastapi {fastapi.__version__}, uvicorn {uvicorn.__version__}, \" + "
-     "(\"uvloop\" if u.find_spec(\"uvloop\") else \"asyncio\") + \", \" + "
-     "(\"httptools\" if u.find_spec(\"httptools\") else \"h11\"))'",
+     "/usr/bin/python3 -c 'import fastapi, uvicorn; "
+     "print(f\"fastapi {fastapi.__version__}, uvicorn {uvicorn.__version__}, asyncio, h11\")'",
      "python3-fastapi uvicorn"},
+    {"uvloop",
+     "/usr/bin/python3 -c 'import fastapi, uvicorn, uvloop, httptools; "
+     "print(f\"fastapi {fastapi.__version__}, uvicorn {uvicorn.__version__}, uvloop {uvloop.__version__}, "
+     "httptools\")'",
+     "python3-fastapi uvicorn python3-uvloop python3-httptools"},
 };
 
 bool server_version(const char *name, char *version, size_t version_bytes, struct failure *failure)
@@ -164,10 +167,11 @@ bool server_start_haproxy(struct server *server, const struct server_plan *plan,
     return server_run(server, plan, &process, server->port, failure);
 }
 
-bool server_start_fastapi(struct server *server, const struct server_plan *plan, struct failure *failure)
+static bool start_uvicorn(struct server *server, const char *name, const char *loop, const char *parser,
+                          const struct server_plan *plan, struct failure *failure)
 {
     char script[600], port[8];
-    if (!prepare_peer(server, "fastapi", plan, failure) || !pick_port(&server->port, failure) ||
+    if (!prepare_peer(server, name, plan, failure) || !pick_port(&server->port, failure) ||
         !server_find_file("tests/bench/peers/fastapi_coordinator.py", script, sizeof script, failure))
         return false;
     *strrchr(script, '/') = '\0';
@@ -186,8 +190,22 @@ bool server_start_fastapi(struct server *server, const struct server_plan *plan,
                                "--no-access-log",
                                "--log-level",
                                "warning",
+                               "--loop",
+                               loop,
+                               "--http",
+                               parser,
                                "fastapi_coordinator:app",
                                NULL};
-    struct process_plan process = {"fastapi", arguments, server->directory, plan->core, false};
+    struct process_plan process = {"uvicorn", arguments, server->directory, plan->core, false};
     return server_run(server, plan, &process, server->port, failure);
+}
+
+bool server_start_fastapi(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    return start_uvicorn(server, "fastapi", "asyncio", "h11", plan, failure);
+}
+
+bool server_start_uvloop(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    return start_uvicorn(server, "uvloop", "uvloop", "httptools", plan, failure);
 }

@@ -43,48 +43,50 @@ static void start(struct bench *bench, struct row_result *results, size_t count,
 {
     struct failure failure;
     struct server_plan plan = server_plan_of(bench, 0);
-    bool started = strcmp(name, "muster") == 0 ? server_start_muster(server, &plan, &failure)
-                                               : server_start_fastapi(server, &plan, &failure);
+    bool started = strcmp(name, "muster") == 0   ? server_start_muster(server, &plan, &failure)
+                   : strcmp(name, "uvloop") == 0 ? server_start_uvloop(server, &plan, &failure)
+                                                 : server_start_fastapi(server, &plan, &failure);
     if (!started || !send_once(bench, server->port, registrations, 0, LISTED, &failure) ||
         !lists_all(server->port, &failure))
         group_fail(results, count, ROW_REST, name, &failure);
 }
 
-static void measure(struct bench *bench, struct row_result *result, const struct server *muster,
-                    const struct server *fastapi, const struct http_load *load)
+enum { MUSTER, FASTAPI, UVLOOP, SERVERS };
+static const char *const names[SERVERS] = {"muster", "fastapi", "uvloop"};
+
+static void measure(struct bench *bench, struct row_result *result, const struct server *servers,
+                    const struct http_load *load)
 {
-    struct load_plan plan = {.connections = result->row->connections, .outstanding = 1};
-    struct contender contenders[] = {{&result->muster, muster, plan, contest_http, load},
-                                     {&result->peers[0], fastapi, plan, contest_http, load}};
-    contenders[0].plan.port = muster->port;
-    contenders[1].plan.port = fastapi->port;
-    contest(bench, result->row->name, contenders, sizeof contenders / sizeof contenders[0]);
+    struct contender contenders[SERVERS];
+    for (size_t i = 0; i < SERVERS; i++) {
+        struct load_plan plan = {.port = servers[i].port, .connections = result->row->connections, .outstanding = 1};
+        contenders[i] = (struct contender){measurement_of(result, names[i]), &servers[i], plan, contest_http, load};
+    }
+    contest(bench, result->row->name, contenders, SERVERS);
 }
 
 static void measure_all(struct bench *bench, struct row_result *results, size_t count,
                         const struct http_requests *registrations, const struct http_requests *heartbeats,
                         const struct http_requests *list)
 {
-    struct server muster = {0}, fastapi = {0};
+    struct server servers[SERVERS] = {{0}};
     struct http_load listing = {list, 200, "\"workers\""}, beating = {heartbeats, 200, "ok"};
-    struct server *servers[] = {&muster, &fastapi};
-    const char *names[] = {"muster", "fastapi"};
-    for (size_t i = 0; i < 2; i++)
-        start(bench, results, count, servers[i], names[i], registrations);
+    for (size_t i = 0; i < SERVERS; i++)
+        start(bench, results, count, &servers[i], names[i], registrations);
     for (size_t i = 0; i < count; i++)
         if (strcmp(results[i].row->name, "rest-list") == 0)
-            measure(bench, &results[i], &muster, &fastapi, &listing);
-    for (size_t i = 0; i < 2; i++) {
+            measure(bench, &results[i], servers, &listing);
+    for (size_t i = 0; i < SERVERS; i++) {
         struct failure failure;
-        if (servers[i]->process_count > 0 &&
-            !send_once(bench, servers[i]->port, registrations, LISTED, WORKERS - LISTED, &failure))
+        if (servers[i].process_count > 0 &&
+            !send_once(bench, servers[i].port, registrations, LISTED, WORKERS - LISTED, &failure))
             group_fail(results, count, ROW_REST, names[i], &failure);
     }
     for (size_t i = 0; i < count; i++)
         if (results[i].row->group == ROW_REST && strcmp(results[i].row->name, "rest-list") != 0)
-            measure(bench, &results[i], &muster, &fastapi, &beating);
-    server_stop(&muster);
-    server_stop(&fastapi);
+            measure(bench, &results[i], servers, &beating);
+    for (size_t i = 0; i < SERVERS; i++)
+        server_stop(&servers[i]);
 }
 
 void scenario_rest(struct bench *bench, struct row_result *results, size_t count)
