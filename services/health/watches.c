@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define DEFAULT_INTERVAL_MS 100
+#define DEFAULT_INTERVAL_MS 250
 #define LONGEST_INTERVAL_MS 60000
 /* Workers in one message. */
 #define MESSAGE_WORKERS 1000
