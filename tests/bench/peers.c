@@ -196,7 +196,7 @@ static bool start_uvicorn(struct server *server, const char *name, const char *l
                                parser,
                                "fastapi_coordinator:app",
                                NULL};
-    struct process_plan process = {"uvicorn", arguments, server->directory, plan->core, false};
+    struct process_plan process = {name, arguments, server->directory, plan->core, false};
     return server_run(server, plan, &process, server->port, failure);
 }
 
