@@ -249,8 +249,8 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .caller = API_FOR_OPERATORS,
             .request = &schema_query,
             .reply = &schema_query_reply,
-            .errors = API_ERROR(ERROR_BAD_QUERY) | API_ERROR(ERROR_QUERY_NOT_ALLOWED) |
-                      API_ERROR(ERROR_QUERY_TIMEOUT) | CALL_ERRORS,
+            .errors = API_ERROR(ERROR_BAD_QUERY) | API_ERROR(ERROR_QUERY_NOT_ALLOWED) | API_ERROR(ERROR_QUERY_TIMEOUT) |
+                      CALL_ERRORS,
             .label = "admin_query",
             .help = "Runs a read-only SQL statement over the tables workers, services and history.",
         },
@@ -264,7 +264,8 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .reply = &schema_broadcast_reply,
             .errors = API_ERROR(ERROR_NO_WORKER) | CALL_ERRORS,
             .label = "coordinator_broadcast_job",
-            .help = "Sends a job to every healthy worker of tier 1 or 2 that has a capability; says what each answered.",
+            .help =
+                "Sends a job to every healthy worker of tier 1 or 2 that has a capability; says what each answered.",
         },
     [API_DRAIN] =
         {
@@ -287,6 +288,17 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
             .label = "admin_undrain",
             .help = "Gives a drained worker new work again.",
+        },
+    [API_EXPLAIN] =
+        {
+            .operation = API_EXPLAIN,
+            .method = "GET",
+            .path = "/api/admin/workers/{worker_id}/explain",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_explanation,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
+            .label = "admin_explain",
+            .help = "Says why a worker is assigned what it is, and why not the rest of the catalog.",
         },
     [API_TOPOLOGY] =
         {

@@ -41,6 +41,7 @@ enum api_operation {
     API_BROADCAST,
     API_DRAIN,
     API_UNDRAIN,
+    API_EXPLAIN,
     API_TOPOLOGY,
     API_WS_EVENTS,
     API_WS_TOPOLOGY,

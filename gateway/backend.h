@@ -104,6 +104,7 @@ void backend_front_drained(void *backend);
 void backend_run_register(struct backend *backend, struct job *job);
 void backend_run_unregister(struct backend *backend, struct job *job);
 void backend_run_drain(struct backend *backend, struct job *job);
+void backend_run_explain(struct backend *backend, struct job *job);
 void backend_run_undrain(struct backend *backend, struct job *job);
 
 /* backend_heartbeats.c */

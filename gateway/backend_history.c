@@ -67,18 +67,6 @@ static void write_state(struct json_writer *writer, const Muster__V1__HistorySta
 
 /* --- GET /api/admin/history --- */
 
-static void write_named_double(struct json_writer *writer, const char *key, double value)
-{
-    json_write_key(writer, key);
-    json_write_double(writer, value);
-}
-
-static void write_named_uint(struct json_writer *writer, const char *key, uint64_t value)
-{
-    json_write_key(writer, key);
-    json_write_uint(writer, value);
-}
-
 /* Whether the bucket has a figure of the metric. */
 static bool has_figure(const Muster__V1__HistoryBucket *bucket, enum history_metric metric)
 {
@@ -92,34 +80,34 @@ static void write_figures(struct json_writer *writer, const Muster__V1__HistoryB
 {
     switch (metric) {
     case HISTORY_LOAD:
-        write_named_double(writer, "mean", bucket->load_mean);
-        write_named_double(writer, "min", bucket->load_min);
-        write_named_double(writer, "max", bucket->load_max);
-        write_named_double(writer, "last", bucket->load_last);
-        write_named_uint(writer, "count", bucket->load_samples);
+        json_write_named_double(writer, "mean", bucket->load_mean);
+        json_write_named_double(writer, "min", bucket->load_min);
+        json_write_named_double(writer, "max", bucket->load_max);
+        json_write_named_double(writer, "last", bucket->load_last);
+        json_write_named_uint(writer, "count", bucket->load_samples);
         break;
     case HISTORY_ACTIVE_REQUESTS:
-        write_named_double(writer, "mean", bucket->active_mean);
-        write_named_uint(writer, "min", bucket->active_min);
-        write_named_uint(writer, "max", bucket->active_max);
-        write_named_uint(writer, "last", bucket->active_last);
-        write_named_uint(writer, "count", bucket->load_samples);
+        json_write_named_double(writer, "mean", bucket->active_mean);
+        json_write_named_uint(writer, "min", bucket->active_min);
+        json_write_named_uint(writer, "max", bucket->active_max);
+        json_write_named_uint(writer, "last", bucket->active_last);
+        json_write_named_uint(writer, "count", bucket->load_samples);
         break;
     case HISTORY_REQUESTS:
-        write_named_uint(writer, "sum", bucket->requests);
+        json_write_named_uint(writer, "sum", bucket->requests);
         break;
     case HISTORY_FAILURES:
-        write_named_uint(writer, "sum", bucket->failures);
+        json_write_named_uint(writer, "sum", bucket->failures);
         break;
     case HISTORY_LATENCY_MS:
-        write_named_double(writer, "mean", (double)bucket->latency_sum_us / 1000 / (double)bucket->answered);
-        write_named_uint(writer, "count", bucket->answered);
+        json_write_named_double(writer, "mean", (double)bucket->latency_sum_us / 1000 / (double)bucket->answered);
+        json_write_named_uint(writer, "count", bucket->answered);
         break;
     case HISTORY_TASKS_COMPLETED:
-        write_named_uint(writer, "sum", bucket->tasks_completed);
+        json_write_named_uint(writer, "sum", bucket->tasks_completed);
         break;
     case HISTORY_HEARTBEATS:
-        write_named_uint(writer, "sum", bucket->heartbeats);
+        json_write_named_uint(writer, "sum", bucket->heartbeats);
         break;
     case HISTORY_STATE:
     default:
@@ -166,7 +154,7 @@ static void history_read(struct rpc_call *call, enum rpc_status status, const ch
     json_write_text(&writer, request->worker);
     json_write_key(&writer, "kept");
     json_write_bool(&writer, response->kept);
-    write_named_uint(&writer, "step", request->step_seconds);
+    json_write_named_uint(&writer, "step", request->step_seconds);
     json_write_key(&writer, "since");
     json_write_time(&writer, request->since_ms);
     json_write_key(&writer, "metrics");
@@ -282,7 +270,7 @@ static void query_ran(struct rpc_call *call, enum rpc_status status, const char 
     struct json_writer writer = json_writer_into(&job->body);
     json_write_object_begin(&writer);
     write_rows(&writer, response);
-    write_named_uint(&writer, "row_count", response->n_rows);
+    json_write_named_uint(&writer, "row_count", response->n_rows);
     json_write_key(&writer, "truncated");
     json_write_bool(&writer, response->truncated);
     write_state(&writer, response->state);

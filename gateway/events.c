@@ -13,12 +13,6 @@ uint64_t events_first_revision(int64_t now_unix_ms)
 
 /* --- JSON --- */
 
-static void write_named_text(struct json_writer *writer, const char *key, const char *value)
-{
-    json_write_key(writer, key);
-    json_write_text(writer, value);
-}
-
 static void write_services(struct json_writer *writer, const struct replica_worker *worker)
 {
     json_write_key(writer, "services");
@@ -32,14 +26,14 @@ void event_write_worker(struct json_writer *writer, const struct replica_worker 
 {
     const Muster__V1__Worker *record = worker->record;
     json_write_object_begin(writer);
-    write_named_text(writer, "id", worker->id);
-    write_named_text(writer, "type", worker_type_word(record->type));
-    write_named_text(writer, "coordinator", coordinator_id);
-    write_named_text(writer, "coordinator_id", coordinator_id);
+    json_write_named_text(writer, "id", worker->id);
+    json_write_named_text(writer, "type", worker_type_word(record->type));
+    json_write_named_text(writer, "coordinator", coordinator_id);
+    json_write_named_text(writer, "coordinator_id", coordinator_id);
     write_services(writer, worker);
-    write_named_text(writer, "status", worker_status_word(replica_status(worker)));
-    write_named_text(writer, "tunnel_url", record->spec->tunnel_url);
-    write_named_text(writer, "location", record->spec->location);
+    json_write_named_text(writer, "status", worker_status_word(replica_status(worker)));
+    json_write_named_text(writer, "tunnel_url", record->spec->tunnel_url);
+    json_write_named_text(writer, "location", record->spec->location);
     json_write_key(writer, "capabilities");
     worker_json_write_capabilities(writer, record->spec->capabilities);
     json_write_key(writer, "metrics");
@@ -84,10 +78,10 @@ static const char *type_word(const struct replica_change *change)
 static void write_coverage(struct json_writer *writer, const struct replica_change *change)
 {
     const struct replica_service *service = change->service;
-    write_named_text(writer, "service", service->name);
-    write_named_text(writer, "required_type", worker_type_word(service->catalog->requires));
-    write_named_text(writer, "status", coverage_word(service->coverage_told));
-    write_named_text(writer, "previous_status", coverage_word(change->coverage_before));
+    json_write_named_text(writer, "service", service->name);
+    json_write_named_text(writer, "required_type", worker_type_word(service->catalog->requires));
+    json_write_named_text(writer, "status", coverage_word(service->coverage_told));
+    json_write_named_text(writer, "previous_status", coverage_word(change->coverage_before));
     json_write_key(writer, "current_workers");
     json_write_uint(writer, service->healthy_count);
 }
@@ -98,21 +92,21 @@ void event_render(const struct replica_change *change, uint64_t revision, int64_
     struct json_writer inner = json_writer_into(out);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);
-    write_named_text(writer, "type", type_word(change));
+    json_write_named_text(writer, "type", type_word(change));
     json_write_key(writer, "revision");
     json_write_uint(writer, revision);
     json_write_key(writer, "time");
     json_write_time(writer, change->at_ms > 0 ? change->at_ms : now_unix_ms);
     if (change->worker != NULL)
-        write_named_text(writer, "worker_id", change->worker->id);
+        json_write_named_text(writer, "worker_id", change->worker->id);
     switch (change->type) {
     case REPLICA_REGISTERED:
         json_write_key(writer, "worker");
         event_write_worker(writer, change->worker, coordinator_id);
         break;
     case REPLICA_STATUS_CHANGED:
-        write_named_text(writer, "status", worker_status_word(replica_status(change->worker)));
-        write_named_text(writer, "previous_status", worker_status_word(change->before));
+        json_write_named_text(writer, "status", worker_status_word(replica_status(change->worker)));
+        json_write_named_text(writer, "previous_status", worker_status_word(change->before));
         break;
     case REPLICA_ASSIGNED:
         write_services(writer, change->worker);
@@ -125,7 +119,7 @@ void event_render(const struct replica_change *change, uint64_t revision, int64_
         break;
     }
     if (change->type == REPLICA_UNREGISTERED || change->type == REPLICA_STATUS_CHANGED)
-        write_named_text(writer, "reason", change->reason);
+        json_write_named_text(writer, "reason", change->reason);
     json_write_object_end(writer);
 }
 

@@ -96,6 +96,8 @@ static void (*runner(enum api_operation operation))(struct backend *, struct job
         return backend_run_drain;
     case API_UNDRAIN:
         return backend_run_undrain;
+    case API_EXPLAIN:
+        return backend_run_explain;
     case API_HISTORY:
         return backend_run_history;
     case API_QUERY:

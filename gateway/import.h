@@ -70,12 +70,12 @@ struct export_piece {
     struct backend *backend;
     struct front *front;
     struct http_exchange *exchange; /* the front's */
-    struct rpc_call *call; /* the backend's; NULL: it has ended, with this status and text */
-    bool is_away;          /* the backend's: the front has the piece's body */
-    bool is_headed;        /* the backend's: what stands before the first worker is written */
-    bool begun;            /* the front's: the answer's head is sent */
-    bool is_blocked;       /* the front's: the client has not taken the piece before */
-    bool cancelled;        /* the front's word to the backend */
+    struct rpc_call *call;          /* the backend's; NULL: it has ended, with this status and text */
+    bool is_away;                   /* the backend's: the front has the piece's body */
+    bool is_headed;                 /* the backend's: what stands before the first worker is written */
+    bool begun;                     /* the front's: the answer's head is sent */
+    bool is_blocked;                /* the front's: the client has not taken the piece before */
+    bool cancelled;                 /* the front's word to the backend */
     bool complete;
     enum rpc_status status;
     char text[256];

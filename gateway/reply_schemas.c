@@ -471,6 +471,75 @@ const struct schema schema_drain_reply = {
         },
 };
 
+static const char *const verdicts[] = {
+    "announced",           "kept",          "pinned",  "reserved", "taken", "other_type", "pinned_elsewhere",
+    "reserved_for_others", "share_is_full", "covered", "unknown",  NULL,
+};
+
+static const struct schema explained_service = {
+    .name = "ExplainedService",
+    .help = "What a decision, made now, says of one service for one worker.",
+    .fields =
+        (const struct schema_field[]){
+            {"service", {.kind = SCHEMA_TEXT}, REQUIRED, "\"llm-inference\"", "Which one."},
+            {"verdict",
+             {.kind = SCHEMA_TEXT, .words = verdicts},
+             REQUIRED,
+             NULL,
+             "The reason as a word: announced to taken mean that the worker runs it, the others that it does not."},
+            {"reason", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The same in a sentence."},
+            {"assigned_now", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "The worker has been told to run it."},
+            {"would_be_assigned", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "It would be, if it registered again now."},
+            {"other_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Others that run it, or are about to."},
+            {"other_workers_here",
+             {.kind = SCHEMA_WHOLE},
+             REQUIRED,
+             NULL,
+             "Of them, at the same location; counted only with anti_affinity."},
+            {"required_type", {.kind = SCHEMA_TEXT, .words = worker_types}, REQUIRED, NULL, "What it needs."},
+            {"priority", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "1 is what is needed most."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value explained_service_value = {OBJECT(explained_service)};
+
+static const struct schema explained_share = {
+    .name = "ExplainedShare",
+    .help = "Why so many services of the worker's own type.",
+    .fields =
+        (const struct schema_field[]){
+            {"workers_of_type", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Workers of its type, it included."},
+            {"services_of_type", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Services that need one and that it may run."},
+            {"uncovered_of_type", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Of them, those that nobody has."},
+            {"usual", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many a worker in its place gets."},
+            {"largest", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The most that it gets to fill gaps."},
+            {"to_add", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "So many were to be added to what it has."},
+            {"reason", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The same in a sentence."},
+            {.name = NULL},
+        },
+};
+
+const struct schema schema_explanation = {
+    .name = "Explanation",
+    .help = "Why a worker is assigned what it is.",
+    .fields =
+        (const struct schema_field[]){
+            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Whom it is about."},
+            {"incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Of its registration."},
+            {"worker_type", {.kind = SCHEMA_TEXT, .words = worker_types}, REQUIRED, NULL, "What kind it is."},
+            {"location", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it is; may be empty."},
+            {"counts_for_coverage",
+             {.kind = SCHEMA_BOOL},
+             REQUIRED,
+             NULL,
+             "It is up or expected back, and does not drain."},
+            {"reason", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The decision in one line."},
+            {"share", {OBJECT(explained_share)}, REQUIRED, NULL, "Why so many."},
+            {"services", {LIST_OF(explained_service_value)}, REQUIRED, NULL, "Each service of the catalog."},
+            {.name = NULL},
+        },
+};
+
 static const struct schema skipped_worker = {
     .name = "SkippedWorker",
     .help = "A worker of a backup that was not imported.",

@@ -47,6 +47,7 @@ extern const struct schema schema_discovery;
 extern const struct schema schema_admin_worker;
 extern const struct schema schema_admin_worker_list;
 extern const struct schema schema_admin_service_list;
+extern const struct schema schema_explanation;
 extern const struct schema schema_gaps;
 extern const struct schema schema_stats;
 extern const struct schema schema_history;

@@ -34,32 +34,20 @@ static double average_load(const struct totals *totals)
     return totals->healthy == 0 ? 0 : totals->load / (double)totals->healthy;
 }
 
-static void write_text(struct json_writer *writer, const char *key, const char *value)
-{
-    json_write_key(writer, key);
-    json_write_text(writer, value);
-}
-
-static void write_uint(struct json_writer *writer, const char *key, uint64_t value)
-{
-    json_write_key(writer, key);
-    json_write_uint(writer, value);
-}
-
 static void write_coordinators(struct json_writer *writer, const struct topology_coordinator *coordinator,
                                const struct replica *replica, const struct totals *totals, int64_t now_unix_ms)
 {
     json_write_key(writer, "coordinators");
     json_write_array_begin(writer);
     json_write_object_begin(writer);
-    write_text(writer, "id", coordinator->id);
-    write_text(writer, "url", coordinator->url);
-    write_text(writer, "location", "");
-    write_uint(writer, "workers", replica->worker_count);
-    write_uint(writer, "workers_count", replica->worker_count);
+    json_write_named_text(writer, "id", coordinator->id);
+    json_write_named_text(writer, "url", coordinator->url);
+    json_write_named_text(writer, "location", "");
+    json_write_named_uint(writer, "workers", replica->worker_count);
+    json_write_named_uint(writer, "workers_count", replica->worker_count);
     json_write_key(writer, "load");
     json_write_double(writer, average_load(totals));
-    write_text(writer, "status", coordinator->degraded ? "degraded" : "healthy");
+    json_write_named_text(writer, "status", coordinator->degraded ? "degraded" : "healthy");
     json_write_key(writer, "last_seen");
     json_write_time(writer, now_unix_ms);
     json_write_object_end(writer);
@@ -74,9 +62,9 @@ static void write_connections(struct json_writer *writer, const struct topology_
     for (size_t i = 0; i < replica->worker_count; i++) {
         const struct replica_worker *worker = replica->workers[i];
         json_write_object_begin(writer);
-        write_text(writer, "from", coordinator->id);
-        write_text(writer, "to", worker->id);
-        write_text(writer, "type", "worker");
+        json_write_named_text(writer, "from", coordinator->id);
+        json_write_named_text(writer, "to", worker->id);
+        json_write_named_text(writer, "type", "worker");
         json_write_key(writer, "active");
         json_write_bool(writer, replica_is_healthy(worker));
         json_write_object_end(writer);
@@ -89,12 +77,12 @@ static void write_statistics(struct json_writer *writer, const struct topology_c
 {
     json_write_key(writer, "statistics");
     json_write_object_begin(writer);
-    write_uint(writer, "total_coordinators", 1);
-    write_uint(writer, "active_coordinators", coordinator->degraded ? 0 : 1);
-    write_uint(writer, "total_workers", replica->worker_count);
-    write_uint(writer, "active_workers", totals->healthy);
-    write_uint(writer, "total_services", totals->services);
-    write_uint(writer, "covered_services", totals->covered);
+    json_write_named_uint(writer, "total_coordinators", 1);
+    json_write_named_uint(writer, "active_coordinators", coordinator->degraded ? 0 : 1);
+    json_write_named_uint(writer, "total_workers", replica->worker_count);
+    json_write_named_uint(writer, "active_workers", totals->healthy);
+    json_write_named_uint(writer, "total_services", totals->services);
+    json_write_named_uint(writer, "covered_services", totals->covered);
     json_write_key(writer, "average_load");
     json_write_double(writer, average_load(totals));
     json_write_object_end(writer);
@@ -115,7 +103,7 @@ void topology_render(const struct replica *replica, const struct topology_coordi
     json_write_array_end(writer);
     write_connections(writer, coordinator, replica);
     write_statistics(writer, coordinator, replica, &totals);
-    write_uint(writer, "revision", revision);
+    json_write_named_uint(writer, "revision", revision);
     json_write_key(writer, "timestamp");
     json_write_time(writer, now_unix_ms);
     json_write_object_end(writer);

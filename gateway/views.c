@@ -54,18 +54,6 @@ static struct replica_service **sorted_services(const struct replica *replica, s
     return services;
 }
 
-static void write_named_uint(struct json_writer *writer, const char *key, uint64_t value)
-{
-    json_write_key(writer, key);
-    json_write_uint(writer, value);
-}
-
-static void write_named_text(struct json_writer *writer, const char *key, const char *value)
-{
-    json_write_key(writer, key);
-    json_write_text(writer, value);
-}
-
 static void write_timestamp(struct json_writer *writer, int64_t now_unix_ms)
 {
     json_write_key(writer, "timestamp");
@@ -85,7 +73,7 @@ static void render_workers(struct replica *replica, int64_t now_unix_ms, struct 
         count++;
     }
     json_write_array_end(writer);
-    write_named_uint(writer, "count", count);
+    json_write_named_uint(writer, "count", count);
     write_timestamp(writer, now_unix_ms);
     json_write_object_end(writer);
 }
@@ -101,8 +89,8 @@ static void render_admin_workers(struct replica *replica, int64_t now_unix_ms, s
         healthy += replica_is_healthy(replica->workers[i]) ? 1 : 0;
     }
     json_write_array_end(writer);
-    write_named_uint(writer, "total", replica->worker_count);
-    write_named_uint(writer, "healthy", healthy);
+    json_write_named_uint(writer, "total", replica->worker_count);
+    json_write_named_uint(writer, "healthy", healthy);
     json_write_object_end(writer);
 }
 
@@ -124,11 +112,11 @@ static void render_services(const struct replica *replica, int64_t now_unix_ms, 
         available += healthy > 0 ? 1 : 0;
         json_write_key_text(writer, service->name);
         json_write_object_begin(writer);
-        write_named_text(writer, "name", service->name);
-        write_named_uint(writer, "healthy_workers", healthy);
+        json_write_named_text(writer, "name", service->name);
+        json_write_named_uint(writer, "healthy_workers", healthy);
         if (service->catalog != NULL) {
-            write_named_uint(writer, "tier", (uint64_t)service->catalog->requires);
-            write_named_text(writer, "requires", worker_type_word(service->catalog->requires));
+            json_write_named_uint(writer, "tier", (uint64_t)service->catalog->requires);
+            json_write_named_text(writer, "requires", worker_type_word(service->catalog->requires));
         } else { /* a worker's own: no kind of machine is required */
             json_write_key(writer, "tier");
             json_write_null(writer);
@@ -138,7 +126,7 @@ static void render_services(const struct replica *replica, int64_t now_unix_ms, 
         json_write_object_end(writer);
     }
     json_write_object_end(writer);
-    write_named_uint(writer, "total_available", available);
+    json_write_named_uint(writer, "total_available", available);
     write_timestamp(writer, now_unix_ms);
     json_write_object_end(writer);
     free(services);
@@ -162,17 +150,17 @@ static void render_admin_services(const struct replica *replica, struct json_wri
             continue;
         listed++;
         json_write_object_begin(writer);
-        write_named_text(writer, "name", service->name);
+        json_write_named_text(writer, "name", service->name);
         json_write_key(writer, "workers");
         json_write_array_begin(writer);
         for (size_t j = 0; j < service->worker_count; j++)
             json_write_text(writer, service->workers[j]->id);
         json_write_array_end(writer);
-        write_named_uint(writer, "worker_count", service->worker_count);
+        json_write_named_uint(writer, "worker_count", service->worker_count);
         json_write_object_end(writer);
     }
     json_write_array_end(writer);
-    write_named_uint(writer, "total_services", listed);
+    json_write_named_uint(writer, "total_services", listed);
     json_write_object_end(writer);
     free(services);
 }
@@ -203,12 +191,12 @@ static void write_gaps(struct json_writer *writer, const char *key, const struct
     json_write_array_begin(writer);
     for (size_t i = 0; i < count; i++) {
         json_write_object_begin(writer);
-        write_named_text(writer, "service", gaps[i].service->name);
-        write_named_text(writer, "required_type", worker_type_word(gaps[i].service->requires));
-        write_named_uint(writer, "priority", gaps[i].service->priority);
-        write_named_uint(writer, "current_workers", gaps[i].workers);
-        write_named_text(writer, "status", statuses[gaps[i].workers < 2 ? gaps[i].workers : 2]);
-        write_named_uint(writer, "port", gaps[i].service->port);
+        json_write_named_text(writer, "service", gaps[i].service->name);
+        json_write_named_text(writer, "required_type", worker_type_word(gaps[i].service->requires));
+        json_write_named_uint(writer, "priority", gaps[i].service->priority);
+        json_write_named_uint(writer, "current_workers", gaps[i].workers);
+        json_write_named_text(writer, "status", statuses[gaps[i].workers < 2 ? gaps[i].workers : 2]);
+        json_write_named_uint(writer, "port", gaps[i].service->port);
         json_write_object_end(writer);
     }
     json_write_array_end(writer);
@@ -238,9 +226,9 @@ static void render_gaps(const struct replica *replica, struct json_writer *write
     write_gaps(writer, "warnings", gaps + critical, warnings);
     json_write_key(writer, "summary");
     json_write_object_begin(writer);
-    write_named_uint(writer, "total_services", count);
-    write_named_uint(writer, "covered", count - critical);
-    write_named_uint(writer, "needs_attention", critical + warnings);
+    json_write_named_uint(writer, "total_services", count);
+    json_write_named_uint(writer, "covered", count - critical);
+    json_write_named_uint(writer, "needs_attention", critical + warnings);
     json_write_object_end(writer);
     json_write_object_end(writer);
     free(gaps);
@@ -252,13 +240,13 @@ static void render_stats(const struct replica *replica, struct json_writer *writ
     struct view_counts counts;
     view_count(replica, &counts);
     json_write_object_begin(writer);
-    write_named_uint(writer, "total_workers", counts.total);
-    write_named_uint(writer, "healthy_workers", counts.healthy);
-    write_named_uint(writer, "offline_workers", counts.total - counts.healthy);
+    json_write_named_uint(writer, "total_workers", counts.total);
+    json_write_named_uint(writer, "healthy_workers", counts.healthy);
+    json_write_named_uint(writer, "offline_workers", counts.total - counts.healthy);
     json_write_key(writer, "by_tier");
     json_write_object_begin(writer);
     for (size_t tier = 1; tier <= 4; tier++)
-        write_named_uint(writer, tiers[tier], counts.by_type[tier]);
+        json_write_named_uint(writer, tiers[tier], counts.by_type[tier]);
     json_write_object_end(writer);
     json_write_object_end(writer);
 }
@@ -332,13 +320,13 @@ size_t view_render_discovery(struct replica *replica, const char *name, size_t n
     struct json_writer inner = json_writer_into(out);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);
-    write_named_text(writer, "service", service->name);
+    json_write_named_text(writer, "service", service->name);
     json_write_key(writer, "workers");
     json_write_array_begin(writer);
     for (size_t i = 0; i < count; i++) {
         json_write_object_begin(writer);
-        write_named_text(writer, "worker_id", workers[i]->id);
-        write_named_text(writer, "tunnel_url", replica_service_url(replica, workers[i], service));
+        json_write_named_text(writer, "worker_id", workers[i]->id);
+        json_write_named_text(writer, "tunnel_url", replica_service_url(replica, workers[i], service));
         json_write_key(writer, "capabilities");
         worker_json_write_capabilities(writer, workers[i]->record->spec->capabilities);
         json_write_key(writer, "load");
@@ -348,8 +336,8 @@ size_t view_render_discovery(struct replica *replica, const char *name, size_t n
         json_write_object_end(writer);
     }
     json_write_array_end(writer);
-    write_named_uint(writer, "count", count);
-    write_named_text(writer, "recommended", workers[0]->id);
+    json_write_named_uint(writer, "count", count);
+    json_write_named_text(writer, "recommended", workers[0]->id);
     json_write_object_end(writer);
     free(workers);
     return count;

@@ -41,30 +41,6 @@ const char *worker_status_word(Muster__V1__WorkerStatus status)
     }
 }
 
-static void write_flag(struct json_writer *writer, const char *key, bool value)
-{
-    json_write_key(writer, key);
-    json_write_bool(writer, value);
-}
-
-static void write_text(struct json_writer *writer, const char *key, const char *value)
-{
-    json_write_key(writer, key);
-    json_write_text(writer, value);
-}
-
-static void write_uint(struct json_writer *writer, const char *key, uint64_t value)
-{
-    json_write_key(writer, key);
-    json_write_uint(writer, value);
-}
-
-static void write_double(struct json_writer *writer, const char *key, double value)
-{
-    json_write_key(writer, key);
-    json_write_double(writer, value);
-}
-
 static void write_time(struct json_writer *writer, const char *key, int64_t unix_ms)
 {
     json_write_key(writer, key);
@@ -88,18 +64,18 @@ void worker_json_write_capabilities(struct json_writer *writer, const Muster__V1
     }
     json_write_object_begin(writer);
     if (capabilities != NULL) {
-        write_flag(writer, "has_gpu", capabilities->has_gpu);
+        json_write_named_bool(writer, "has_gpu", capabilities->has_gpu);
         if (capabilities->gpu_type[0] != '\0')
-            write_text(writer, "gpu_type", capabilities->gpu_type);
+            json_write_named_text(writer, "gpu_type", capabilities->gpu_type);
         if (capabilities->gpu_memory[0] != '\0')
-            write_text(writer, "gpu_memory", capabilities->gpu_memory);
-        write_uint(writer, "cpu_cores", capabilities->cpu_cores);
+            json_write_named_text(writer, "gpu_memory", capabilities->gpu_memory);
+        json_write_named_uint(writer, "cpu_cores", capabilities->cpu_cores);
         if (capabilities->ram[0] != '\0')
-            write_text(writer, "ram", capabilities->ram);
-        write_flag(writer, "has_storage", capabilities->has_storage);
-        write_flag(writer, "has_edge", capabilities->has_edge);
-        write_flag(writer, "has_public_ip", capabilities->has_public_ip);
-        write_double(writer, "latency_ms", capabilities->latency_ms);
+            json_write_named_text(writer, "ram", capabilities->ram);
+        json_write_named_bool(writer, "has_storage", capabilities->has_storage);
+        json_write_named_bool(writer, "has_edge", capabilities->has_edge);
+        json_write_named_bool(writer, "has_public_ip", capabilities->has_public_ip);
+        json_write_named_double(writer, "latency_ms", capabilities->latency_ms);
     }
     json_write_object_end(writer);
 }
@@ -111,9 +87,9 @@ static void write_services(struct json_writer *writer, const Muster__V1__WorkerS
     for (size_t i = 0; i < spec->n_services; i++) {
         const Muster__V1__AnnouncedService *service = spec->services[i];
         json_write_object_begin(writer);
-        write_text(writer, "name", service->name);
+        json_write_named_text(writer, "name", service->name);
         if (service->url[0] != '\0')
-            write_text(writer, "url", service->url);
+            json_write_named_text(writer, "url", service->url);
         write_texts(writer, "capabilities", service->capabilities, service->n_capabilities);
         json_write_object_end(writer);
     }
@@ -124,10 +100,10 @@ static void write_services(struct json_writer *writer, const Muster__V1__WorkerS
 static void write_registered(struct json_writer *writer, const Muster__V1__Worker *record)
 {
     const Muster__V1__WorkerSpec *spec = record->spec;
-    write_text(writer, "worker_id", spec->worker_id);
-    write_text(writer, "tunnel_url", spec->tunnel_url);
-    write_text(writer, "worker_type", worker_type_word(record->type));
-    write_text(writer, "location", spec->location);
+    json_write_named_text(writer, "worker_id", spec->worker_id);
+    json_write_named_text(writer, "tunnel_url", spec->tunnel_url);
+    json_write_named_text(writer, "worker_type", worker_type_word(record->type));
+    json_write_named_text(writer, "location", spec->location);
     json_write_key(writer, "capabilities");
     worker_json_write_capabilities(writer, spec->capabilities);
     write_services(writer, spec);
@@ -138,7 +114,7 @@ static void write_registered(struct json_writer *writer, const Muster__V1__Worke
     else
         json_write_raw(writer, "[]", 2);
     write_time(writer, "registered_at", record->registered_at_ms);
-    write_uint(writer, "incarnation", record->incarnation);
+    json_write_named_uint(writer, "incarnation", record->incarnation);
 }
 
 /* The same for a list, without the braces around them. */
@@ -146,16 +122,16 @@ static void render_fixed(struct replica_worker *worker)
 {
     struct json_writer inner = json_writer_into(&worker->fixed_json);
     write_registered(&inner, worker->record);
-    write_text(&inner, "service_url", worker->record->spec->tunnel_url);
-    write_uint(&inner, "tier", (uint64_t)worker->record->type);
+    json_write_named_text(&inner, "service_url", worker->record->spec->tunnel_url);
+    json_write_named_uint(&inner, "tier", (uint64_t)worker->record->type);
 }
 
 void worker_json_write_export(struct json_writer *writer, const Muster__V1__Worker *record)
 {
     json_write_object_begin(writer);
     write_registered(writer, record);
-    write_text(writer, "status", worker_status_word(record->status));
-    write_flag(writer, "draining", record->draining);
+    json_write_named_text(writer, "status", worker_status_word(record->status));
+    json_write_named_bool(writer, "draining", record->draining);
     json_write_object_end(writer);
 }
 
@@ -170,19 +146,19 @@ static void render_varying(struct replica_worker *worker)
     const Muster__V1__Load *load = kept != NULL ? kept : &nothing;
     struct json_writer inner = {&worker->varying_json, true};
     struct json_writer *writer = &inner;
-    write_text(writer, "status", worker_status_word(replica_status(worker)));
+    json_write_named_text(writer, "status", worker_status_word(replica_status(worker)));
     if (replica_status_reason(worker)[0] != '\0')
-        write_text(writer, "status_reason", replica_status_reason(worker));
+        json_write_named_text(writer, "status_reason", replica_status_reason(worker));
     if (replica_status_changed_at_ms(worker) > 0)
         write_time(writer, "status_changed_at", replica_status_changed_at_ms(worker));
     write_time(writer, "last_heartbeat", replica_last_heard_ms(worker));
-    write_double(writer, "current_load", load->current_load);
-    write_text(writer, "available_memory", load->available_memory);
-    write_double(writer, "gpu_utilization", load->gpu_utilization);
-    write_uint(writer, "active_requests", load->active_requests);
-    write_uint(writer, "queue_depth", load->queue_depth);
+    json_write_named_double(writer, "current_load", load->current_load);
+    json_write_named_text(writer, "available_memory", load->available_memory);
+    json_write_named_double(writer, "gpu_utilization", load->gpu_utilization);
+    json_write_named_uint(writer, "active_requests", load->active_requests);
+    json_write_named_uint(writer, "queue_depth", load->queue_depth);
     write_texts(writer, "loaded_models", load->loaded_models, load->n_loaded_models);
-    write_text(writer, "specialization", load->specialization);
+    json_write_named_text(writer, "specialization", load->specialization);
     json_write_key(writer, "services_status");
     json_write_object_begin(writer);
     for (size_t i = 0; i < load->n_services_status; i++) {
@@ -190,7 +166,7 @@ static void render_varying(struct replica_worker *worker)
         json_write_text(writer, load->services_status[i]->state);
     }
     json_write_object_end(writer);
-    write_uint(writer, "tasks_completed", load->tasks_completed);
+    json_write_named_uint(writer, "tasks_completed", load->tasks_completed);
     muster__v1__load__free_unpacked(kept, NULL);
 }
 
@@ -213,8 +189,8 @@ void worker_json_write(struct json_writer *writer, struct replica_worker *worker
     writer->comma = true;
     if (now_unix_ms > 0) {
         int64_t age_ms = now_unix_ms - replica_last_heard_ms(worker);
-        write_double(writer, "age_seconds", age_ms < 0 ? 0 : (double)age_ms / 1000.0);
-        write_flag(writer, "is_healthy", replica_is_healthy(worker));
+        json_write_named_double(writer, "age_seconds", age_ms < 0 ? 0 : (double)age_ms / 1000.0);
+        json_write_named_bool(writer, "is_healthy", replica_is_healthy(worker));
     }
     json_write_object_end(writer);
 }

@@ -44,8 +44,8 @@ struct json_splitter {
     size_t element_bytes_max;
     uint64_t offset; /* of the next byte, for messages */
     unsigned place;
-    unsigned depth;   /* of brackets inside the value that is being read */
-    unsigned resume;  /* the place behind that value */
+    unsigned depth;  /* of brackets inside the value that is being read */
+    unsigned resume; /* the place behind that value */
     bool is_object, in_list, in_text, escaped;
     bool is_scalar; /* a value that ends where something else begins */
     char key[64];   /* the last key; longer ones are cut, and so no list's */

@@ -218,3 +218,27 @@ void json_write_raw(struct json_writer *writer, const char *json, size_t bytes)
     before_value(writer);
     buffer_append(writer->out, json, bytes);
 }
+
+void json_write_named_text(struct json_writer *writer, const char *key, const char *text)
+{
+    json_write_key(writer, key);
+    json_write_text(writer, text);
+}
+
+void json_write_named_uint(struct json_writer *writer, const char *key, uint64_t value)
+{
+    json_write_key(writer, key);
+    json_write_uint(writer, value);
+}
+
+void json_write_named_double(struct json_writer *writer, const char *key, double value)
+{
+    json_write_key(writer, key);
+    json_write_double(writer, value);
+}
+
+void json_write_named_bool(struct json_writer *writer, const char *key, bool value)
+{
+    json_write_key(writer, key);
+    json_write_bool(writer, value);
+}

@@ -43,3 +43,9 @@ void json_write_null(struct json_writer *writer);
 void json_write_time(struct json_writer *writer, int64_t unix_ms);
 /* A value that is JSON already. */
 void json_write_raw(struct json_writer *writer, const char *json, size_t bytes);
+
+/* A key and its value. */
+void json_write_named_text(struct json_writer *writer, const char *key, const char *text);
+void json_write_named_uint(struct json_writer *writer, const char *key, uint64_t value);
+void json_write_named_double(struct json_writer *writer, const char *key, double value);
+void json_write_named_bool(struct json_writer *writer, const char *key, bool value);

@@ -62,7 +62,8 @@ static bool can_take(const struct assigner *assigner, const struct member *membe
     const struct catalog_service *service = catalog_at(assigner->catalog, number);
     Muster__V1__WorkerType type = (Muster__V1__WorkerType)member->type;
     size_t same = 0;
-    if (!member_is_healthy(member) || !catalog_fits(service, type) ||
+    if (!member_is_healthy(member) ||
+        !catalog_permits(catalog_permission(assigner->catalog, number, type, member->id)) ||
         map_get_text(&assigner->promises, member->id) != NULL)
         return false;
     const char *name = member->id + strlen(member->id) + 1;

@@ -2,13 +2,14 @@
 
 #include "services/assigner/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- Memory --- */
 
 struct tables {
-    uint32_t *expected, *healthy, *seen;
+    uint32_t *expected, *healthy, *seen, *here;
     size_t *services;
     bool *taken;
 };
@@ -18,6 +19,7 @@ static void free_tables(struct tables *tables)
     free(tables->expected);
     free(tables->healthy);
     free(tables->seen);
+    free(tables->here);
     free(tables->services);
     free(tables->taken);
 }
@@ -27,10 +29,11 @@ static bool create_tables(struct tables *tables, size_t count)
     tables->expected = calloc(count, sizeof(*tables->expected));
     tables->healthy = calloc(count, sizeof(*tables->healthy));
     tables->seen = calloc(count, sizeof(*tables->seen));
+    tables->here = calloc(count, sizeof(*tables->here));
     tables->services = calloc(count, sizeof(*tables->services));
     tables->taken = calloc(count, sizeof(*tables->taken));
-    if (tables->expected != NULL && tables->healthy != NULL && tables->seen != NULL && tables->services != NULL &&
-        tables->taken != NULL)
+    if (tables->expected != NULL && tables->healthy != NULL && tables->seen != NULL && tables->here != NULL &&
+        tables->services != NULL && tables->taken != NULL)
         return true;
     free_tables(tables);
     return false;
@@ -38,7 +41,7 @@ static bool create_tables(struct tables *tables, size_t count)
 
 static struct tables tables_of(const struct assigner *assigner)
 {
-    return (struct tables){assigner->counts.expected, assigner->counts.healthy, assigner->seen,
+    return (struct tables){assigner->counts.expected,   assigner->counts.healthy, assigner->seen, assigner->here,
                            assigner->decision.services, assigner->decision.taken};
 }
 
@@ -46,6 +49,7 @@ static void use_tables(struct assigner *assigner, const struct tables *tables)
 {
     assigner->counts = (struct counts){.expected = tables->expected, .healthy = tables->healthy};
     assigner->seen = tables->seen;
+    assigner->here = tables->here;
     assigner->seen_number = 0;
     assigner->decision.services = tables->services;
     assigner->decision.taken = tables->taken;
@@ -69,23 +73,25 @@ struct assigner *assigner_create(struct catalog *catalog)
     return assigner;
 }
 
-static void free_members(struct map *members)
+/* Each value in one piece. */
+static void free_values(struct map *map)
 {
     size_t position = 0;
-    void *member;
-    while ((member = map_next(members, &position)) != NULL)
-        free(member);
-    map_free(members);
+    void *value;
+    while ((value = map_next(map, &position)) != NULL)
+        free(value);
+    map_free(map);
 }
 
 void assigner_destroy(struct assigner *assigner)
 {
     if (assigner == NULL)
         return;
-    free_members(&assigner->members);
-    free_members(&assigner->promises);
+    free_values(&assigner->members);
+    free_values(&assigner->promises);
     struct tables tables = tables_of(assigner);
     free_tables(&tables);
+    free_values(&assigner->counts.located);
     adapt_forget(assigner);
     catalog_destroy(assigner->catalog);
     free(assigner);
@@ -97,9 +103,9 @@ struct names {
     size_t count;
 };
 
-static struct member *create_member(const char *id, const struct names lists[2])
+static struct member *create_member(const char *id, const struct names lists[2], const char *location)
 {
-    size_t id_bytes = strlen(id) + 1, bytes = id_bytes, count = 0;
+    size_t id_bytes = strlen(id) + 1, bytes = id_bytes + strlen(location) + 1, count = 0;
     for (size_t list = 0; list < 2; list++) {
         count += lists[list].count;
         for (size_t i = 0; i < lists[list].count; i++)
@@ -120,10 +126,22 @@ static struct member *create_member(const char *id, const struct names lists[2])
             at += name_bytes;
         }
     }
+    memcpy(at, location, strlen(location) + 1);
     return member;
 }
 
+const char *member_location(const struct member *member)
+{
+    const char *at = member->id + strlen(member->id) + 1;
+    for (uint32_t i = 0; i < member->name_count; i++)
+        at += strlen(at) + 1;
+    return at;
+}
+
 /* --- Counting --- */
+
+#define IN 1u
+#define OUT UINT32_MAX
 
 bool member_is_healthy(const struct member *member)
 {
@@ -137,10 +155,51 @@ bool member_is_expected(const struct member *member)
            (!member->draining && member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING);
 }
 
+#define LOCATED_KEY_BYTES 1024
+
+static void write_located_key(char key[LOCATED_KEY_BYTES], size_t number, const char *location)
+{
+    /* A location has at most 256 bytes (the registry's limit); a longer one would share a count. */
+    snprintf(key, LOCATED_KEY_BYTES, "%zu %s", number, location);
+}
+
+static uint32_t count_located(const struct assigner *assigner, size_t number, const char *location)
+{
+    char key[LOCATED_KEY_BYTES];
+    write_located_key(key, number, location);
+    const struct located *located = map_get_text(&assigner->counts.located, key);
+    return located == NULL ? 0 : located->workers;
+}
+
+/* Without memory a worker is not counted: a service is then spread less well, and nothing else. */
+static void change_located(struct assigner *assigner, size_t number, const char *location, uint32_t change)
+{
+    struct map *map = &assigner->counts.located;
+    char key[LOCATED_KEY_BYTES];
+    write_located_key(key, number, location);
+    struct located *located = map_get_text(map, key);
+    if (located == NULL && change == IN) {
+        located = calloc(1, sizeof(*located) + strlen(key) + 1);
+        if (located == NULL)
+            return;
+        memcpy(located->key, key, strlen(key) + 1);
+        if (!map_put_text(map, located->key, located, NULL)) {
+            free(located);
+            return;
+        }
+    }
+    if (located == NULL)
+        return;
+    located->workers += change;
+    if (located->workers == 0)
+        free(map_remove_text(map, key));
+}
+
 /* Adds `change` (1, or -1 modulo 2^32) to the table's number of each service that the member
  * serves. One that it both announces and was assigned, or announces under two names, counts
- * once. */
-static void count_services(struct assigner *assigner, const struct member *member, uint32_t *table, uint32_t change)
+ * once. With a location, there as well. */
+static void count_services(struct assigner *assigner, const struct member *member, uint32_t *table,
+                           const char *location, uint32_t change)
 {
     if (++assigner->seen_number == 0) {
         memset(assigner->seen, 0, catalog_count(assigner->catalog) * sizeof(*assigner->seen));
@@ -153,6 +212,8 @@ static void count_services(struct assigner *assigner, const struct member *membe
             continue;
         assigner->seen[number] = assigner->seen_number;
         table[number] += change;
+        if (location != NULL && catalog_at(assigner->catalog, number)->spread_by_location)
+            change_located(assigner, number, location, change);
     }
 }
 
@@ -160,13 +221,13 @@ static void count_expected(struct assigner *assigner, const struct member *membe
 {
     if (!member_is_expected(member))
         return;
+    const char *location = catalog_spreads(assigner->catalog) ? member_location(member) : "";
     assigner->counts.by_type[member->type] += change;
-    count_services(assigner, member, assigner->counts.expected, change);
+    count_services(assigner, member, assigner->counts.expected, location[0] == '\0' ? NULL : location, change);
 }
 
-/* Counts everything known under an id in (1) or out (-1): before and after each change of it.
- * A promise stands for what is expected of the worker in the place of its present record. */
-static void count_id(struct assigner *assigner, const char *id, uint32_t change)
+/* A promise stands for what is expected of the worker in the place of its present record. */
+void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change)
 {
     const struct member *member = map_get_text(&assigner->members, id);
     const struct member *promise = map_get_text(&assigner->promises, id);
@@ -175,22 +236,19 @@ static void count_id(struct assigner *assigner, const char *id, uint32_t change)
     else if (member != NULL)
         count_expected(assigner, member, change);
     if (member != NULL && member_is_healthy(member))
-        count_services(assigner, member, assigner->counts.healthy, change);
+        count_services(assigner, member, assigner->counts.healthy, NULL, change);
 }
-
-#define IN 1u
-#define OUT UINT32_MAX
 
 static void count_all(struct assigner *assigner)
 {
     size_t position = 0;
     const struct member *member;
     while ((member = map_next(&assigner->members, &position)) != NULL)
-        count_id(assigner, member->id, IN);
+        assigner_count_id(assigner, member->id, IN);
     position = 0;
     while ((member = map_next(&assigner->promises, &position)) != NULL)
         if (map_get_text(&assigner->members, member->id) == NULL)
-            count_id(assigner, member->id, IN);
+            assigner_count_id(assigner, member->id, IN);
 }
 
 /* --- The catalog --- */
@@ -209,8 +267,10 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
     }
     catalog_destroy(assigner->catalog);
     assigner->catalog = catalog;
+    struct map located = assigner->counts.located;
     use_tables(assigner, &tables);
     free_tables(&old);
+    free_values(&located);
     count_all(assigner);
     /* Its services have other numbers. Without memory, those that are lost are left to the
      * workers that register. */
@@ -247,9 +307,9 @@ static void confirm_promise(struct assigner *assigner, const char *id, uint64_t 
 
 static void remove_member(struct assigner *assigner, struct member *member)
 {
-    count_id(assigner, member->id, OUT);
+    assigner_count_id(assigner, member->id, OUT);
     map_remove_text(&assigner->members, member->id);
-    count_id(assigner, member->id, IN);
+    assigner_count_id(assigner, member->id, IN);
     free(member);
 }
 
@@ -283,7 +343,7 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     char **announced;
     if (!names_of(worker, lists, &announced))
         return false;
-    struct member *member = create_member(worker->spec->worker_id, lists);
+    struct member *member = create_member(worker->spec->worker_id, lists, worker->spec->location);
     free(announced);
     if (member == NULL)
         return false;
@@ -294,14 +354,14 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     member->generation = assigner->generation;
 
     void *old = NULL;
-    count_id(assigner, member->id, OUT);
+    assigner_count_id(assigner, member->id, OUT);
     if (!map_put_text(&assigner->members, member->id, member, &old)) {
-        count_id(assigner, member->id, IN);
+        assigner_count_id(assigner, member->id, IN);
         free(member);
         return false;
     }
     confirm_promise(assigner, member->id, member->incarnation);
-    count_id(assigner, member->id, IN);
+    assigner_count_id(assigner, member->id, IN);
     adapt_note(assigner, member);
     free(old);
     return true;
@@ -312,18 +372,18 @@ static void apply_status(struct assigner *assigner, const Muster__V1__WorkerEven
     struct member *member = map_get_text(&assigner->members, event->worker_id);
     if (member == NULL || member->incarnation != event->incarnation)
         return;
-    count_id(assigner, member->id, OUT);
+    assigner_count_id(assigner, member->id, OUT);
     member->status = (uint8_t)event->status;
-    count_id(assigner, member->id, IN);
+    assigner_count_id(assigner, member->id, IN);
     adapt_note(assigner, member);
 }
 
 static void apply_remove(struct assigner *assigner, const Muster__V1__WorkerEvent *event)
 {
     struct member *member = map_get_text(&assigner->members, event->worker_id);
-    count_id(assigner, event->worker_id, OUT);
+    assigner_count_id(assigner, event->worker_id, OUT);
     confirm_promise(assigner, event->worker_id, event->incarnation);
-    count_id(assigner, event->worker_id, IN);
+    assigner_count_id(assigner, event->worker_id, IN);
     if (member != NULL)
         remove_member(assigner, member);
 }
@@ -412,7 +472,7 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
             announced[i - member->assigned_count] = (char *)name; /* only read */
     }
     const struct names lists[2] = {{assigned, assigned_count}, {announced, announced_count}};
-    struct member *promise = create_member(member->id, lists);
+    struct member *promise = create_member(member->id, lists, member_location(member));
     free(announced);
     if (promise == NULL)
         return NULL;
@@ -420,12 +480,12 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
     promise->type = member->type;
     promise->status = member->status;
     promise->draining = member->draining;
-    count_id(assigner, promise->id, OUT);
+    assigner_count_id(assigner, promise->id, OUT);
     drop_promise(assigner, map_get_text(&assigner->promises, promise->id));
     bool put = map_put_text(&assigner->promises, promise->id, promise, NULL);
     if (put)
         append_promise(assigner, promise, now_ms);
-    count_id(assigner, promise->id, IN);
+    assigner_count_id(assigner, promise->id, IN);
     if (put)
         return promise;
     free(promise);
@@ -437,9 +497,9 @@ void assigner_move_failed(struct assigner *assigner, const char *worker_id)
     struct member *promise = map_get_text(&assigner->promises, worker_id);
     if (promise == NULL)
         return;
-    count_id(assigner, worker_id, OUT);
+    assigner_count_id(assigner, worker_id, OUT);
     drop_promise(assigner, promise);
-    count_id(assigner, worker_id, IN);
+    assigner_count_id(assigner, worker_id, IN);
 }
 
 static struct member *create_promise(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate)
@@ -452,7 +512,7 @@ static struct member *create_promise(struct assigner *assigner, const Muster__V1
         assigned[i] = catalog_at(assigner->catalog, decision->services[i])->name;
     const struct names lists[2] = {{assigned, decision->count},
                                    {candidate->announced_services, candidate->n_announced_services}};
-    struct member *promise = create_member(candidate->worker_id, lists);
+    struct member *promise = create_member(candidate->worker_id, lists, candidate->location);
     free(assigned);
     if (promise != NULL && !map_put_text(&assigner->promises, promise->id, promise, NULL)) {
         free(promise);
@@ -461,13 +521,24 @@ static struct member *create_promise(struct assigner *assigner, const Muster__V1
     return promise;
 }
 
+void assigner_decide(struct assigner *assigner, const struct policy_worker *worker, const char *location)
+{
+    bool spreads = catalog_spreads(assigner->catalog) && location[0] != '\0';
+    struct policy_coverage coverage = {.workers = assigner->counts.expected, .here = spreads ? assigner->here : NULL};
+    for (size_t i = 0; spreads && i < catalog_count(assigner->catalog); i++)
+        if (catalog_at(assigner->catalog, i)->spread_by_location)
+            assigner->here[i] = count_located(assigner, i, location);
+    memcpy(coverage.workers_by_type, assigner->counts.by_type, sizeof(coverage.workers_by_type));
+    policy_decide(assigner->catalog, &coverage, worker, &assigner->decision);
+}
+
 const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
                                               uint64_t now_ms)
 {
     const char *id = candidate->worker_id;
     const struct member *member = map_get_text(&assigner->members, id);
-    struct policy_coverage coverage = {.workers = assigner->counts.expected};
     const struct policy_worker worker = {
+        .id = id,
         .type = candidate->type,
         .current = candidate->current_services,
         .current_count = candidate->n_current_services,
@@ -475,10 +546,9 @@ const struct policy_decision *assigner_assign(struct assigner *assigner, const M
         .announced_count = candidate->n_announced_services,
     };
 
-    count_id(assigner, id, OUT);
+    assigner_count_id(assigner, id, OUT);
     drop_promise(assigner, map_get_text(&assigner->promises, id));
-    memcpy(coverage.workers_by_type, assigner->counts.by_type, sizeof(coverage.workers_by_type));
-    policy_decide(assigner->catalog, &coverage, &worker, &assigner->decision);
+    assigner_decide(assigner, &worker, candidate->location);
 
     struct member *promise = create_promise(assigner, candidate);
     if (promise != NULL) {
@@ -488,7 +558,7 @@ const struct policy_decision *assigner_assign(struct assigner *assigner, const M
         promise->draining = member != NULL && member->draining;
         append_promise(assigner, promise, now_ms);
     }
-    count_id(assigner, id, IN);
+    assigner_count_id(assigner, id, IN);
     return promise != NULL ? &assigner->decision : NULL;
 }
 
@@ -497,11 +567,11 @@ void assigner_expire(struct assigner *assigner, uint64_t now_ms)
     struct member *promise;
     while ((promise = assigner->first_promise) != NULL && promise->expires_at_ms <= now_ms) {
         char *id = promise->id;
-        count_id(assigner, id, OUT);
+        assigner_count_id(assigner, id, OUT);
         const struct member *member = map_get_text(&assigner->members, id);
         drop_promise(assigner, promise);
         if (member != NULL)
-            count_id(assigner, member->id, IN);
+            assigner_count_id(assigner, member->id, IN);
     }
 }
 
@@ -543,6 +613,18 @@ size_t assigner_promise_count(const struct assigner *assigner)
     return assigner->promises.count;
 }
 
+static bool has_same_located(const struct map *a, const struct map *b)
+{
+    size_t position = 0;
+    const struct located *one, *other;
+    while ((one = map_next(a, &position)) != NULL) {
+        other = map_get_text(b, one->key);
+        if (other == NULL || other->workers != one->workers)
+            return false;
+    }
+    return a->count == b->count;
+}
+
 bool assigner_check(struct assigner *assigner)
 {
     size_t count = catalog_count(assigner->catalog);
@@ -554,7 +636,9 @@ bool assigner_check(struct assigner *assigner)
         count_all(assigner);
         same = memcmp(fresh.expected, running.expected, count * sizeof(uint32_t)) == 0 &&
                memcmp(fresh.healthy, running.healthy, count * sizeof(uint32_t)) == 0 &&
-               memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0;
+               memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0 &&
+               has_same_located(&assigner->counts.located, &running.located);
+        free_values(&assigner->counts.located);
         assigner->counts = running;
     }
     free(fresh.expected);

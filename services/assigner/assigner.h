@@ -51,6 +51,25 @@ uint64_t assigner_revision(const struct assigner *assigner);
 const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
                                               uint64_t now_ms);
 
+/* Why a worker of the roll runs what it runs: what the policy would decide, were it to register again now, beside what
+ * it has. Changes nothing. */
+struct assigner_explanation {
+    const struct policy_decision
+        *decision;            /* with verdicts; its texts are the catalog's. Valid until the next decision */
+    const uint32_t *coverage; /* for each service: others that run it, or are about to */
+    const uint32_t *here;     /* of them, at the same location; 0 where nothing is to be spread */
+    const bool *assigned_now; /* for each service */
+    Muster__V1__WorkerType type;
+    uint64_t incarnation;
+    const char *location;
+    bool counts; /* for coverage: it is up or expected back, and does not drain */
+};
+
+/* `use` is called once, before the worker is counted in again, with what lives until it returns. False, and no call,
+ * when the worker is not on the roll or memory runs out (*found tells which). */
+bool assigner_explain(struct assigner *assigner, const char *worker_id, bool *found,
+                      void (*use)(const struct assigner_explanation *explanation, void *argument), void *argument);
+
 /* Forgets promises that have run out; cheap, call it once a second or so. */
 void assigner_expire(struct assigner *assigner, uint64_t now_ms);
 

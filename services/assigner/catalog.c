@@ -1,40 +1,13 @@
 /* The services that can be assigned; see catalog.h. */
 
-#include "services/assigner/catalog.h"
+#include "services/assigner/catalog_state.h"
 
 #include "services/assigner/catalog_default.h"
 
-#include "common/map.h"
-
-#include <jansson.h>
-
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_MAX_BYTES 128
-#define PATH_MAX_BYTES 1024
-#define ALIASES_MAX 100
-#define PRIORITY_MAX 1000
-
-struct catalog {
-    struct catalog_service *services;
-    size_t count;
-    struct map names; /* name or alias -> struct catalog_service, whose texts are the keys */
-};
-
-__attribute__((format(printf, 2, 3))) static bool refuse(char error[CATALOG_ERROR_BYTES], const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(error, CATALOG_ERROR_BYTES, format, arguments);
-    va_end(arguments);
-    return false;
-}
-
-static struct catalog *create(size_t count)
+struct catalog *catalog_create(size_t count)
 {
     struct catalog *catalog = calloc(1, sizeof(*catalog));
     if (catalog == NULL)
@@ -57,11 +30,21 @@ void catalog_destroy(struct catalog *catalog)
         for (size_t k = 0; k < service->alias_count; k++)
             free(service->aliases[k]);
         free(service->aliases);
+        for (size_t k = 0; k < service->pinned_count; k++)
+            free(service->pinned_to[k]);
+        free(service->pinned_to);
         free(service->name);
         free(service->path);
     }
     free(catalog->services);
     map_free(&catalog->names);
+    size_t position = 0;
+    struct catalog_reservation *reservation;
+    while ((reservation = map_next(&catalog->reservations, &position)) != NULL) {
+        free(reservation->services);
+        free(reservation);
+    }
+    map_free(&catalog->reservations);
     free(catalog);
 }
 
@@ -97,275 +80,11 @@ struct catalog *catalog_create_default(void)
 {
     size_t count;
     const struct catalog_default_service *defaults = catalog_default_services(&count);
-    struct catalog *catalog = create(count);
+    struct catalog *catalog = catalog_create(count);
     if (catalog != NULL && !fill_default(catalog, defaults)) {
         catalog_destroy(catalog);
         return NULL;
     }
-    return catalog;
-}
-
-/* --- From JSON --- */
-
-/* What is being read, for error texts: services[number], and its name once that is known. */
-struct place {
-    size_t number;
-    const char *name;
-    char *error;
-};
-
-__attribute__((format(printf, 3, 4))) static bool refuse_field(const struct place *place, const char *field,
-                                                               const char *format, ...)
-{
-    char text[200];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    if (place->name != NULL)
-        return refuse(place->error, "service '%s': %s: %s", place->name, field, text);
-    return refuse(place->error, "services[%zu]: %s: %s", place->number, field, text);
-}
-
-/* Names become part of paths, headers and metric labels. */
-static bool name_is_legal(const char *name)
-{
-    size_t bytes = strlen(name);
-    return bytes > 0 && bytes <= NAME_MAX_BYTES && name[0] != '.' &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == bytes;
-}
-
-static const char name_rule[] = "must be 1 to 128 letters, digits, '-', '_' or '.', and not start with '.'";
-
-static bool known_keys_only(const struct place *place, json_t *object)
-{
-    static const char *const known[] = {"name", "tier",    "requires", "priority",
-                                        "port", "aliases", "path",     "repeatable"};
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value)
-    {
-        size_t i = 0;
-        while (i < sizeof(known) / sizeof(known[0]) && strcmp(key, known[i]) != 0)
-            i++;
-        if (i == sizeof(known) / sizeof(known[0]))
-            return refuse_field(place, "unknown field",
-                                "'%.60s'; known are name, tier, requires, priority, port, aliases, path, repeatable",
-                                key);
-    }
-    return true;
-}
-
-static bool read_integer(const struct place *place, json_t *object, const char *field, uint32_t maximum,
-                         uint32_t *value)
-{
-    json_t *number = json_object_get(object, field);
-    if (number == NULL)
-        return refuse_field(place, field, "is missing; give a whole number from 1 to %u", (unsigned)maximum);
-    if (!json_is_integer(number) || json_integer_value(number) < 1 || json_integer_value(number) > maximum)
-        return refuse_field(place, field, "must be a whole number from 1 to %u", (unsigned)maximum);
-    *value = (uint32_t)json_integer_value(number);
-    return true;
-}
-
-static bool read_type(const struct place *place, json_t *object, Muster__V1__WorkerType *type)
-{
-    static const char *const names[] = {"", "gpu", "cpu", "storage", "edge"};
-    json_t *requires = json_object_get(object, "requires");
-    json_t *tier = json_object_get(object, "tier");
-    int number = 0;
-    if (requires == NULL && tier == NULL)
-        return refuse_field(place, "requires", "is missing; give gpu, cpu, storage or edge");
-    if (requires != NULL) {
-        const char *name = json_is_string(requires) ? json_string_value(requires) : "";
-        for (int i = 1; i <= 4; i++)
-            if (strcmp(name, names[i]) == 0)
-                number = i;
-        if (number == 0)
-            return refuse_field(place, "requires", "must be gpu, cpu, storage or edge");
-    }
-    if (tier != NULL) {
-        if (!json_is_integer(tier) || json_integer_value(tier) < 1 || json_integer_value(tier) > 4)
-            return refuse_field(place, "tier", "must be 1 (gpu), 2 (cpu), 3 (storage) or 4 (edge)");
-        if (number != 0 && json_integer_value(tier) != number)
-            return refuse_field(place, "tier", "must be %d when requires is %s", number, names[number]);
-        number = (int)json_integer_value(tier);
-    }
-    *type = (Muster__V1__WorkerType)number;
-    return true;
-}
-
-static bool read_path(const struct place *place, json_t *object, char **path)
-{
-    json_t *value = json_object_get(object, "path");
-    const char *text = "";
-    if (value != NULL) {
-        text = json_is_string(value) ? json_string_value(value) : "";
-        size_t bytes = strlen(text);
-        if (text[0] != '/' || bytes > PATH_MAX_BYTES || (bytes > 1 && text[bytes - 1] == '/'))
-            return refuse_field(place, "path", "must start with '/', not end with it, and be at most %d bytes long",
-                                PATH_MAX_BYTES);
-        for (size_t i = 0; i < bytes; i++)
-            if (text[i] <= ' ' || text[i] >= 0x7f || strchr("?#\"<>\\^`|", text[i]) != NULL)
-                return refuse_field(place, "path", "has a character at byte %zu that a path cannot have", i);
-        if (strstr(text, "/../") != NULL || (bytes >= 3 && strcmp(text + bytes - 3, "/..") == 0))
-            return refuse_field(place, "path", "must not have '..' in it");
-    }
-    *path = strdup(text);
-    return *path != NULL || refuse_field(place, "path", "out of memory");
-}
-
-static bool claim_name(struct catalog *catalog, const struct place *place, const char *field, const char *name,
-                       struct catalog_service *service)
-{
-    const struct catalog_service *owner = map_get_text(&catalog->names, name);
-    if (owner != NULL)
-        return refuse_field(place, field, "'%s' is taken by service '%s'", name, owner->name);
-    return map_put_text(&catalog->names, name, service, NULL) || refuse_field(place, field, "out of memory");
-}
-
-static bool read_name(struct catalog *catalog, struct place *place, json_t *object, struct catalog_service *service)
-{
-    json_t *name = json_object_get(object, "name");
-    if (!json_is_string(name))
-        return refuse_field(place, "name", name == NULL ? "is missing" : "must be text");
-    if (!name_is_legal(json_string_value(name)))
-        return refuse_field(place, "name", "%s", name_rule);
-    service->name = strdup(json_string_value(name));
-    if (service->name == NULL)
-        return refuse_field(place, "name", "out of memory");
-    if (!claim_name(catalog, place, "name", service->name, service))
-        return false;
-    place->name = service->name;
-    return true;
-}
-
-static bool read_aliases(struct catalog *catalog, const struct place *place, json_t *object,
-                         struct catalog_service *service)
-{
-    json_t *aliases = json_object_get(object, "aliases");
-    size_t count = json_array_size(aliases);
-    if (aliases != NULL && (!json_is_array(aliases) || count > ALIASES_MAX))
-        return refuse_field(place, "aliases", "must be a list of at most %d names", ALIASES_MAX);
-    service->aliases = calloc(count > 0 ? count : 1, sizeof(char *));
-    if (service->aliases == NULL)
-        return refuse_field(place, "aliases", "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        json_t *alias = json_array_get(aliases, i);
-        if (!json_is_string(alias) || !name_is_legal(json_string_value(alias)))
-            return refuse_field(place, "aliases", "each %s", name_rule);
-        service->aliases[i] = strdup(json_string_value(alias));
-        if (service->aliases[i] == NULL)
-            return refuse_field(place, "aliases", "out of memory");
-        service->alias_count = i + 1;
-        if (!claim_name(catalog, place, "aliases", service->aliases[i], service))
-            return false;
-    }
-    return true;
-}
-
-static bool read_service(struct catalog *catalog, size_t number, json_t *object, char *error)
-{
-    struct catalog_service *service = &catalog->services[number];
-    struct place place = {.number = number, .name = NULL, .error = error};
-    if (!json_is_object(object))
-        return refuse(error, "services[%zu]: must be an object with name, requires, priority and port", number);
-    json_t *repeatable = json_object_get(object, "repeatable");
-    if (!read_name(catalog, &place, object, service) || !known_keys_only(&place, object) ||
-        !read_type(&place, object, &service->requires) ||
-        !read_integer(&place, object, "priority", PRIORITY_MAX, &service->priority) ||
-        !read_integer(&place, object, "port", 65535, &service->port) || !read_path(&place, object, &service->path) ||
-        !read_aliases(catalog, &place, object, service))
-        return false;
-    if (repeatable != NULL && !json_is_boolean(repeatable))
-        return refuse_field(&place, "repeatable", "must be true or false");
-    service->repeatable = json_is_true(repeatable);
-    return true;
-}
-
-static struct catalog *read_catalog(json_t *root, char *error)
-{
-    json_t *services = json_object_get(root, "services");
-    if (!json_is_object(root) || !json_is_array(services) || json_object_size(root) != 1) {
-        refuse(error, "must be an object with one field, the list \"services\"");
-        return NULL;
-    }
-    size_t count = json_array_size(services);
-    if (count == 0 || count > CATALOG_MAX_SERVICES) {
-        refuse(error, "services: has %zu entries; give 1 to %d", count, CATALOG_MAX_SERVICES);
-        return NULL;
-    }
-    struct catalog *catalog = create(count);
-    if (catalog == NULL) {
-        refuse(error, "services: out of memory");
-        return NULL;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!read_service(catalog, i, json_array_get(services, i), error)) {
-            catalog_destroy(catalog);
-            return NULL;
-        }
-    }
-    return catalog;
-}
-
-struct catalog *catalog_parse(const char *text, size_t bytes, char error[CATALOG_ERROR_BYTES])
-{
-    json_error_t json_error;
-    error[0] = '\0';
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json_error);
-    struct catalog *catalog = NULL;
-    if (root == NULL)
-        refuse(error, "line %d, column %d: not valid JSON: %.100s", json_error.line, json_error.column,
-               json_error.text);
-    else
-        catalog = read_catalog(root, error);
-    json_decref(root);
-    /* Errors quote the input, which may have line ends; they are to be one line. */
-    for (char *at = error; *at != '\0'; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = ' ';
-    return catalog;
-}
-
-/* The whole file and its length; NULL with an error. */
-static char *read_whole_file(const char *path, size_t *bytes, char error[CATALOG_ERROR_BYTES])
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        refuse(error, "catalog %s: cannot be read: %s", path, strerror(errno));
-        return NULL;
-    }
-    char *text = malloc(CATALOG_MAX_FILE_BYTES + 1);
-    if (text == NULL) {
-        refuse(error, "catalog %s: out of memory", path);
-    } else {
-        *bytes = fread(text, 1, CATALOG_MAX_FILE_BYTES + 1, file);
-        if (ferror(file) || *bytes > CATALOG_MAX_FILE_BYTES) {
-            if (ferror(file))
-                refuse(error, "catalog %s: cannot be read: %s", path, strerror(errno));
-            else
-                refuse(error, "catalog %s: is larger than %d bytes", path, CATALOG_MAX_FILE_BYTES);
-            free(text);
-            text = NULL;
-        }
-    }
-    /* Only read from: closing it cannot lose anything. */
-    (void)fclose(file);
-    return text;
-}
-
-struct catalog *catalog_read_file(const char *path, char error[CATALOG_ERROR_BYTES])
-{
-    size_t bytes;
-    char *text = read_whole_file(path, &bytes, error);
-    if (text == NULL)
-        return NULL;
-    char reason[CATALOG_ERROR_BYTES];
-    struct catalog *catalog = catalog_parse(text, bytes, reason);
-    free(text);
-    if (catalog == NULL)
-        refuse(error, "catalog %.250s: %.240s", path, reason);
     return catalog;
 }
 
@@ -393,6 +112,47 @@ bool catalog_fits(const struct catalog_service *service, Muster__V1__WorkerType 
                                          service->requires == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU);
 }
 
+static bool is_pinned_to(const struct catalog_service *service, const char *worker_id)
+{
+    for (size_t i = 0; i < service->pinned_count; i++)
+        if (strcmp(service->pinned_to[i], worker_id) == 0)
+            return true;
+    return false;
+}
+
+static bool is_reserved_for(const struct catalog_reservation *reservation, size_t number)
+{
+    for (size_t i = 0; i < reservation->count; i++)
+        if (reservation->services[i] == number)
+            return true;
+    return false;
+}
+
+enum catalog_permission catalog_permission(const struct catalog *catalog, size_t number, Muster__V1__WorkerType type,
+                                           const char *worker_id)
+{
+    const struct catalog_service *service = &catalog->services[number];
+    if (!catalog_fits(service, type))
+        return CATALOG_OTHER_TYPE;
+    if (service->pinned_count > 0)
+        return is_pinned_to(service, worker_id) ? CATALOG_PINNED : CATALOG_PINNED_ELSEWHERE;
+    const struct catalog_reservation *reservation =
+        catalog->reservations.count == 0 ? NULL : map_get_text(&catalog->reservations, worker_id);
+    if (reservation != NULL)
+        return is_reserved_for(reservation, number) ? CATALOG_RESERVED : CATALOG_RESERVED_FOR_OTHERS;
+    return CATALOG_ALLOWED;
+}
+
+bool catalog_spreads(const struct catalog *catalog)
+{
+    return catalog->spreads;
+}
+
+bool catalog_has_rules(const struct catalog *catalog)
+{
+    return catalog->pins || catalog->reservations.count > 0;
+}
+
 void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message)
 {
     muster__v1__catalog_service__init(message);
@@ -404,6 +164,9 @@ void catalog_service_message(const struct catalog_service *service, Muster__V1__
     message->aliases = service->aliases;
     message->path = service->path;
     message->repeatable = service->repeatable;
+    message->n_pinned_to = service->pinned_count;
+    message->pinned_to = service->pinned_to;
+    message->spread_by_location = service->spread_by_location;
 }
 
 void catalog_service_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config)

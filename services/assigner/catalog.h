@@ -4,7 +4,8 @@
  *
  *     {"services": [{"name": "vision-ocr", "tier": 1, "requires": "gpu", "priority": 1,
  *                    "port": 8104, "aliases": ["ocr"], "path": "/api/{type}",
- *                    "repeatable": true}]}
+ *                    "repeatable": true, "pinned_to": ["gpu-1"], "anti_affinity": "location"}],
+ *      "reserved": {"gpu-2": ["llm-inference"]}}
  *
  * name, requires, priority and port are needed. `tier` is the number of `requires` (gpu 1,
  * cpu 2, storage 3, edge 4); either may be left out, and if both are there they must agree.
@@ -13,6 +14,12 @@
  *
  * A service is `repeatable` when its answer depends on the request alone and nothing else is
  * changed by asking: then a request that failed may be sent to another worker, a POST too.
+ *
+ * A service that is `pinned_to` workers is run by these and, as far as the assigner decides, by no others; each of them
+ * runs it in any case. With `anti_affinity` "location" a worker takes the service only after all others that it could
+ * take, when one at the same location has it. A worker that is `reserved` (by its id) for services runs all of these,
+ * and nothing else. A pin is stronger than a reservation; the type of worker that a service requires is stronger than
+ * both. What a worker announces by itself is its own matter.
  *
  * Ownership: a catalog is read-only once made; texts that it returns live as long as it does.
  * Threading: none of its own. */
@@ -38,6 +45,9 @@ struct catalog_service {
     size_t alias_count;
     char *path; /* "": the default, "/api/{type}" */
     bool repeatable;
+    char **pinned_to; /* ids of workers */
+    size_t pinned_count;
+    bool spread_by_location;
 };
 
 struct catalog;
@@ -64,6 +74,28 @@ size_t catalog_find(const struct catalog *catalog, const char *name_or_alias);
 /* Whether workers of that type can run the service: those of the type that it requires, and
  * GPU workers also what requires a CPU. */
 bool catalog_fits(const struct catalog_service *service, Muster__V1__WorkerType type);
+
+/* Whether a worker may be assigned the service. */
+enum catalog_permission {
+    CATALOG_ALLOWED,
+    CATALOG_PINNED,              /* it is to run it: the service is pinned to it */
+    CATALOG_RESERVED,            /* it is to run it: the worker is reserved for it */
+    CATALOG_OTHER_TYPE,          /* it needs another type of machine */
+    CATALOG_PINNED_ELSEWHERE,    /* the service is pinned to others */
+    CATALOG_RESERVED_FOR_OTHERS, /* the worker is reserved for other services */
+};
+enum catalog_permission catalog_permission(const struct catalog *catalog, size_t number, Muster__V1__WorkerType type,
+                                           const char *worker_id);
+static inline bool catalog_permits(enum catalog_permission permission)
+{
+    return permission <= CATALOG_RESERVED;
+}
+
+/* Whether some service is to be spread by location: otherwise nobody needs to count locations. */
+bool catalog_spreads(const struct catalog *catalog);
+
+/* Whether some service is pinned or some worker is reserved. */
+bool catalog_has_rules(const struct catalog *catalog);
 
 /* The service as a message, which borrows the catalog's texts. */
 void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message);

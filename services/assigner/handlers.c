@@ -2,6 +2,8 @@
 
 #include "services/assigner/handlers.h"
 
+#include "services/assigner/explain_reply.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +163,18 @@ static void gaps(struct rpc_call *call, const void *message)
     free(pointers);
 }
 
+/* --- ExplainAssignment --- */
+
+static void explain_assignment(struct rpc_call *call, const void *message)
+{
+    struct handlers *handlers = rpc_call_context(call);
+    const Muster__V1__ExplainAssignmentRequest *request = message;
+    if (request->worker_id[0] == '\0')
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "worker_id: is missing");
+    else if (check_synchronised(call, handlers))
+        explain_reply(call, handlers->assigner, request->worker_id);
+}
+
 /* --- Catalog, WatchCatalog --- */
 
 /* The catalog as a list of messages. */
@@ -306,6 +320,7 @@ bool handlers_add(struct handlers *handlers, struct rpc_server *server)
     static const struct rpc_method methods[] = {
         {"Assign", RPC_UNARY, {.message = assign}},
         {"Gaps", RPC_UNARY, {.message = gaps}},
+        {"ExplainAssignment", RPC_UNARY, {.message = explain_assignment}},
         {"Catalog", RPC_UNARY, {.message = catalog}},
         {"WatchCatalog", RPC_SERVER_STREAMING, {.message = watch_catalog, .ended = watch_ended}},
     };

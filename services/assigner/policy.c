@@ -17,8 +17,10 @@
 struct decider {
     const struct catalog *catalog;
     const struct policy_coverage *coverage;
+    const struct policy_worker *worker;
     Muster__V1__WorkerType type;
     struct policy_decision *decision;
+    size_t told; /* services that it has because of a pin or a reservation */
     size_t reason_bytes;
 };
 
@@ -39,32 +41,64 @@ static const char *type_name(Muster__V1__WorkerType type)
     return type >= GPU && type <= EDGE ? names[type] : names[0];
 }
 
-static void mark_announced(struct decider *decider, const struct policy_worker *worker)
+static enum catalog_permission permission(const struct decider *decider, size_t number)
 {
+    return catalog_permission(decider->catalog, number, decider->type, decider->worker->id);
+}
+
+static void note(struct decider *decider, size_t number, enum policy_verdict verdict)
+{
+    if (decider->decision->verdicts != NULL)
+        decider->decision->verdicts[number] = verdict;
+}
+
+static void mark_announced(struct decider *decider)
+{
+    const struct policy_worker *worker = decider->worker;
     for (size_t i = 0; i < worker->announced_count; i++) {
         size_t number = catalog_find(decider->catalog, worker->announced[i]);
-        if (number != CATALOG_NONE)
-            decider->decision->taken[number] = true;
+        if (number == CATALOG_NONE)
+            continue;
+        decider->decision->taken[number] = true;
+        note(decider, number, POLICY_ANNOUNCED);
     }
 }
 
-static void take(struct decider *decider, size_t number)
+static void take(struct decider *decider, size_t number, enum policy_verdict verdict)
 {
     decider->decision->taken[number] = true;
     decider->decision->services[decider->decision->count++] = number;
+    note(decider, number, verdict);
 }
 
-static void keep_current(struct decider *decider, const struct policy_worker *worker)
+static void keep_current(struct decider *decider)
 {
+    const struct policy_worker *worker = decider->worker;
     for (size_t i = 0; i < worker->current_count; i++) {
         size_t number = catalog_find(decider->catalog, worker->current[i]);
-        if (number == CATALOG_NONE || decider->decision->taken[number])
+        if (number == CATALOG_NONE || decider->decision->taken[number] || !catalog_permits(permission(decider, number)))
             continue;
-        const struct catalog_service *service = catalog_at(decider->catalog, number);
-        if (!catalog_fits(service, decider->type))
+        take(decider, number, POLICY_KEPT);
+        explain(decider, "%s%s", decider->decision->kept++ == 0 ? "; keeps " : ", ",
+                catalog_at(decider->catalog, number)->name);
+    }
+}
+
+/* What is pinned to it, and what it is reserved for. */
+static void take_told(struct decider *decider)
+{
+    if (!catalog_has_rules(decider->catalog))
+        return;
+    for (size_t i = 0; i < catalog_count(decider->catalog); i++) {
+        if (decider->decision->taken[i])
             continue;
-        take(decider, number);
-        explain(decider, "%s%s", decider->decision->kept++ == 0 ? "; keeps " : ", ", service->name);
+        enum catalog_permission told = permission(decider, i);
+        if (told != CATALOG_PINNED && told != CATALOG_RESERVED)
+            continue;
+        take(decider, i, told == CATALOG_PINNED ? POLICY_PINNED : POLICY_RESERVED);
+        explain(decider, "%s%s (%s)", decider->told++ == 0 ? "; is told to run " : ", ",
+                catalog_at(decider->catalog, i)->name,
+                told == CATALOG_PINNED ? "pinned to it" : "it is reserved for that");
     }
 }
 
@@ -78,7 +112,7 @@ static struct demand demand_of(const struct decider *decider, Muster__V1__Worker
 {
     struct demand demand = {0, 0};
     for (size_t i = 0; i < catalog_count(decider->catalog); i++) {
-        if (catalog_at(decider->catalog, i)->requires != type)
+        if (catalog_at(decider->catalog, i)->requires != type || !catalog_permits(permission(decider, i)))
             continue;
         demand.services++;
         if (decider->coverage->workers[i] == 0 && !decider->decision->taken[i])
@@ -121,20 +155,35 @@ size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires)
 static size_t how_many(struct decider *decider)
 {
     struct demand demand = demand_of(decider, decider->type);
-    size_t n = (size_t)decider->coverage->workers_by_type[decider->type] + 1;
-    size_t kept = decider->decision->kept, usual, most;
-    share_of(decider->type, n, &usual, &most);
-    if (n >= demand.services)
-        usual = 1;
-    size_t wanted = usual > kept ? usual - kept : 0;
-    size_t room = most > kept ? most - kept : 0;
+    struct policy_share *share = &decider->decision->share;
+    *share = (struct policy_share){
+        .workers = (size_t)decider->coverage->workers_by_type[decider->type] + 1,
+        .services = demand.services,
+        .uncovered = demand.uncovered,
+        .had = decider->decision->kept + decider->told,
+    };
+    share_of(decider->type, share->workers, &share->usual, &share->most);
+    if (share->workers >= demand.services)
+        share->usual = 1;
+    size_t wanted = share->usual > share->had ? share->usual - share->had : 0;
+    size_t room = share->most > share->had ? share->most - share->had : 0;
     size_t gaps = demand.uncovered < room ? demand.uncovered : room;
-    return gaps > wanted ? gaps : wanted;
+    share->added = decider->worker->only_told ? 0 : gaps > wanted ? gaps : wanted;
+    return share->added;
+}
+
+/* Whether another worker at its location runs a service that is to be spread. */
+static bool is_here(const struct decider *decider, size_t number)
+{
+    return decider->coverage->here != NULL && catalog_at(decider->catalog, number)->spread_by_location &&
+           decider->coverage->here[number] > 0;
 }
 
 static bool comes_before(const struct decider *decider, size_t a, size_t b)
 {
     const uint32_t *workers = decider->coverage->workers;
+    if (is_here(decider, a) != is_here(decider, b))
+        return is_here(decider, b);
     if (workers[a] != workers[b])
         return workers[a] < workers[b];
     uint32_t priority_a = catalog_at(decider->catalog, a)->priority;
@@ -148,7 +197,7 @@ static size_t best_of(const struct decider *decider, Muster__V1__WorkerType type
     size_t best = CATALOG_NONE;
     for (size_t i = 0; i < catalog_count(decider->catalog); i++) {
         if (decider->decision->taken[i] || catalog_at(decider->catalog, i)->requires != type ||
-            (uncovered_only && decider->coverage->workers[i] > 0))
+            (uncovered_only && decider->coverage->workers[i] > 0) || permission(decider, i) != CATALOG_ALLOWED)
             continue;
         if (best == CATALOG_NONE || comes_before(decider, i, best))
             best = i;
@@ -162,27 +211,57 @@ static void take_best(struct decider *decider, Muster__V1__WorkerType type, bool
         size_t number = best_of(decider, type, uncovered_only);
         if (number == CATALOG_NONE)
             return;
-        explain(decider, "%s%s (%u before it)", decider->decision->count == decider->decision->kept ? "; takes " : ", ",
-                catalog_at(decider->catalog, number)->name, (unsigned)decider->coverage->workers[number]);
-        take(decider, number);
+        bool first = decider->decision->count == decider->decision->kept + decider->told;
+        explain(decider, "%s%s (%u before it)", first ? "; takes " : ", ", catalog_at(decider->catalog, number)->name,
+                (unsigned)decider->coverage->workers[number]);
+        take(decider, number, POLICY_TAKEN);
     }
+}
+
+/* Of a service that it was not given. */
+static enum policy_verdict why_not(const struct decider *decider, size_t number)
+{
+    switch (permission(decider, number)) {
+    case CATALOG_OTHER_TYPE:
+        return POLICY_OTHER_TYPE;
+    case CATALOG_PINNED_ELSEWHERE:
+        return POLICY_PINNED_ELSEWHERE;
+    case CATALOG_RESERVED_FOR_OTHERS:
+        return POLICY_RESERVED_FOR_OTHERS;
+    default:
+        return catalog_at(decider->catalog, number)->requires
+        != decider->type && decider->coverage->workers[number] > 0 ? POLICY_COVERED : POLICY_SHARE_IS_FULL;
+    }
+}
+
+static void note_the_rest(struct decider *decider)
+{
+    if (decider->decision->verdicts == NULL)
+        return;
+    for (size_t i = 0; i < catalog_count(decider->catalog); i++)
+        if (!decider->decision->taken[i])
+            note(decider, i, why_not(decider, i));
 }
 
 void policy_decide(const struct catalog *catalog, const struct policy_coverage *coverage,
                    const struct policy_worker *worker, struct policy_decision *decision)
 {
-    struct decider decider = {catalog, coverage, worker->type, decision, 0};
+    struct decider decider = {
+        .catalog = catalog, .coverage = coverage, .worker = worker, .type = worker->type, .decision = decision};
     decision->count = 0;
     decision->kept = 0;
     memset(decision->taken, 0, catalog_count(catalog) * sizeof(*decision->taken));
     explain(&decider, "worker %llu of type %s", (unsigned long long)coverage->workers_by_type[worker->type] + 1,
             type_name(worker->type));
 
-    mark_announced(&decider, worker);
-    keep_current(&decider, worker);
+    mark_announced(&decider);
+    keep_current(&decider);
+    take_told(&decider);
     take_best(&decider, worker->type, false, how_many(&decider));
-    if (worker->type == GPU)
+    if (worker->type == GPU && !worker->only_told)
         take_best(&decider, CPU, true, GPU_CPU_MAX);
+    note_the_rest(&decider);
     if (decision->count == 0)
-        explain(&decider, "; everything that it could run is announced by it, or nothing in the catalog fits");
+        explain(&decider,
+                "; everything that it could run is announced by it or not for it, or nothing in the catalog fits");
 }

@@ -1,8 +1,9 @@
 /* What a worker that registers should run: a pure function.
  *
  * Of the services that the worker's type can run, those with the fewest workers come first,
- * then those of the highest priority (the smallest number), then the order of the catalog. How
- * many, with n workers of its type (it included) and s services that require the type:
+ * then those of the highest priority (the smallest number), then the order of the catalog. Behind all of these come
+ * services that are to be spread by location and that the worker's location has. How many, with n workers of its type
+ * (it included) and s services that require the type:
  *
  *   n >= s     one each, and more only while services of the type have nobody (as below)
  *   GPU        one, since loading a model is expensive; up to two while two have nobody.
@@ -13,8 +14,9 @@
  *
  * What the worker is assigned already (it registers again) and still fits is kept first, even
  * if that is more than it would get now: restarting a worker must not move services about.
- * What it announces is covered by it as it is, and not assigned again. A worker whose type
- * has nothing left to run gets nothing, which is fine.
+ * Then comes what is pinned to it or what it is reserved for, all of it; a worker that is reserved gets nothing else.
+ * Both count towards its share. What it announces is covered by it as it is, and not assigned again. A worker whose
+ * type has nothing left to run gets nothing, which is fine.
  *
  * Threading: none; no state. */
 
@@ -26,14 +28,17 @@
 struct policy_coverage {
     const uint32_t *workers;     /* for each service of the catalog: who runs it or is about to */
     uint32_t workers_by_type[5]; /* indexed by Muster__V1__WorkerType */
+    const uint32_t *here; /* for each service with spread_by_location: who runs it where the worker is; NULL: unknown */
 };
 
 struct policy_worker {
+    const char *id;
     Muster__V1__WorkerType type;
     char *const *current; /* names assigned now */
     size_t current_count;
     char *const *announced; /* names or aliases that it serves in any case */
     size_t announced_count;
+    bool only_told; /* only what it has, is pinned to it or reserved for: no share */
 };
 
 /* No decision assigns more new services than this; kept ones come on top */
@@ -44,15 +49,43 @@ size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires)
 
 #define POLICY_REASON_BYTES 512
 
+/* What a decision says of one service, the reasons for it first. */
+enum policy_verdict {
+    POLICY_UNDECIDED,
+    POLICY_ANNOUNCED, /* it runs that in any case */
+    POLICY_KEPT,
+    POLICY_PINNED,
+    POLICY_RESERVED,
+    POLICY_TAKEN,
+    POLICY_OTHER_TYPE,
+    POLICY_PINNED_ELSEWHERE,
+    POLICY_RESERVED_FOR_OTHERS,
+    POLICY_SHARE_IS_FULL,
+    POLICY_COVERED, /* a GPU worker takes CPU services only while nobody runs them */
+};
+
+/* How it came to a number of services of the worker's own type. */
+struct policy_share {
+    size_t workers;   /* of its type, it included */
+    size_t services;  /* that require its type and that it may run */
+    size_t uncovered; /* of them: nobody runs them, and it does not have them yet */
+    size_t usual;     /* what a worker in its place gets */
+    size_t most;      /* up to so many, to fill gaps */
+    size_t had;       /* what it had before its share: kept, pinned, reserved */
+    size_t added;     /* so many were to be added */
+};
+
 struct policy_decision {
     size_t *services; /* numbers in the catalog, most important first; room for catalog_count */
     bool *taken;      /* scratch, the same room: services that the worker has already */
     size_t count;
     size_t kept; /* how many of them, the first ones, it had already */
+    struct policy_share share;
+    enum policy_verdict *verdicts; /* the caller's: for each service, or NULL when nobody asks */
     char reason[POLICY_REASON_BYTES];
 };
 
-/* Decides. `decision->services` and `decision->taken` are the caller's arrays, with room for
+/* Decides. `decision->services`, `decision->taken` and `decision->verdicts` are the caller's arrays, with room for
  * every service of the catalog; all else of the decision is set here. Needs no memory and
  * cannot fail. */
 void policy_decide(const struct catalog *catalog, const struct policy_coverage *coverage,

@@ -1,6 +1,7 @@
 /* Inside the core of muster-assigner: its replica of the roll, and what its files offer each other.
  *
  *     assigner.c  the replica, its counts, decisions on registration, gaps
+ *     explain.c   why a worker runs what it runs
  *     adapt.c     what becomes of services that lost their last worker */
 
 #pragma once
@@ -10,7 +11,7 @@
 
 #define TYPES 5
 
-/* One worker. The names that it serves (assigned and announced) follow its id, each with a
+/* One worker. The names that it serves (assigned and announced) and its location follow its id, each with a
  * zero byte, the id too. */
 struct member {
     uint64_t incarnation;
@@ -25,10 +26,17 @@ struct member {
     char id[];
 };
 
+/* Workers of a service at a location, for services that are to be spread. */
+struct located {
+    uint32_t workers; /* that are expected */
+    char key[];       /* the number of the service, a space, the location */
+};
+
 struct counts {
     uint32_t *expected; /* for each service: workers that serve it, or are about to */
     uint32_t *healthy;
     uint32_t by_type[TYPES];
+    struct map located; /* struct located::key -> struct located */
 };
 
 struct assigner {
@@ -43,6 +51,7 @@ struct assigner {
     uint32_t generation;
     bool in_snapshot;
     bool synchronised;
+    uint32_t *here; /* for each service: scratch of a decision */
     struct policy_decision decision;
     struct lost_service *lost;  /* for each service; see adapt.c */
     struct assigner_move *move; /* the last one that assigner_next_move gave */
@@ -57,6 +66,14 @@ bool member_is_expected(const struct member *member);
  * and those it announces (the rest of `member`'s names). NULL when memory runs out. */
 struct member *assigner_promise(struct assigner *assigner, const struct member *member, char *const *assigned,
                                 size_t assigned_count, uint64_t now_ms);
+
+/* Decides for a worker whose record under that id is counted out; into assigner->decision. */
+void assigner_decide(struct assigner *assigner, const struct policy_worker *worker, const char *location);
+
+/* Counts everything known under an id in (1) or out (UINT32_MAX): before and after each change of it. */
+void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change);
+
+const char *member_location(const struct member *member);
 
 /* --- adapt.c --- */
 

@@ -157,6 +157,21 @@ bool render_gaps(const json_t *answer, struct buffer *out)
     return RENDER_LIST(json_object_get(answer, "gaps"), columns, out);
 }
 
+bool render_assignment(const json_t *answer, struct buffer *out)
+{
+    static const struct column columns[] = {
+        {"service", TABLE_LEFT, "service", NULL},           {"now", TABLE_LEFT, "assigned_now", NULL},
+        {"decided", TABLE_LEFT, "would_be_assigned", NULL}, {"verdict", TABLE_LEFT, "verdict", NULL},
+        {"others", TABLE_RIGHT, "other_workers", NULL},     {"why", TABLE_LEFT, "reason", NULL},
+    };
+    char scratch[64];
+    buffer_append_format(out, "%s: ", text_of(answer, "worker_id", scratch, sizeof(scratch)));
+    buffer_append_format(out, "%s\n", text_of(answer, "reason", scratch, sizeof(scratch)));
+    buffer_append_format(out, "How many: %s\n\n",
+                         text_of(json_object_get(answer, "share"), "reason", scratch, sizeof(scratch)));
+    return RENDER_LIST(json_object_get(answer, "services"), columns, out);
+}
+
 bool gaps_are_bad_news(const json_t *answer)
 {
     return json_array_size(json_object_get(answer, "critical_gaps")) > 0;

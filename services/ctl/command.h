@@ -27,6 +27,7 @@ struct command {
 int command_up(const struct command *command, int argc, char **argv);
 int command_workers(const struct command *command, int argc, char **argv);
 int command_services(const struct command *command, int argc, char **argv);
+int command_assignment(const struct command *command, int argc, char **argv);
 int command_gaps(const struct command *command, int argc, char **argv);
 int command_route(const struct command *command, int argc, char **argv);
 int command_health(const struct command *command, int argc, char **argv);

@@ -20,7 +20,7 @@ struct view_source {
     const char *router_address;
     const char *data_dir;
     const char *since, *step; /* of `history`; "" takes the coordinator's default */
-    const char *subject; /* the command's argument; NULL: it takes none */
+    const char *subject;      /* the command's argument; NULL: it takes none */
     uint64_t timeout_ms;
 };
 
@@ -47,6 +47,7 @@ json_t *view_fetch_explain(const struct view_source *source, char *error, size_t
 bool render_workers(const json_t *answer, struct buffer *out);
 bool render_services(const json_t *answer, struct buffer *out);
 bool render_gaps(const json_t *answer, struct buffer *out);
+bool render_assignment(const json_t *answer, struct buffer *out);
 bool render_health(const json_t *answer, struct buffer *out);
 bool render_route(const json_t *answer, struct buffer *out);
 bool render_history(const json_t *answer, struct buffer *out);

@@ -3,6 +3,7 @@
 #include "services/ctl/command.h"
 #include "services/ctl/view.h"
 
+#include <curl/curl.h>
 #include <stdio.h>
 
 static json_t *fetch_workers(const struct view_source *source, char *error, size_t error_bytes)
@@ -18,6 +19,21 @@ static json_t *fetch_services(const struct view_source *source, char *error, siz
 static json_t *fetch_gaps(const struct view_source *source, char *error, size_t error_bytes)
 {
     return view_fetch_rest(source, "/api/admin/gaps", error, error_bytes);
+}
+
+static json_t *fetch_assignment(const struct view_source *source, char *error, size_t error_bytes)
+{
+    struct buffer path = BUFFER_INIT;
+    json_t *answer = NULL;
+    char *worker_id = curl_easy_escape(NULL, source->subject, 0);
+    buffer_append_format(&path, "/api/admin/workers/%s/explain", worker_id == NULL ? "" : worker_id);
+    if (worker_id != NULL && !buffer_failed(&path))
+        answer = view_fetch_rest(source, path.data, error, error_bytes);
+    else
+        (void)snprintf(error, error_bytes, "out of memory");
+    curl_free(worker_id);
+    buffer_free(&path);
+    return answer;
 }
 
 static json_t *fetch_health(const struct view_source *source, char *error, size_t error_bytes)
@@ -52,6 +68,12 @@ int command_services(const struct command *command, int argc, char **argv)
 int command_gaps(const struct command *command, int argc, char **argv)
 {
     static const struct view view = {fetch_gaps, render_gaps, gaps_are_bad_news, false};
+    return view_run(&view, command, argc, argv);
+}
+
+int command_assignment(const struct command *command, int argc, char **argv)
+{
+    static const struct view view = {fetch_assignment, render_assignment, NULL, true};
     return view_run(&view, command, argc, argv);
 }
 

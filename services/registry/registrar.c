@@ -274,6 +274,7 @@ static bool describe(const struct registrar *registrar, const struct registratio
     candidate->message.worker_id = spec->worker_id;
     candidate->message.incarnation = registry_next_incarnation(registrar->registry, spec->worker_id);
     candidate->message.type = spec_type(spec);
+    candidate->message.location = spec->location;
     candidate->announced = calloc(spec->n_services + 1, sizeof(char *));
     if (candidate->announced == NULL)
         return false;

@@ -30,7 +30,8 @@ char *text(const std::string &s)
 }
 
 struct Assigner {
-    Assigner() : assigner(assigner_create(catalog_create_default())) {}
+    Assigner() : Assigner(catalog_create_default()) {}
+    explicit Assigner(struct catalog *catalog) : assigner(assigner_create(catalog)) {}
     ~Assigner()
     {
         EXPECT_TRUE(assigner_check(assigner));
@@ -54,6 +55,7 @@ struct Assigner {
             pointers.push_back(&services[i]);
         }
         spec.worker_id = text(id);
+        spec.location = text(location);
         spec.n_services = pointers.size();
         spec.services = pointers.data();
         worker.spec = &spec;
@@ -112,6 +114,7 @@ struct Assigner {
         Muster__V1__AssignCandidate candidate = MUSTER__V1__ASSIGN_CANDIDATE__INIT;
         candidate.worker_id = text(id);
         candidate.incarnation = incarnation;
+        candidate.location = text(location);
         candidate.type = type;
         candidate.n_current_services = current_texts.size();
         candidate.current_services = current_texts.data();
@@ -136,6 +139,7 @@ struct Assigner {
 
     struct assigner *assigner;
     uint64_t revision = 0;
+    std::string location; // of whom is put or assigned next
 };
 
 TEST(Assigner, CountsHealthyWorkersForGaps)
@@ -468,6 +472,96 @@ TEST(AssignerAdapts, NothingOscillatesWhateverComesAndGoes)
     }
     EXPECT_LE(moves, losses);
     EXPECT_LE(moves, 8u * 3) << "a worker is given no more than its share, once";
+}
+
+TEST(Assigner, CountsLocationsOfWhatIsToBeSpread)
+{
+    const std::string file = R"({"services": [
+        {"name": "a", "requires": "cpu", "priority": 1, "port": 1},
+        {"name": "b", "requires": "cpu", "priority": 2, "port": 1, "anti_affinity": "location"}]})";
+    char error[CATALOG_ERROR_BYTES];
+    Assigner a(catalog_parse(file.data(), file.size(), error));
+    a.location = "uk";
+    a.put("w1", 1, {"b"});
+    for (int i = 0; i < 4; i++)
+        a.put("x" + std::to_string(i), 1, {"a"});
+    EXPECT_EQ(a.assign("w2", 1), Names{"a"}) << "b has fewer workers, but one is here";
+    a.location = "de";
+    EXPECT_EQ(a.assign("w3", 1), Names{"b"});
+    EXPECT_EQ(a.assign("w4", 1), Names{"a"}) << "a promise counts at its location";
+    a.location = "uk";
+    a.remove("w1", 1);
+    EXPECT_EQ(a.assign("w5", 1), Names{"b"}) << "nobody is here any more";
+    a.location = "";
+    a.remove("w5", 1);
+    EXPECT_EQ(a.assign("w6", 1), Names{"b"}) << "who does not say where it is is nowhere";
+    // Another catalog counts anew, in its own numbers.
+    ASSERT_TRUE(assigner_set_catalog(a.assigner, catalog_parse(file.data(), file.size(), error)));
+    EXPECT_TRUE(assigner_check(a.assigner));
+}
+
+struct Explained {
+    bool called = false, counts = false;
+    std::map<std::string, enum policy_verdict> verdicts;
+    std::map<std::string, uint32_t> coverage;
+    std::map<std::string, bool> now;
+    std::string location, reason;
+};
+
+Explained explain(Assigner &a, const char *id, bool *found)
+{
+    struct Argument {
+        Explained result;
+        const struct catalog *catalog;
+    } argument = {{}, assigner_catalog(a.assigner)};
+    bool done = assigner_explain(
+        a.assigner, id, found,
+        [](const struct assigner_explanation *explanation, void *opaque) {
+            auto *passed = static_cast<Argument *>(opaque);
+            passed->result.called = true;
+            passed->result.counts = explanation->counts;
+            passed->result.location = explanation->location;
+            passed->result.reason = explanation->decision->reason;
+            for (size_t i = 0; i < catalog_count(passed->catalog); i++) {
+                const char *name = catalog_at(passed->catalog, i)->name;
+                passed->result.verdicts[name] = explanation->decision->verdicts[i];
+                passed->result.coverage[name] = explanation->coverage[i];
+                passed->result.now[name] = explanation->assigned_now[i];
+            }
+        },
+        &argument);
+    EXPECT_EQ(done, argument.result.called);
+    return argument.result;
+}
+
+TEST(Assigner, ExplainsWithoutChangingAnything)
+{
+    Assigner a;
+    bool found = true;
+    EXPECT_FALSE(explain(a, "nobody", &found).called);
+    EXPECT_FALSE(found);
+    a.location = "uk";
+    a.put("w1", 1, {"notes-coa"});
+    a.put("w2", 1, {"ner-extraction", "notes-coa"}, online, false, {"upload"});
+    for (int i = 0; i < 2; i++) {
+        Explained explained = explain(a, "w2", &found);
+        EXPECT_TRUE(found && explained.called && explained.counts);
+        EXPECT_EQ(explained.location, "uk");
+        EXPECT_EQ(explained.verdicts["ner-extraction"], POLICY_KEPT);
+        EXPECT_EQ(explained.verdicts["document-processing"], POLICY_ANNOUNCED);
+        EXPECT_EQ(explained.coverage["notes-coa"], 1u) << "the worker itself is left out";
+        EXPECT_EQ(explained.coverage["ner-extraction"], 0u);
+        EXPECT_TRUE(explained.now["notes-coa"]);
+        EXPECT_FALSE(explained.now["document-processing"]) << "announced, not assigned";
+        EXPECT_EQ(explained.verdicts["redis"], POLICY_OTHER_TYPE);
+        EXPECT_EQ(assigner_promise_count(a.assigner), 0u);
+        EXPECT_TRUE(assigner_check(a.assigner));
+    }
+    a.status("w2", 1, offline);
+    EXPECT_FALSE(explain(a, "w2", &found).counts);
+    // What it was promised is what it is being told.
+    a.assign("w3", 1);
+    EXPECT_TRUE(explain(a, "w3", &found).now["document-processing"]);
 }
 
 } // namespace

@@ -134,9 +134,9 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadCatalog,
     testing::Values(
         Bad{"empty", "", "not valid JSON"}, Bad{"no_json", "{", "not valid JSON"},
-        Bad{"array", "[]", "must be an object"}, Bad{"no_services", "{}", "must be an object with one field"},
+        Bad{"array", "[]", "must be an object"}, Bad{"no_services", "{}", "must be an object with the list"},
         Bad{"none", R"({"services": []})", "services: has 0 entries"},
-        Bad{"more_keys", R"({"services": [{}], "x": 1})", "one field"},
+        Bad{"more_keys", R"({"services": [{}], "x": 1})", "must be an object with the list"},
         Bad{"no_object", R"({"services": [1]})", "services[0]: must be an object"},
         Bad{"no_name", one(R"("requires": "gpu", "priority": 1, "port": 80)"), "services[0]: name: is missing"},
         Bad{"name_type", one(R"("name": 1)"), "services[0]: name: must be text"},
@@ -172,8 +172,55 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"alias_twice",
             R"({"services": [{"name": "x", "tier": 1, "priority": 1, "port": 1, "aliases": ["z"]},
                              {"name": "y", "tier": 1, "priority": 1, "port": 1, "aliases": ["z"]}]})",
-            "service 'y': aliases: 'z' is taken by service 'x'"}),
+            "service 'y': aliases: 'z' is taken by service 'x'"},
+        Bad{"pin_type", one(std::string(good) + R"(, "pinned_to": "gpu-1")"), "service 'x': pinned_to: must be a list"},
+        Bad{"pin_none", one(std::string(good) + R"(, "pinned_to": [])"), "service 'x': pinned_to: must be a list of 1"},
+        Bad{"pin_number", one(std::string(good) + R"(, "pinned_to": [1])"), "service 'x': pinned_to: each must"},
+        Bad{"pin_long", one(std::string(good) + R"(, "pinned_to": [")" + std::string(129, 'a') + "\"]"),
+            "service 'x': pinned_to: each must"},
+        Bad{"anti_affinity", one(std::string(good) + R"(, "anti_affinity": "rack")"),
+            "service 'x': anti_affinity: must be \"location\""},
+        Bad{"reserved_type", "{\"services\": [{" + std::string(good) + R"(}], "reserved": ["a"]})",
+            "reserved: must be an object"},
+        Bad{"reserved_none", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"a": []}})",
+            "reserved: 'a': must be a list of 1"},
+        Bad{"reserved_unknown", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"a": ["y"]}})",
+            "reserved: 'a': 'y' is not a service"},
+        Bad{"reserved_number", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"a": [7]}})",
+            "reserved: 'a': 'what is not text' is not a service"},
+        Bad{"reserved_no_id", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"": ["x"]}})",
+            "reserved: a worker's id must be"}),
     [](const auto &test) { return std::string(test.param.what); });
+
+TEST(Catalog, PinsReservationsAndTypesDecideWhoMayRunWhat)
+{
+    constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU, cpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
+    Parsed parsed(R"({"services": [
+        {"name": "free", "requires": "cpu", "priority": 1, "port": 1},
+        {"name": "pinned", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["a", "it's \"b\""]},
+        {"name": "other", "requires": "cpu", "priority": 1, "port": 1, "aliases": ["o"], "anti_affinity": "location"},
+        {"name": "big", "requires": "gpu", "priority": 1, "port": 1, "pinned_to": ["a"]}],
+        "reserved": {"r": ["o", "other"], "a": ["free"]}})");
+    ASSERT_NE(parsed.catalog, nullptr) << parsed.error;
+    auto permission = [&](size_t number, const char *worker, Muster__V1__WorkerType type) {
+        return catalog_permission(parsed.catalog, number, type, worker);
+    };
+    EXPECT_EQ(permission(0, "z", cpu), CATALOG_ALLOWED);
+    EXPECT_EQ(permission(1, "z", cpu), CATALOG_PINNED_ELSEWHERE);
+    EXPECT_EQ(permission(1, "a", cpu), CATALOG_PINNED) << "a pin is stronger than a reservation";
+    EXPECT_EQ(permission(1, "it's \"b\"", gpu), CATALOG_PINNED);
+    EXPECT_EQ(permission(0, "r", cpu), CATALOG_RESERVED_FOR_OTHERS);
+    EXPECT_EQ(permission(2, "r", cpu), CATALOG_RESERVED);
+    EXPECT_EQ(permission(1, "r", cpu), CATALOG_PINNED_ELSEWHERE);
+    EXPECT_EQ(permission(3, "a", cpu), CATALOG_OTHER_TYPE) << "the type is stronger than a pin";
+    EXPECT_TRUE(catalog_spreads(parsed.catalog));
+    EXPECT_TRUE(catalog_has_rules(parsed.catalog));
+    EXPECT_TRUE(catalog_at(parsed.catalog, 2)->spread_by_location);
+    EXPECT_FALSE(catalog_at(parsed.catalog, 0)->spread_by_location);
+    Parsed plain(one(good));
+    EXPECT_FALSE(catalog_has_rules(plain.catalog));
+    EXPECT_FALSE(catalog_spreads(plain.catalog));
+}
 
 TEST(Catalog, FileErrorsNameTheFile)
 {

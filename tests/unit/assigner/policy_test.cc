@@ -25,10 +25,13 @@ using Names = std::vector<std::string>;
 
 // A fleet that only grows: coverage is what was decided so far.
 struct Fleet {
-    Fleet() : catalog(catalog_create_default(), catalog_destroy), workers(catalog_count(catalog.get()))
+    Fleet() : Fleet(catalog_create_default()) {}
+    explicit Fleet(struct catalog *of) : catalog(of, catalog_destroy), workers(catalog_count(of))
     {
         taken.reset(new bool[workers.size()]);
         services.resize(workers.size());
+        verdicts.resize(workers.size());
+        here.resize(workers.size());
     }
 
     Names decide(Muster__V1__WorkerType type, const Names &current = {}, const Names &announced = {})
@@ -40,11 +43,19 @@ struct Fleet {
             announced_texts.push_back(const_cast<char *>(name.c_str()));
         struct policy_coverage coverage = {};
         coverage.workers = workers.data();
+        coverage.here = here.data();
         std::copy(by_type, by_type + 5, coverage.workers_by_type);
-        struct policy_worker worker = {type, current_texts.data(), current_texts.size(), announced_texts.data(),
-                                       announced_texts.size()};
+        struct policy_worker worker = {id.c_str(),
+                                       type,
+                                       current_texts.data(),
+                                       current_texts.size(),
+                                       announced_texts.data(),
+                                       announced_texts.size(),
+                                       only_told};
         decision.services = services.data();
         decision.taken = taken.get();
+        decision.verdicts = verdicts.data();
+        std::fill(verdicts.begin(), verdicts.end(), POLICY_UNDECIDED);
         policy_decide(catalog.get(), &coverage, &worker, &decision);
         Names names;
         for (size_t i = 0; i < decision.count; i++)
@@ -74,6 +85,15 @@ struct Fleet {
 
     std::unique_ptr<struct catalog, void (*)(struct catalog *)> catalog;
     std::vector<uint32_t> workers;
+    enum policy_verdict verdict(const char *name)
+    {
+        return verdicts[catalog_find(catalog.get(), name)];
+    }
+
+    std::string id = "a-worker"; // who is decided for
+    bool only_told = false;
+    std::vector<uint32_t> here; // who runs it where the worker is
+    std::vector<enum policy_verdict> verdicts;
     uint32_t by_type[5] = {};
     std::vector<size_t> services;
     std::unique_ptr<bool[]> taken;
@@ -251,6 +271,98 @@ TEST(Policy, AGrowingFleetCoversEverythingEvenly)
         EXPECT_LE(most - least, 1u);
         EXPECT_GT(least, 9u);
     }
+}
+
+struct catalog *catalog_of(const std::string &text)
+{
+    char error[CATALOG_ERROR_BYTES] = "";
+    struct catalog *catalog = catalog_parse(text.data(), text.size(), error);
+    EXPECT_NE(catalog, nullptr) << error;
+    return catalog;
+}
+
+std::string cpu_service(const std::string &name, const std::string &more = "")
+{
+    return "{\"name\": \"" + name + R"(", "requires": "cpu", "priority": 1, "port": 1)" + more + "}";
+}
+
+TEST(Policy, APinnedServiceGoesToItsWorkersAndToNobodyElse)
+{
+    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," + cpu_service("b") + "," + cpu_service("c") +
+                           "," + cpu_service("p", R"(, "pinned_to": ["here"])") + "]}"));
+    EXPECT_EQ(fleet.add(cpu), (Names{"a", "b", "c"}));
+    EXPECT_EQ(fleet.verdict("p"), POLICY_PINNED_ELSEWHERE);
+    for (int i = 0; i < 10; i++)
+        fleet.add(cpu);
+    fleet.id = "here";
+    Names names = fleet.add(cpu);
+    EXPECT_EQ(names.front(), "p") << "it runs it in any case, though workers are plenty and get one each";
+    EXPECT_EQ(names.size(), 1u) << "which is its share";
+    EXPECT_EQ(fleet.verdict("p"), POLICY_PINNED);
+    EXPECT_EQ(fleet.add(cpu).front(), "p") << "again, though somebody has it";
+    fleet.id = "elsewhere";
+    EXPECT_EQ(fleet.decide(cpu, {"p", "a"}), (Names{"a"})) << "what was pinned away is not kept";
+}
+
+TEST(Policy, AReservedWorkerRunsAllOfItsServicesAndNothingElse)
+{
+    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," + cpu_service("b") + "," + cpu_service("c") +
+                           "," + cpu_service("d") + R"(], "reserved": {"mine": ["b", "c", "d"]}})"));
+    fleet.id = "mine";
+    EXPECT_EQ(fleet.add(cpu), (Names{"b", "c", "d"}));
+    EXPECT_EQ(fleet.verdict("a"), POLICY_RESERVED_FOR_OTHERS) << "though nobody has it";
+    EXPECT_EQ(fleet.verdict("b"), POLICY_RESERVED);
+    EXPECT_EQ(fleet.decide(cpu, {"a", "b"}), (Names{"b", "c", "d"}));
+    EXPECT_EQ(fleet.verdict("b"), POLICY_KEPT);
+    fleet.id = "free";
+    EXPECT_EQ(fleet.add(cpu).front(), "a");
+}
+
+TEST(Policy, WhatIsToBeSpreadComesLastWhereItIs)
+{
+    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," + cpu_service("b") + "," +
+                           cpu_service("s", R"(, "anti_affinity": "location")") + "]}"));
+    for (auto &count : fleet.workers)
+        count = 5;
+    fleet.workers[2] = 1; // the fewest
+    fleet.by_type[cpu] = 20;
+    EXPECT_EQ(fleet.decide(cpu), (Names{"s"}));
+    fleet.here[2] = 1;
+    EXPECT_EQ(fleet.decide(cpu), (Names{"a"}));
+    EXPECT_EQ(fleet.verdict("s"), POLICY_SHARE_IS_FULL);
+    fleet.here = {7, 7, 0};
+    EXPECT_EQ(fleet.decide(cpu), (Names{"s"})) << "others are not to be spread: here they do not count";
+    fleet.here[2] = 1;
+    fleet.by_type[cpu] = 0; // the first gets three
+    EXPECT_EQ(fleet.decide(cpu), (Names{"a", "b", "s"})) << "it is taken when nothing else is left";
+}
+
+TEST(Policy, OnlyWhatItHasOrIsToldWhenAskedForThat)
+{
+    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," + cpu_service("b") + "," +
+                           cpu_service("p", R"(, "pinned_to": ["here"])") + "]}"));
+    fleet.only_told = true;
+    EXPECT_EQ(fleet.decide(cpu, {"b"}), (Names{"b"}));
+    fleet.id = "here";
+    EXPECT_EQ(fleet.decide(cpu, {"b"}), (Names{"b", "p"}));
+}
+
+TEST(Policy, EachServiceHasAVerdictAndTheSharesFiguresAddUp)
+{
+    Fleet fleet;
+    fleet.add(gpu, {"vision-ocr"});
+    EXPECT_EQ(fleet.verdict("vision-ocr"), POLICY_ANNOUNCED);
+    EXPECT_EQ(fleet.verdict("llm-inference"), POLICY_TAKEN);
+    EXPECT_EQ(fleet.verdict("redis"), POLICY_OTHER_TYPE);
+    fleet.add(cpu);
+    fleet.add(gpu);
+    EXPECT_EQ(fleet.verdict("notes-coa"), POLICY_COVERED) << "a GPU worker leaves it to those who have it";
+    EXPECT_EQ(fleet.verdict("rag-embeddings"), POLICY_SHARE_IS_FULL);
+    EXPECT_EQ(fleet.decision.share.workers, 2u);
+    EXPECT_EQ(fleet.decision.share.services, 3u);
+    EXPECT_EQ(fleet.decision.share.added, 1u);
+    for (auto verdict : fleet.verdicts)
+        EXPECT_NE(verdict, POLICY_UNDECIDED);
 }
 
 } // namespace

@@ -1,0 +1,28 @@
+/* Inside the catalog: what is read from a file and what is asked of it share this.
+ *
+ *     catalog.c       the default, its life, questions
+ *     catalog_json.c  a catalog from its file */
+
+#pragma once
+
+#include "common/map.h"
+#include "services/assigner/catalog.h"
+
+struct catalog_reservation {
+    size_t *services; /* numbers, in the order of the file, each once */
+    size_t count;
+    char worker_id[];
+};
+
+struct catalog {
+    struct catalog_service *services;
+    size_t count;
+    struct map names;        /* name or alias -> struct catalog_service, whose texts are the keys */
+    struct map reservations; /* worker id -> struct catalog_reservation */
+    bool spreads;            /* some service has spread_by_location */
+    bool pins;               /* some service is pinned */
+};
+
+/* An empty one with room for `count` services; all of it is freed by catalog_destroy, however far it was filled.
+ * NULL when memory runs out. */
+struct catalog *catalog_create(size_t count);
