@@ -9,26 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Workers that are looked at in one search: with a million of them, a few thousand taken from
- * the middle hold one that is as good as any. */
-#define SEARCH_MAX 10000
-
 struct lost_service {
     bool had_workers;
     uint64_t since_ms;    /* without a worker; 0: it has one, or never had */
     uint64_t retry_at_ms; /* nobody could take it before */
 };
-
-static void free_move(struct assigner_move *move)
-{
-    if (move == NULL)
-        return;
-    for (size_t i = 0; move->assigned != NULL && i < move->assigned_count; i++)
-        free(move->assigned[i]);
-    free(move->assigned);
-    free(move->worker_id);
-    free(move);
-}
 
 bool adapt_create(struct assigner *assigner)
 {
@@ -50,9 +35,7 @@ void adapt_note(struct assigner *assigner, const struct member *member)
 
 void adapt_forget(struct assigner *assigner)
 {
-    free_move(assigner->move);
     free(assigner->lost);
-    assigner->move = NULL;
     assigner->lost = NULL;
 }
 
@@ -64,8 +47,9 @@ static bool can_take(const struct assigner *assigner, const struct member *membe
     size_t same = 0;
     if (!member_is_healthy(member) ||
         !catalog_permits(catalog_permission(assigner->catalog, number, type, member->id)) ||
-        map_get_text(&assigner->promises, member->id) != NULL)
-        return false;
+        map_get_text(&assigner->promises, member->id) != NULL ||
+        member_serves(assigner, member, number) != CATALOG_NONE)
+        return false; /* if it has it already and that does not count, there are other reasons */
     const char *name = member->id + strlen(member->id) + 1;
     for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
         size_t other = catalog_find(assigner->catalog, name);
@@ -78,51 +62,16 @@ static bool can_take(const struct assigner *assigner, const struct member *membe
     return same < policy_most(type, service->requires);
 }
 
-static const struct member *find_worker(struct assigner *assigner, size_t number)
+static bool is_better(struct assigner *assigner, const struct member *member, const struct member *best,
+                      const void *argument)
 {
-    const struct map *members = &assigner->members;
-    const struct member *best = NULL, *member;
-    size_t position = members->capacity == 0 ? 0 : (size_t)(assigner->search_from % members->capacity);
-    bool around = false;
-    for (size_t looked = 0; looked < members->count && looked < SEARCH_MAX; looked++) {
-        member = map_next(members, &position);
-        if (member == NULL && !around) {
-            around = true;
-            position = 0;
-            member = map_next(members, &position);
-        }
-        if (member == NULL)
-            break;
-        if ((best == NULL || member->assigned_count < best->assigned_count) && can_take(assigner, member, number))
-            best = member;
-        if (best != NULL && best->assigned_count == 0)
-            break;
-    }
-    /* Elsewhere the next time, by the golden ratio (D. E. Knuth, TAOCP 3, 6.4), so that one stretch of a
-     * large roll is not asked for everything. */
-    assigner->search_from += UINT64_C(0x9E3779B97F4A7C15) >> 20;
-    return best;
+    const size_t *number = argument;
+    return (best == NULL || member->assigned_count < best->assigned_count) && can_take(assigner, member, *number);
 }
 
-static struct assigner_move *create_move(const struct assigner *assigner, const struct member *member, size_t number)
+static bool has_nothing(const struct member *best)
 {
-    struct assigner_move *move = calloc(1, sizeof(*move));
-    if (move == NULL)
-        return NULL;
-    move->worker_id = strdup(member->id);
-    move->incarnation = member->incarnation;
-    move->assigned_count = (size_t)member->assigned_count + 1;
-    move->assigned = calloc(move->assigned_count, sizeof(*move->assigned));
-    bool copied = move->worker_id != NULL && move->assigned != NULL;
-    const char *name = member->id + strlen(member->id) + 1;
-    for (uint32_t i = 0; copied && i < member->assigned_count; i++, name += strlen(name) + 1)
-        copied = (move->assigned[i] = strdup(name)) != NULL;
-    if (copied)
-        copied = (move->assigned[member->assigned_count] = strdup(catalog_at(assigner->catalog, number)->name)) != NULL;
-    if (copied)
-        return move;
-    free_move(move);
-    return NULL;
+    return best->assigned_count == 0;
 }
 
 /* Whether somebody should be asked for it now. */
@@ -152,22 +101,17 @@ static size_t most_important_lost(struct assigner *assigner, uint64_t now_ms)
     return chosen;
 }
 
-const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64_t now_ms)
+const struct assigner_move *adapt_next_move(struct assigner *assigner, uint64_t now_ms)
 {
-    free_move(assigner->move);
-    assigner->move = NULL;
-    if (!assigner->synchronised || assigner->in_snapshot || assigner->lost == NULL)
+    if (assigner->lost == NULL)
         return NULL;
     for (size_t number; (number = most_important_lost(assigner, now_ms)) != CATALOG_NONE;) {
         assigner->lost[number].retry_at_ms = now_ms + ASSIGNER_RETRY_MS;
-        const struct member *member = find_worker(assigner, number);
-        if (member == NULL)
-            continue; /* perhaps the next one has somebody */
-        assigner->move = create_move(assigner, member, number);
-        if (assigner->move != NULL && assigner_promise(assigner, member, assigner->move->assigned,
-                                                       assigner->move->assigned_count, now_ms) != NULL)
-            return assigner->move;
-        return NULL; /* out of memory */
+        const struct search search = {is_better, has_nothing, &number};
+        const struct member *member = assigner_search(assigner, &search);
+        if (member != NULL)
+            return assigner_make_move(assigner, member, number, CATALOG_NONE, ASSIGNER_MOVE_LOST, now_ms);
+        /* Perhaps the next one has somebody. */
     }
     return NULL;
 }

@@ -9,7 +9,8 @@
 /* --- Memory --- */
 
 struct tables {
-    uint32_t *expected, *healthy, *seen, *here;
+    uint32_t *expected, *healthy, *loaded, *seen, *here;
+    uint64_t *load;
     size_t *services;
     bool *taken;
 };
@@ -18,6 +19,8 @@ static void free_tables(struct tables *tables)
 {
     free(tables->expected);
     free(tables->healthy);
+    free(tables->loaded);
+    free(tables->load);
     free(tables->seen);
     free(tables->here);
     free(tables->services);
@@ -28,12 +31,14 @@ static bool create_tables(struct tables *tables, size_t count)
 {
     tables->expected = calloc(count, sizeof(*tables->expected));
     tables->healthy = calloc(count, sizeof(*tables->healthy));
+    tables->loaded = calloc(count, sizeof(*tables->loaded));
+    tables->load = calloc(count, sizeof(*tables->load));
     tables->seen = calloc(count, sizeof(*tables->seen));
     tables->here = calloc(count, sizeof(*tables->here));
     tables->services = calloc(count, sizeof(*tables->services));
     tables->taken = calloc(count, sizeof(*tables->taken));
-    if (tables->expected != NULL && tables->healthy != NULL && tables->seen != NULL && tables->here != NULL &&
-        tables->services != NULL && tables->taken != NULL)
+    if (tables->expected != NULL && tables->healthy != NULL && tables->loaded != NULL && tables->load != NULL &&
+        tables->seen != NULL && tables->here != NULL && tables->services != NULL && tables->taken != NULL)
         return true;
     free_tables(tables);
     return false;
@@ -41,13 +46,21 @@ static bool create_tables(struct tables *tables, size_t count)
 
 static struct tables tables_of(const struct assigner *assigner)
 {
-    return (struct tables){assigner->counts.expected,   assigner->counts.healthy, assigner->seen, assigner->here,
-                           assigner->decision.services, assigner->decision.taken};
+    const struct counts *counts = &assigner->counts;
+    return (struct tables){.expected = counts->expected,
+                           .healthy = counts->healthy,
+                           .loaded = counts->loaded,
+                           .seen = assigner->seen,
+                           .here = assigner->here,
+                           .load = counts->load,
+                           .services = assigner->decision.services,
+                           .taken = assigner->decision.taken};
 }
 
 static void use_tables(struct assigner *assigner, const struct tables *tables)
 {
-    assigner->counts = (struct counts){.expected = tables->expected, .healthy = tables->healthy};
+    assigner->counts = (struct counts){
+        .expected = tables->expected, .healthy = tables->healthy, .loaded = tables->loaded, .load = tables->load};
     assigner->seen = tables->seen;
     assigner->here = tables->here;
     assigner->seen_number = 0;
@@ -66,7 +79,7 @@ struct assigner *assigner_create(struct catalog *catalog)
     }
     assigner->catalog = catalog;
     use_tables(assigner, &tables);
-    if (!adapt_create(assigner)) {
+    if (!adapt_create(assigner) || !balance_create(assigner)) {
         assigner_destroy(assigner);
         return NULL;
     }
@@ -92,7 +105,10 @@ void assigner_destroy(struct assigner *assigner)
     struct tables tables = tables_of(assigner);
     free_tables(&tables);
     free_values(&assigner->counts.located);
+    moves_forget(assigner);
     adapt_forget(assigner);
+    balance_forget(assigner);
+    free(assigner->balance);
     catalog_destroy(assigner->catalog);
     free(assigner);
 }
@@ -197,7 +213,8 @@ static void change_located(struct assigner *assigner, size_t number, const char 
 
 /* Adds `change` (1, or -1 modulo 2^32) to the table's number of each service that the member
  * serves. One that it both announces and was assigned, or announces under two names, counts
- * once. With a location, there as well. */
+ * once, and one of which it says that it is unavailable not at all. With a location, there as well; into the table of
+ * healthy ones, the load too. */
 static void count_services(struct assigner *assigner, const struct member *member, uint32_t *table,
                            const char *location, uint32_t change)
 {
@@ -208,10 +225,16 @@ static void count_services(struct assigner *assigner, const struct member *membe
     const char *name = member->id + strlen(member->id) + 1;
     for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
         size_t number = catalog_find(assigner->catalog, name);
-        if (number == CATALOG_NONE || assigner->seen[number] == assigner->seen_number)
+        if (number == CATALOG_NONE || assigner->seen[number] == assigner->seen_number ||
+            condition_is_unavailable(member, i))
             continue;
         assigner->seen[number] = assigner->seen_number;
         table[number] += change;
+        if (table == assigner->counts.healthy && member->says_load) {
+            assigner->counts.loaded[number] += change;
+            assigner->counts.load[number] +=
+                change == IN ? member->load_thousandths : -(uint64_t)member->load_thousandths;
+        }
         if (location != NULL && catalog_at(assigner->catalog, number)->spread_by_location)
             change_located(assigner, number, location, change);
     }
@@ -265,6 +288,7 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
         catalog_destroy(catalog);
         return false;
     }
+    moves_forget(assigner);
     catalog_destroy(assigner->catalog);
     assigner->catalog = catalog;
     struct map located = assigner->counts.located;
@@ -275,6 +299,8 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
     /* Its services have other numbers. Without memory, those that are lost are left to the
      * workers that register. */
     adapt_forget(assigner);
+    balance_forget(assigner);
+    (void)balance_create(assigner);
     if (adapt_create(assigner)) {
         size_t position = 0;
         const struct member *member;
@@ -353,7 +379,9 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     member->draining = worker->draining;
     member->generation = assigner->generation;
 
-    void *old = NULL;
+    void *old = map_get_text(&assigner->members, member->id);
+    if (old != NULL && ((struct member *)old)->incarnation == member->incarnation)
+        condition_carry(member, old);
     assigner_count_id(assigner, member->id, OUT);
     if (!map_put_text(&assigner->members, member->id, member, &old)) {
         assigner_count_id(assigner, member->id, IN);
@@ -480,6 +508,7 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
     promise->type = member->type;
     promise->status = member->status;
     promise->draining = member->draining;
+    condition_carry(promise, member);
     assigner_count_id(assigner, promise->id, OUT);
     drop_promise(assigner, map_get_text(&assigner->promises, promise->id));
     bool put = map_put_text(&assigner->promises, promise->id, promise, NULL);
@@ -629,13 +658,18 @@ bool assigner_check(struct assigner *assigner)
 {
     size_t count = catalog_count(assigner->catalog);
     struct counts running = assigner->counts;
-    struct counts fresh = {.expected = calloc(count, sizeof(uint32_t)), .healthy = calloc(count, sizeof(uint32_t))};
+    struct counts fresh = {.expected = calloc(count, sizeof(uint32_t)),
+                           .healthy = calloc(count, sizeof(uint32_t)),
+                           .loaded = calloc(count, sizeof(uint32_t)),
+                           .load = calloc(count, sizeof(uint64_t))};
     bool same = false;
-    if (fresh.expected != NULL && fresh.healthy != NULL) {
+    if (fresh.expected != NULL && fresh.healthy != NULL && fresh.loaded != NULL && fresh.load != NULL) {
         assigner->counts = fresh;
         count_all(assigner);
         same = memcmp(fresh.expected, running.expected, count * sizeof(uint32_t)) == 0 &&
                memcmp(fresh.healthy, running.healthy, count * sizeof(uint32_t)) == 0 &&
+               memcmp(fresh.loaded, running.loaded, count * sizeof(uint32_t)) == 0 &&
+               memcmp(fresh.load, running.load, count * sizeof(uint64_t)) == 0 &&
                memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0 &&
                has_same_located(&assigner->counts.located, &running.located);
         free_values(&assigner->counts.located);
@@ -643,5 +677,7 @@ bool assigner_check(struct assigner *assigner)
     }
     free(fresh.expected);
     free(fresh.healthy);
+    free(fresh.loaded);
+    free(fresh.load);
     return same;
 }

@@ -17,6 +17,7 @@
 #include "services/assigner/catalog.h"
 #include "services/assigner/policy.h"
 
+#include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
 
 #include <stdbool.h>
@@ -83,7 +84,12 @@ struct assigner_gap {
  * name. `gaps` has room for catalog_count. */
 void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps);
 
-/* --- Services that lost their last worker (adapt.c) --- */
+/* Applies a message of health's WatchHealth: what workers say of their load and of each of their services. A service
+ * of which its worker says that it is unavailable, failed or stopped does not count as covered by it. Workers that are
+ * not in the replica, and other incarnations, are passed over. */
+void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHealthResponse *message);
+
+/* --- Services that lost their last worker (adapt.c), and work that moves (balance.c) --- */
 
 /* Somebody else is asked when a service has had no worker for so long: a worker whose stream
  * broke may be back at once. */
@@ -91,18 +97,54 @@ void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps);
 /* When nobody can take it, the next look around is so much later. */
 #define ASSIGNER_RETRY_MS 2000
 
+enum assigner_move_reason {
+    ASSIGNER_MOVE_LOST,       /* the service lost its last worker: this one takes it too */
+    ASSIGNER_MOVE_OVERLOADED, /* the service is overloaded: this one takes it, and drops another one when it runs */
+    ASSIGNER_MOVE_DROP,       /* the new one runs: the old one is dropped */
+    ASSIGNER_MOVE_UNDO,       /* the new one did not come to run in time: it is dropped again */
+};
+
 struct assigner_move {
     char *worker_id;
     uint64_t incarnation;
-    char **assigned; /* names, the new one at the end: all that the worker is to run from now on */
+    char **assigned; /* names: all that the worker is to run from now on */
     size_t assigned_count;
+    enum assigner_move_reason reason;
+    const char *service; /* that it takes or drops: the catalog's text */
 };
 
-/* The next worker that should be told to run a service too, because the service has lost its
- * last worker: of those that are healthy, can run it and have fewer services than a worker of
+/* When work moves by load. The load of a service is the mean of what its healthy workers say of theirs, smoothed over a
+ * third of `sustain_ms`.
+ *
+ * A service whose load is at least `overloaded` for `sustain_ms` takes a worker from one that could spare it for as
+ * long: with one worker less its load would be at most `spare`, and it has at least two. The worker's own load is no
+ * more than that either, and it can run the service. It is first told to run both; when it says that the new one runs
+ * (or says nothing of its services for ASSIGNER_SILENT_MS) it is told to drop the old one, unless that would leave
+ * nobody with it; when the new one does not run after ASSIGNER_SWAP_MS it is taken back. Afterwards neither service is
+ * touched for `dwell_ms`, and no other move begins for ASSIGNER_PAUSE_MS.
+ *
+ * Nothing swings while spare < overloaded: with the demand unchanged, giving never makes a service overloaded, so each
+ * move is one towards a service that was so before, and there are finitely many. */
+struct assigner_balance {
+    double overloaded, spare; /* shares of the capacity, 0 to 1; overloaded above 1: work never moves */
+    uint64_t sustain_ms, dwell_ms;
+};
+#define ASSIGNER_BALANCE_DEFAULT ((struct assigner_balance){0.85, 0.6, 30000, 300000})
+#define ASSIGNER_PAUSE_MS 10000
+#define ASSIGNER_SILENT_MS 60000
+#define ASSIGNER_SWAP_MS 600000
+
+void assigner_set_balance(struct assigner *assigner, const struct assigner_balance *balance);
+
+/* Swaps that are under way: workers that have both services. */
+size_t assigner_swap_count(const struct assigner *assigner);
+
+/* The next worker that should be told to run something else. First, a service that has lost its
+ * last worker is given to another one: of those that are healthy, can run it and have fewer services than a worker of
  * their type would get, one with the fewest. Call it every 100 ms or so, until it gives NULL.
  * The move is a promise (see above) until the registry confirms it; it is valid until the next
- * call. A service that never had a worker is left to the workers that register. */
+ * call. A service that never had a worker is left to the workers that register. Then what load asks for; see struct
+ * assigner_balance. */
 const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64_t now_ms);
 
 /* The registry did not take a move: its promise is forgotten. */

@@ -2,6 +2,7 @@
 
 #include "services/assigner/assigner.h"
 #include "services/assigner/handlers.h"
+#include "services/assigner/health_watch.h"
 #include "services/assigner/mover.h"
 #include "services/assigner/roll_watch.h"
 
@@ -12,10 +13,13 @@
 
 struct process {
     const char *catalog_path; /* "": the default catalog */
-    const char *registry_address;
+    const char *registry_address, *health_address;
+    struct assigner_balance balance;
+    double sustain_seconds, dwell_seconds;
     struct assigner *assigner;
-    struct rpc_channel *registry;
+    struct rpc_channel *registry, *health;
     struct roll_watch *watch;
+    struct health_watch *health_watch;
     struct handlers *handlers;
     struct mover *mover;
 };
@@ -41,8 +45,15 @@ static bool start(struct service *service)
     process->assigner = assigner_create(catalog);
     if (process->assigner == NULL)
         return service_fail(service, "out of memory; make room");
+    process->balance.sustain_ms = (uint64_t)(process->sustain_seconds * 1000);
+    process->balance.dwell_ms = (uint64_t)(process->dwell_seconds * 1000);
+    if (process->balance.spare >= process->balance.overloaded)
+        return service_fail(service,
+                            "--spare-load must be less than --overloaded-load, or work would swing to and fro");
+    assigner_set_balance(process->assigner, &process->balance);
     process->handlers = handlers_create(service->loop, process->assigner);
     process->registry = rpc_channel_create(service->loop, process->registry_address, NULL);
+    process->health = rpc_channel_create(service->loop, process->health_address, NULL);
     if (!handlers_add(process->handlers, service->server))
         return service_fail(service, "the table of methods does not fit the service; build it again");
     return true;
@@ -52,6 +63,7 @@ static void serving(struct service *service)
 {
     struct process *process = service->context;
     process->watch = roll_watch_start(process->registry, process->assigner);
+    process->health_watch = health_watch_start(service->loop, process->health, process->assigner);
     process->mover = mover_start(service->loop, process->registry, process->assigner);
 }
 
@@ -83,8 +95,11 @@ static void stopped(struct service *service)
     struct process *process = service->context;
     mover_stop(process->mover);
     roll_watch_stop(process->watch);
+    health_watch_stop(process->health_watch);
     if (process->registry != NULL)
         rpc_channel_destroy(process->registry);
+    if (process->health != NULL)
+        rpc_channel_destroy(process->health);
     handlers_destroy(process->handlers);
     assigner_destroy(process->assigner);
 }
@@ -104,6 +119,44 @@ int main(int argc, char **argv)
          .default_value = "127.0.0.1:7101",
          .placeholder = "HOST:PORT",
          .help = "Where muster-registry is."},
+        {.name = "health-address",
+         .type = SETTING_TEXT,
+         .value = &process.health_address,
+         .default_value = "127.0.0.1:7103",
+         .placeholder = "HOST:PORT",
+         .help = "Where muster-health is."},
+        {.name = "overloaded-load",
+         .type = SETTING_DOUBLE,
+         .value = &process.balance.overloaded,
+         .default_value = "0.85",
+         .placeholder = "SHARE",
+         .help = "A service whose workers say that much of their load gets a worker of another one; above 1: never.",
+         .minimum = 0.1,
+         .maximum = 2},
+        {.name = "spare-load",
+         .type = SETTING_DOUBLE,
+         .value = &process.balance.spare,
+         .default_value = "0.6",
+         .placeholder = "SHARE",
+         .help = "A service gives a worker away when the rest would have at most that load.",
+         .minimum = 0,
+         .maximum = 1},
+        {.name = "overload-seconds",
+         .type = SETTING_DOUBLE,
+         .value = &process.sustain_seconds,
+         .default_value = "30",
+         .placeholder = "SECONDS",
+         .help = "Both must have been so for so long before work moves.",
+         .minimum = 0.1,
+         .maximum = 86400},
+        {.name = "dwell-seconds",
+         .type = SETTING_DOUBLE,
+         .value = &process.dwell_seconds,
+         .default_value = "300",
+         .placeholder = "SECONDS",
+         .help = "Afterwards neither service is touched for so long.",
+         .minimum = 0.1,
+         .maximum = 86400},
     };
     struct service service = {
         .program = "muster-assigner",

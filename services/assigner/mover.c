@@ -48,6 +48,20 @@ static void moved(struct rpc_call *call, enum rpc_status status, const char *tex
     look_again(mover, status == RPC_OK ? 0 : LOOK_EVERY_MS);
 }
 
+static const char *what_happens(enum assigner_move_reason reason)
+{
+    switch (reason) {
+    case ASSIGNER_MOVE_OVERLOADED:
+        return "a service is overloaded; a worker of another one takes it";
+    case ASSIGNER_MOVE_DROP:
+        return "the overloaded service runs on the worker; it drops the other one";
+    case ASSIGNER_MOVE_UNDO:
+        return "the overloaded service did not come to run on the worker; it is taken back";
+    default:
+        return "a service lost its last worker; another one takes it";
+    }
+}
+
 static void look(struct timer *timer, void *argument)
 {
     struct mover *mover = argument;
@@ -57,8 +71,7 @@ static void look(struct timer *timer, void *argument)
         look_again(mover, LOOK_EVERY_MS);
         return;
     }
-    log_info("a service lost its last worker; another one takes it", LOG_TEXT("worker_id", move->worker_id),
-             LOG_TEXT("service", move->assigned[move->assigned_count - 1]));
+    log_info(what_happens(move->reason), LOG_TEXT("worker_id", move->worker_id), LOG_TEXT("service", move->service));
     mover->worker_id = strdup(move->worker_id);
     if (mover->worker_id == NULL)
         abort();

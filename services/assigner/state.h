@@ -1,8 +1,10 @@
 /* Inside the core of muster-assigner: its replica of the roll, and what its files offer each other.
  *
  *     assigner.c  the replica, its counts, decisions on registration, gaps
+ *     condition.c what the workers say of their load and their services
  *     explain.c   why a worker runs what it runs
- *     adapt.c     what becomes of services that lost their last worker */
+ *     adapt.c     what becomes of services that lost their last worker
+ *     balance.c   work moves from idle services to overloaded ones */
 
 #pragma once
 
@@ -23,6 +25,9 @@ struct member {
     uint8_t type;
     uint8_t status;
     bool draining;
+    bool says_load;
+    uint16_t load_thousandths;
+    uint32_t running, unavailable; /* of its names, the first 32, as it says: bits; neither: it does not say */
     char id[];
 };
 
@@ -35,6 +40,8 @@ struct located {
 struct counts {
     uint32_t *expected; /* for each service: workers that serve it, or are about to */
     uint32_t *healthy;
+    uint32_t *loaded; /* of the healthy ones: those that say their load */
+    uint64_t *load;   /* its sum, in thousandths */
     uint32_t by_type[TYPES];
     struct map located; /* struct located::key -> struct located */
 };
@@ -54,6 +61,7 @@ struct assigner {
     uint32_t *here; /* for each service: scratch of a decision */
     struct policy_decision decision;
     struct lost_service *lost;  /* for each service; see adapt.c */
+    struct balance *balance;    /* see balance.c */
     struct assigner_move *move; /* the last one that assigner_next_move gave */
     uint64_t search_from;       /* where the next search for a worker begins */
 };
@@ -75,11 +83,62 @@ void assigner_count_id(struct assigner *assigner, const char *id, uint32_t chang
 
 const char *member_location(const struct member *member);
 
+/* Who is looked at in one search: with a million workers, a few thousand taken from the middle hold one that is as good
+ * as any. Walks over some of them, elsewhere each time, and gives the best: `is_better` says whether a worker can be
+ * taken and, if there was one before (else NULL), is better; `is_enough` whether to look no further. */
+struct search {
+    bool (*is_better)(struct assigner *assigner, const struct member *member, const struct member *best,
+                      const void *argument);
+    bool (*is_enough)(const struct member *best);
+    const void *argument;
+};
+const struct member *assigner_search(struct assigner *assigner, const struct search *search);
+
+/* A move that gives the worker `add` (CATALOG_NONE: nothing) and takes `remove` from it, promised. Owned by the
+ * assigner, as the last one. NULL when memory runs out. */
+const struct assigner_move *assigner_make_move(struct assigner *assigner, const struct member *member, size_t add,
+                                               size_t remove, enum assigner_move_reason reason, uint64_t now_ms);
+
+/* Forgets the last move: the catalog's texts are going. */
+void moves_forget(struct assigner *assigner);
+
+/* The place of the service among the member's assigned names, or CATALOG_NONE; and among all of its names. */
+size_t member_assigned(const struct assigner *assigner, const struct member *member, size_t number);
+size_t member_serves(const struct assigner *assigner, const struct member *member, size_t number);
+
+/* --- condition.c --- */
+
+/* `to` is a record of the same registration: takes over what the worker said of itself, for the names that it still
+ * has. */
+void condition_carry(struct member *to, const struct member *from);
+/* Whether the worker says that it cannot serve the name of that number. */
+static inline bool condition_is_unavailable(const struct member *member, uint32_t name)
+{
+    return name < 32 && (member->unavailable >> name & 1u) != 0;
+}
+static inline bool condition_is_running(const struct member *member, uint32_t name)
+{
+    return name < 32 && (member->running >> name & 1u) != 0;
+}
+static inline bool condition_is_told(const struct member *member, uint32_t name)
+{
+    return condition_is_running(member, name) || condition_is_unavailable(member, name);
+}
+
+/* --- balance.c --- */
+
+bool balance_create(struct assigner *assigner);
+void balance_forget(struct assigner *assigner);
+/* The next move that load asks for, or NULL. */
+const struct assigner_move *balance_next_move(struct assigner *assigner, uint64_t now_ms);
+
 /* --- adapt.c --- */
 
 /* False when memory runs out. */
 bool adapt_create(struct assigner *assigner);
-/* Forgets what services had workers, and the last move; the catalog is changed or gone. */
+/* Forgets what services had workers; the catalog is changed or gone. */
 void adapt_forget(struct assigner *assigner);
+/* Who takes the next service that lost its last worker, or NULL. */
+const struct assigner_move *adapt_next_move(struct assigner *assigner, uint64_t now_ms);
 /* The worker is on the roll: if it takes work, the services that it has are lost without it. */
 void adapt_note(struct assigner *assigner, const struct member *member);

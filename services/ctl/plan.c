@@ -74,6 +74,7 @@ static bool calls(enum plan_role role, enum plan_role other)
     case PLAN_REGISTRY:
         return other == PLAN_ASSIGNER;
     case PLAN_ASSIGNER:
+        return other == PLAN_REGISTRY || other == PLAN_HEALTH;
     case PLAN_HEALTH:
         return other == PLAN_REGISTRY;
     case PLAN_ROUTER:

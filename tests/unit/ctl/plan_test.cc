@@ -81,6 +81,7 @@ TEST_F(Plan, EveryProcessKnowsWhomItCalls)
     EXPECT_EQ(flag(PLAN_REGISTRY, "registry-address"), "(none)");
     EXPECT_EQ(flag(PLAN_REGISTRY, "data-dir"), "/data");
     EXPECT_EQ(flag(PLAN_ASSIGNER, "registry-address"), "127.0.0.1:7101");
+    EXPECT_EQ(flag(PLAN_ASSIGNER, "health-address"), "127.0.0.1:7103");
     EXPECT_EQ(flag(PLAN_HEALTH, "registry-address"), "127.0.0.1:7101");
     EXPECT_EQ(flag(PLAN_ROUTER, "registry-address"), "127.0.0.1:7101");
     EXPECT_EQ(flag(PLAN_ROUTER, "assigner-address"), "127.0.0.1:7102");
