@@ -267,6 +267,11 @@ void child_stop(struct child *child, uint64_t grace_ms)
     loop_timer_start(child->config.loop, &child->timer, child->pid != 0 ? grace_ms : 0, grace_over, child);
 }
 
+bool child_is_stopping(const struct child *child)
+{
+    return child->stopping;
+}
+
 void child_destroy(struct child *child)
 {
     if (child == NULL)

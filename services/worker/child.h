@@ -45,5 +45,8 @@ struct child *child_create(const struct child_config *config);
  * is called with STOPPED. */
 void child_stop(struct child *child, uint64_t grace_ms);
 
+/* Whether child_stop was called. */
+bool child_is_stopping(const struct child *child);
+
 /* Kills what runs. Not from `changed`. */
 void child_destroy(struct child *child);

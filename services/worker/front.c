@@ -20,7 +20,7 @@ struct front {
 /* A request of a service. */
 struct request {
     struct front *front;
-    const struct service *service;
+    struct service *service;
     struct http_origin origin; /* the service's when the request came; it may move */
     struct buffer path;        /* as the service is to see it, with the query */
     struct http_header served_by;
@@ -63,6 +63,7 @@ static void request_finished(void *context, struct http_exchange *exchange)
     struct request *request = context;
     struct front *front = request->front;
     front->active--;
+    request->service->active--;
     front->completed++;
     document_free(request->document);
     buffer_free(&request->path);
@@ -80,6 +81,7 @@ static struct request *begin_request(struct front *front, struct http_exchange *
     request->served_by = (struct http_header){"X-Served-By", front->config.worker_id};
     http_exchange_on_finished(exchange, request_finished, request);
     front->active++;
+    service->active++;
     front->config.active_changed(front->config.context, front->active);
     return request;
 }

@@ -29,6 +29,8 @@ int main(int argc, char **argv)
         {"run", SETTING_LIST, &options.commands, NULL, "NAME=COMMAND",
          "A service to run: the command of the shell says {port} where the port belongs; may be given many times.", 0,
          0},
+        {"run-assigned", SETTING_LIST, &options.on_demand, NULL, "NAME=COMMAND",
+         "The same, but it runs only while the coordinator assigns it to this worker.", 0, 0},
         {"demo", SETTING_BOOL, &options.demonstration, "true", NULL,
          "Offer document-processing, which is built in, unless it is given by --service or --run.", 0, 0},
         {"heartbeat-interval-seconds", SETTING_DOUBLE, &heartbeat_interval_seconds, "0", "SECONDS",

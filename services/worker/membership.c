@@ -83,6 +83,7 @@ static void take_assignment(struct membership *membership, const struct heartbea
     for (size_t i = 0, bytes = 0; i < assigned->count && bytes < sizeof list; i++)
         bytes += (size_t)snprintf(list + bytes, sizeof list - bytes, "%s%s", i > 0 ? "," : "", assigned->names[i]);
     log_info("assigned", LOG_TEXT("services", list));
+    membership->config.assigned(membership->config.context);
 }
 
 static void wait_if_asked(struct membership *membership, const struct control_answer *answer)
@@ -149,8 +150,7 @@ static void send_registration(struct membership *membership)
 {
     const struct membership_config *config = &membership->config;
     const char *names[SERVICE_TABLE_MAX];
-    for (size_t i = 0; i < config->table->count; i++)
-        names[i] = config->table->services[i]->name;
+    size_t count = service_table_announced(config->table, names);
     struct registration registration = {
         .worker_id = config->worker_id,
         .tunnel_url = config->tunnel_url,
@@ -159,7 +159,7 @@ static void send_registration(struct membership *membership)
         .machine = config->machine,
         .coordinator = &membership->coordinator,
         .services = names,
-        .service_count = config->table->count,
+        .service_count = count,
     };
     struct buffer body = BUFFER_INIT;
     if (registration_encode(&registration, &body))

@@ -37,6 +37,8 @@ struct membership_config {
     /* Fills in the load: everything but id, incarnation, status and services. Texts are
      * valid until the next call. */
     void (*measure)(void *context, struct heartbeat *heartbeat);
+    /* What is assigned has changed, in the table. */
+    void (*assigned)(void *context);
     /* After membership_stop, or because another process took the id (replaced). */
     void (*stopped)(void *context, bool replaced);
     void *context;

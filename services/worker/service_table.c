@@ -68,6 +68,31 @@ static bool answers_to(const struct service *service, struct http_text type)
     return false;
 }
 
+static struct service *find_any_name(const struct service_table *table, struct http_text name)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (answers_to(table->services[i], name))
+            return table->services[i];
+    return NULL;
+}
+
+bool service_table_is_assigned(const struct service_table *table, const struct service *service)
+{
+    for (size_t i = 0; i < table->assigned.count; i++)
+        if (answers_to(service, http_text_of(table->assigned.names[i])))
+            return true;
+    return false;
+}
+
+size_t service_table_announced(const struct service_table *table, const char *names[SERVICE_TABLE_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->count; i++)
+        if (!table->services[i]->on_demand)
+            names[count++] = table->services[i]->name;
+    return count;
+}
+
 bool service_table_configure(struct service_table *table, const char *name, const char *const *aliases,
                              size_t alias_count)
 {
@@ -109,11 +134,18 @@ size_t service_table_states(const struct service_table *table,
                             struct heartbeat_service states[SERVICE_TABLE_STATES_MAX])
 {
     size_t count = 0;
-    for (size_t i = 0; i < table->count; i++)
-        states[count++] =
-            (struct heartbeat_service){table->services[i]->name, service_state_text(table->services[i]->state)};
+    for (size_t i = 0; i < table->count; i++) {
+        const struct service *service = table->services[i];
+        enum service_state state = service->state;
+        if (service->on_demand && state == SERVICE_STOPPED) {
+            if (!service_table_is_assigned(table, service))
+                continue;
+            state = SERVICE_STARTING; /* with the loop's next turn */
+        }
+        states[count++] = (struct heartbeat_service){service->name, service_state_text(state)};
+    }
     for (size_t i = 0; i < table->assigned.count; i++)
-        if (service_table_find(table, table->assigned.names[i]) == NULL)
+        if (find_any_name(table, http_text_of(table->assigned.names[i])) == NULL)
             states[count++] = (struct heartbeat_service){table->assigned.names[i], "unavailable"};
     return count;
 }
@@ -124,11 +156,9 @@ size_t service_table_states(const struct service_table *table,
 static enum service_match match_type(const struct service_table *table, struct http_text type,
                                      struct service_route *route)
 {
-    for (size_t i = 0; i < table->count; i++)
-        if (answers_to(table->services[i], type)) {
-            route->service = table->services[i];
-            return SERVICE_MATCH_LOCAL;
-        }
+    route->service = find_any_name(table, type);
+    if (route->service != NULL)
+        return SERVICE_MATCH_LOCAL;
     for (size_t i = 0; i < table->assigned.count; i++)
         if (http_text_equal(type, table->assigned.names[i]))
             return SERVICE_MATCH_UNAVAILABLE;

@@ -2,8 +2,9 @@
  * of them a path means.
  *
  * A service is local when this worker has something to answer its requests with: a URL of
- * a server that runs here, a command, or the built-in demonstration. The coordinator may
- * assign others; those are reported as "unavailable", so that nobody is sent here for them.
+ * a server that runs here, a command, or the built-in demonstration. A service on demand is a
+ * command that runs only while the coordinator assigns it. The coordinator may assign others; those are reported as
+ * "unavailable", so that nobody is sent here for them.
  *
  * Paths. Each local service is announced to the coordinator with a URL of its own at this
  * worker, /service/NAME, so that whatever the coordinator appends to it reaches that
@@ -22,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/http/target.h"
 #include "services/worker/heartbeat.h"
@@ -40,6 +42,8 @@ struct service {
     char *name;
     enum service_kind kind;
     enum service_state state;
+    bool on_demand;            /* runs only while it is assigned; not announced */
+    uint32_t active;           /* requests that are under way */
     struct http_origin origin; /* of SERVICE_URL always, of SERVICE_COMMAND while it runs */
 
     /* What the coordinator said of it, if anything. */
@@ -71,8 +75,15 @@ struct service *service_table_find(const struct service_table *table, const char
 bool service_table_configure(struct service_table *table, const char *name, const char *const *aliases,
                              size_t alias_count);
 
-/* Each local service and each assigned one that is not: names and words for a heartbeat.
- * Returns how many of `states` were filled; they point into the table. */
+/* Whether the coordinator assigns it, under its name or an alias. */
+bool service_table_is_assigned(const struct service_table *table, const struct service *service);
+
+/* The names of the services that the worker announces: all local ones but those on demand. They point into the table.
+ * Returns how many. */
+size_t service_table_announced(const struct service_table *table, const char *names[SERVICE_TABLE_MAX]);
+
+/* Each local service (one on demand only while it is assigned or runs) and each assigned one that is not: names and
+ * words for a heartbeat. Returns how many of `states` were filled; they point into the table. */
 #define SERVICE_TABLE_STATES_MAX (SERVICE_TABLE_MAX + HEARTBEAT_SERVICES_LIMIT)
 size_t service_table_states(const struct service_table *table,
                             struct heartbeat_service states[SERVICE_TABLE_STATES_MAX]);

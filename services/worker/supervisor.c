@@ -11,14 +11,19 @@
 #define LOOK_MS 5000u       /* between looks at a server that is there */
 #define LOOK_AGAIN_MS 1000u /* at one that is not */
 #define LOOK_TIMEOUT_MS 3000u
+#define FINISH_LOOK_MS 100u /* between looks whether the last request is over */
+#define STOP_GRACE_MS 5000u
 
 /* A service that is looked after. */
 struct post {
     struct supervisor *supervisor;
     struct service *service;
-    struct child *child;          /* of SERVICE_COMMAND */
-    struct timer timer;           /* of SERVICE_URL, */
-    struct control_call *looking; /* the same */
+    const char *command;          /* of SERVICE_COMMAND */
+    struct child *child;          /* the same; on demand: NULL while it does not run */
+    struct timer timer;           /* of SERVICE_URL, and on demand */
+    struct control_call *looking; /* of SERVICE_URL */
+    bool wanted;                  /* on demand */
+    uint64_t unwanted_at_ms;      /* the same */
 };
 
 struct supervisor {
@@ -99,6 +104,8 @@ static void report_if_stopped(struct supervisor *supervisor)
     loop_timer_start(supervisor->loop, &supervisor->stopped, 0, report_stopped, supervisor);
 }
 
+static void settle(struct timer *timer, void *argument);
+
 static void child_changed(void *context, enum service_state state, uint16_t port)
 {
     struct post *post = context;
@@ -109,6 +116,79 @@ static void child_changed(void *context, enum service_state state, uint16_t port
     set_state(post, state);
     if (post->supervisor->stopping)
         report_if_stopped(post->supervisor);
+    else if (state == SERVICE_STOPPED)
+        loop_timer_start(post->supervisor->loop, &post->timer, 0, settle, post);
+}
+
+static bool start_command(struct post *post)
+{
+    struct supervisor *supervisor = post->supervisor;
+    struct child_config config = {
+        .loop = supervisor->loop,
+        .control = supervisor->control,
+        .random = supervisor->random,
+        .name = post->service->name,
+        .command = post->command,
+        .changed = child_changed,
+        .context = post,
+    };
+    post->child = child_create(&config);
+    return post->child != NULL;
+}
+
+/* ---- services on demand ---- */
+
+static void start_wanted(struct post *post)
+{
+    log_info("service is wanted", LOG_TEXT("service", post->service->name));
+    if (start_command(post)) {
+        set_state(post, SERVICE_STARTING);
+        return;
+    }
+    log_error("out of memory, trying again", LOG_TEXT("service", post->service->name));
+    loop_timer_start(post->supervisor->loop, &post->timer, LOOK_AGAIN_MS, settle, post);
+}
+
+/* It has stopped, or could not be started. */
+static void settle(struct timer *timer, void *argument)
+{
+    struct post *post = argument;
+    (void)timer;
+    child_destroy(post->child);
+    post->child = NULL;
+    if (post->wanted)
+        start_wanted(post);
+}
+
+static void stop_when_over(struct timer *timer, void *argument)
+{
+    struct post *post = argument;
+    struct loop *loop = post->supervisor->loop;
+    if (post->service->active > 0 && loop_now_ms(loop) - post->unwanted_at_ms < SUPERVISOR_FINISH_MS) {
+        loop_timer_start(loop, timer, FINISH_LOOK_MS, stop_when_over, post);
+        return;
+    }
+    log_info("service is not wanted any more", LOG_TEXT("service", post->service->name));
+    child_stop(post->child, STOP_GRACE_MS);
+}
+
+void supervisor_want(struct supervisor *supervisor, const struct service *service, bool wanted)
+{
+    size_t i = 0;
+    while (i < supervisor->count && supervisor->posts[i].service != service)
+        i++;
+    if (i == supervisor->count || supervisor->stopping || supervisor->posts[i].wanted == wanted)
+        return;
+    struct post *post = &supervisor->posts[i];
+    post->wanted = wanted;
+    if (!wanted && post->child != NULL) {
+        post->unwanted_at_ms = loop_now_ms(supervisor->loop);
+        loop_timer_start(supervisor->loop, &post->timer, SUPERVISOR_LINGER_MS, stop_when_over, post);
+    } else if (wanted && post->child == NULL) {
+        start_wanted(post);
+    } else if (wanted && !child_is_stopping(post->child)) {
+        loop_timer_stop(supervisor->loop, &post->timer); /* it has not begun to stop */
+    }                                                    /* else it starts again when it has stopped */
 }
 
 /* ---- from outside ---- */
@@ -124,21 +204,13 @@ bool supervisor_add(struct supervisor *supervisor, struct service *service, cons
     case SERVICE_URL:
         loop_timer_start(supervisor->loop, &post->timer, 0, look, post);
         break;
-    case SERVICE_COMMAND: {
-        struct child_config config = {
-            .loop = supervisor->loop,
-            .control = supervisor->control,
-            .random = supervisor->random,
-            .name = service->name,
-            .command = command,
-            .changed = child_changed,
-            .context = post,
-        };
-        post->child = child_create(&config);
-        if (post->child == NULL)
+    case SERVICE_COMMAND:
+        post->command = command;
+        if (service->on_demand)
+            service->state = SERVICE_STOPPED;
+        else if (!start_command(post))
             return false;
         break;
-    }
     }
     supervisor->count++;
     return true;

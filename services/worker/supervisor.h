@@ -27,8 +27,14 @@ struct supervisor *supervisor_create(struct loop *loop, struct control *control,
                                      const struct supervisor_calls *calls, void *context);
 
 /* Takes a service of the table over; `command` is for SERVICE_COMMAND, outlives the
- * supervisor. False when memory runs out. */
+ * supervisor. One on demand does not run yet. False when memory runs out. */
 bool supervisor_add(struct supervisor *supervisor, struct service *service, const char *command);
+
+/* A service on demand: runs it, or stops it again. It is stopped after SUPERVISOR_LINGER_MS, during which those who
+ * send requests learn that it goes, and when its last request is over (after SUPERVISOR_FINISH_MS in any case). */
+#define SUPERVISOR_LINGER_MS 5000u
+#define SUPERVISOR_FINISH_MS 600000u
+void supervisor_want(struct supervisor *supervisor, const struct service *service, bool wanted);
 
 /* Somebody failed to connect to it: look at once. */
 void supervisor_doubt(struct supervisor *supervisor, const struct service *service);

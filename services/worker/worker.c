@@ -146,6 +146,17 @@ static void service_changed(void *context, struct service *service)
     membership_services_changed(worker->membership);
 }
 
+/* What runs on demand follows what is assigned. */
+static void assigned(void *context)
+{
+    struct worker *worker = context;
+    for (size_t i = 0; i < worker->table.count; i++) {
+        const struct service *service = worker->table.services[i];
+        if (service->on_demand)
+            supervisor_want(worker->supervisor, service, service_table_is_assigned(&worker->table, service));
+    }
+}
+
 /* ---- the end ---- */
 
 static void stop_if_done(struct worker *worker)
@@ -208,23 +219,41 @@ static const char *cut_value(const char *item, char name[HEARTBEAT_NAME_BYTES])
 }
 
 static enum worker_result add_service(struct worker *worker, const char *name, enum service_kind kind,
-                                      const char *value)
+                                      const char *value, bool on_demand)
 {
     if (service_table_find(&worker->table, name) != NULL)
-        return refuse(worker, WORKER_BAD_OPTIONS, "service %s is given twice: give it once, with --service or --run",
-                      name);
+        return refuse(worker, WORKER_BAD_OPTIONS,
+                      "service %s is given twice: give it once, with --service, --run or --run-assigned", name);
     if (worker->table.count == SERVICE_TABLE_MAX)
         return refuse(worker, WORKER_BAD_OPTIONS, "more than %d services: run a second worker", SERVICE_TABLE_MAX);
     struct service *service = service_table_add(&worker->table, name, kind);
     if (service == NULL)
         return out_of_memory(worker);
+    service->on_demand = on_demand;
     if (kind == SERVICE_URL && !http_origin_parse(http_text_of(value), &service->origin))
         return refuse(worker, WORKER_BAD_OPTIONS,
                       "--service %s=%s: give the URL as http://HOST:PORT[/PATH] or https://…", name, value);
     if (kind == SERVICE_COMMAND && strstr(value, "{port}") == NULL && strstr(value, "PORT") == NULL)
         return refuse(worker, WORKER_BAD_OPTIONS,
-                      "--run %s: the command must say {port} where the port to listen on belongs", name);
+                      "--run%s %s: the command must say {port} where the port to listen on belongs",
+                      on_demand ? "-assigned" : "", name);
     return supervisor_add(worker->supervisor, service, value) ? WORKER_OK : out_of_memory(worker);
+}
+
+static enum worker_result add_commands(struct worker *worker, const struct setting_list *commands, bool on_demand)
+{
+    char name[HEARTBEAT_NAME_BYTES];
+    enum worker_result result = WORKER_OK;
+    for (size_t i = 0; i < commands->count && result == WORKER_OK; i++) {
+        const char *value = cut_value(commands->items[i], name);
+        result = value != NULL
+                     ? add_service(worker, name, SERVICE_COMMAND, value, on_demand)
+                     : refuse(worker, WORKER_BAD_OPTIONS,
+                              "--run%s %s: give it as NAME='COMMAND with {port}', the name of letters, digits, "
+                              "'.', '_' and '-'",
+                              on_demand ? "-assigned" : "", commands->items[i]);
+    }
+    return result;
 }
 
 static enum worker_result add_services(struct worker *worker)
@@ -239,23 +268,17 @@ static enum worker_result add_services(struct worker *worker)
     for (size_t i = 0; i < options->services.count && result == WORKER_OK; i++) {
         const char *value = cut_value(options->services.items[i], name);
         result = value != NULL
-                     ? add_service(worker, name, SERVICE_URL, value)
+                     ? add_service(worker, name, SERVICE_URL, value, false)
                      : refuse(worker, WORKER_BAD_OPTIONS,
                               "--service %s: give it as NAME=URL, the name of letters, digits, '.', '_' and '-'",
                               options->services.items[i]);
     }
-    for (size_t i = 0; i < options->commands.count && result == WORKER_OK; i++) {
-        const char *value = cut_value(options->commands.items[i], name);
-        result =
-            value != NULL
-                ? add_service(worker, name, SERVICE_COMMAND, value)
-                : refuse(
-                      worker, WORKER_BAD_OPTIONS,
-                      "--run %s: give it as NAME='COMMAND with {port}', the name of letters, digits, '.', '_' and '-'",
-                      options->commands.items[i]);
-    }
+    if (result == WORKER_OK)
+        result = add_commands(worker, &options->commands, false);
+    if (result == WORKER_OK)
+        result = add_commands(worker, &options->on_demand, true);
     if (result == WORKER_OK && options->demonstration && service_table_find(&worker->table, DEMONSTRATION) == NULL)
-        result = add_service(worker, DEMONSTRATION, SERVICE_BUILT_IN, NULL);
+        result = add_service(worker, DEMONSTRATION, SERVICE_BUILT_IN, NULL, false);
     return result;
 }
 
@@ -398,6 +421,7 @@ static enum worker_result create_membership(struct worker *worker)
         .machine = &worker->machine,
         .table = &worker->table,
         .measure = measure,
+        .assigned = assigned,
         .stopped = off_the_roll,
         .context = worker,
     };

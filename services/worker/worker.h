@@ -28,6 +28,7 @@ struct worker_options {
     const char *ca_file;
     struct setting_list services;   /* NAME=URL */
     struct setting_list commands;   /* NAME=COMMAND */
+    struct setting_list on_demand;  /* the same, run while they are assigned */
     bool demonstration;             /* offers document-processing itself */
     uint64_t heartbeat_interval_ms; /* 0: the coordinator's */
     uint64_t drain_timeout_ms;

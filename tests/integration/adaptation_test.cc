@@ -1,6 +1,7 @@
 // A service that loses its last worker, over a real coordinator.
 
 #include "tests/integration/coordinator.h"
+#include "tests/integration/fake_worker.h"
 
 #include <gtest/gtest.h>
 
@@ -57,6 +58,140 @@ TEST(Adaptation, AnotherWorkerIsToldToRunWhatLostItsLastWorker)
         Json gaps = coordinator.get("/api/admin/gaps").json()["gaps"];
         return gaps.find("service", lost)["current_workers"].integer() == 1;
     }));
+    EXPECT_EQ(coordinator.stop(), 0);
+}
+
+// Workers of a fleet that say what the test wants, and remember what they were told.
+class Fleet
+{
+  public:
+    explicit Fleet(Coordinator &of) : coordinator(of) {}
+
+    void add(const std::string &id, const std::string &url, double load, const std::string &service)
+    {
+        Response answer =
+            coordinator.post("/api/worker/register",
+                             R"({"tunnel_url": ")" + url + R"(", "worker_type": "cpu", "worker_id": ")" + id + "\"}");
+        ASSERT_EQ(answer.status, 200) << answer.described();
+        members[id] = {load, answer.json()["assigned_services"]};
+        EXPECT_TRUE(runs(members[id].assigned, service)) << answer.body;
+    }
+
+    // Each says its load, and that what it was told to run runs, or (for what is `held`) is starting.
+    void beat()
+    {
+        for (auto &[id, member] : members) {
+            std::string states;
+            for (size_t i = 0; i < member.assigned.size(); i++) {
+                std::string name = member.assigned[i].text();
+                states += (i > 0 ? ", \"" : "\"") + name + "\": \"" + (name == held ? "starting" : "running") + "\"";
+            }
+            Json told = coordinator
+                            .post("/api/worker/heartbeat", R"({"worker_id": ")" + id + R"(", "current_load": )" +
+                                                               std::to_string(member.load) +
+                                                               R"(, "services_status": {)" + states + "}}")
+                            .json();
+            if (!told["assigned_services"].is_null())
+                member.assigned = told["assigned_services"];
+        }
+    }
+
+    bool has(const std::string &id, const std::string &service)
+    {
+        return runs(members[id].assigned, service);
+    }
+
+    std::string held; // does not come to run
+
+  private:
+    struct Member {
+        double load;
+        Json assigned;
+    };
+    Coordinator &coordinator;
+    std::map<std::string, Member> members;
+};
+
+TEST(Adaptation, WorkMovesToAnOverloadedServiceAndNoRequestFails)
+{
+    std::string folder = temporary_folder();
+    write_file(folder + "/catalog.json", R"({"services": [
+        {"name": "busy", "requires": "cpu", "priority": 2, "port": 1},
+        {"name": "idle", "requires": "cpu", "priority": 1, "port": 2}],
+        "reserved": {"b-1": ["busy"], "i-1": ["idle"]}})");
+    CoordinatorOptions options;
+    options.flags = {"--catalog", folder + "/catalog.json"};
+    options.environment = {"OVERLOAD_SECONDS=0.5", "DWELL_SECONDS=3600"};
+    Coordinator coordinator(options);
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    auto echo = [](FakeWorker::Connection &connection, const std::string &) {
+        return connection.write(FakeWorker::answer("done"));
+    };
+    FakeWorker one(echo), two(echo), three(echo);
+    Fleet fleet(coordinator);
+    fleet.add("b-1", one.url(), 1, "busy");
+    fleet.add("i-1", two.url(), 0.1, "idle");
+    fleet.add("i-2", three.url(), 0.1, "idle");
+    ASSERT_FALSE(fleet.has("i-2", "busy")) << "three workers for two services get one each";
+    fleet.held = "busy";
+    size_t requests = 0;
+    auto ask = [&](const std::string &service) {
+        Response answer = coordinator.get("/api/service/" + service + "/x");
+        EXPECT_EQ(answer.status, 200) << service << ": " << answer.described();
+        requests++;
+    };
+    auto step = [&] {
+        fleet.beat();
+        ask("busy");
+        ask("idle");
+    };
+    ASSERT_TRUE(eventually([&] {
+        step();
+        return fleet.has("i-2", "busy");
+    })) << coordinator.log();
+    EXPECT_TRUE(fleet.has("i-2", "idle")) << "both, until the new one runs";
+    EXPECT_FALSE(fleet.has("i-1", "busy")) << "reserved for the other";
+
+    // The assigner is killed in the middle: nothing is lost, and the registry knows what was told.
+    ASSERT_TRUE(coordinator.kill_and_wait("muster-assigner"));
+    EXPECT_TRUE(runs(coordinator.worker("i-2")["assigned_services"], "idle"));
+    EXPECT_TRUE(runs(coordinator.worker("i-2")["assigned_services"], "busy"));
+    step();
+    EXPECT_GE(requests, 4u);
+    EXPECT_EQ(coordinator.stop(), 0);
+}
+
+TEST(Adaptation, TheOldServiceIsDroppedWhenTheNewOneRuns)
+{
+    std::string folder = temporary_folder();
+    write_file(folder + "/catalog.json", R"({"services": [
+        {"name": "busy", "requires": "cpu", "priority": 2, "port": 1},
+        {"name": "idle", "requires": "cpu", "priority": 1, "port": 2}],
+        "reserved": {"b-1": ["busy"], "i-1": ["idle"]}})");
+    CoordinatorOptions options;
+    options.flags = {"--catalog", folder + "/catalog.json"};
+    options.environment = {"OVERLOAD_SECONDS=0.5", "DWELL_SECONDS=3600"};
+    Coordinator coordinator(options);
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    Fleet fleet(coordinator);
+    fleet.add("b-1", "http://127.0.0.1:9", 1, "busy");
+    fleet.add("i-1", "http://127.0.0.1:9", 0.1, "idle");
+    fleet.add("i-2", "http://127.0.0.1:9", 0.1, "idle");
+    fleet.held = "busy";
+    ASSERT_TRUE(eventually([&] {
+        fleet.beat();
+        return fleet.has("i-2", "busy");
+    })) << coordinator.log();
+    for (int i = 0; i < 20; i++)
+        fleet.beat();
+    EXPECT_TRUE(fleet.has("i-2", "idle")) << "the new one does not run yet";
+    fleet.held = "";
+    ASSERT_TRUE(eventually([&] {
+        fleet.beat();
+        return !fleet.has("i-2", "idle");
+    })) << coordinator.log();
+    EXPECT_TRUE(fleet.has("i-2", "busy"));
+    EXPECT_TRUE(eventually([&] { return !runs(coordinator.worker("i-2")["assigned_services"], "idle"); }));
     EXPECT_EQ(coordinator.stop(), 0);
 }
 

@@ -593,6 +593,77 @@ class Commands(Case):
         self.assertEqual(worker.request("GET", "/service/web/")[0], 200)
         self.assertEqual(worker.stop(), 0)
 
+    def test_what_is_run_on_demand_runs_while_it_is_assigned(self):
+        health = self.start_health()
+        self.assigned = ["other"]
+        worker = self.start_worker("--run-assigned", self.SERVER[1], "--worker-id", "w-1",
+                                   "--heartbeat-interval-seconds", "0.2")
+        registration = self.rest.next("POST", "/api/worker/register")[2]
+        self.assertNotIn("web", [s["name"] for s in registration["services"]], "it is not announced")
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "on the stream")
+        self.assertNotIn("web", worker.health()["services"])
+        self.assertIsNone(self.child_of(worker))
+
+        def assign(*names):
+            health.push[1].put(MESSAGES.HeartbeatResponse(
+                commands=[self.command(ASSIGNMENT, "w-1", assigned_services=list(names))]))
+
+        assign("web")
+        wait_until(lambda: worker.service_state("web") == "running", "it runs")
+        self.assertEqual(worker.request("GET", "/service/web/")[0], 200)
+        first = self.child_of(worker)
+        # Taken away and given back at once: it goes on.
+        assign("other")
+        assign("web")
+        wait_until(lambda: worker.health()["assigned_services"] == ["web"], "assigned again")
+        # Taken away: it still answers for a while, then it goes, and nothing is left of it.
+        assign("other")
+        wait_until(lambda: worker.health()["assigned_services"] == ["other"], "not assigned any more")
+        self.assertEqual(self.child_of(worker), first)
+        self.assertEqual(worker.request("GET", "/service/web/")[0], 200, "requests that are on their way are served")
+        wait_until(lambda: self.child_of(worker) is None, "it was stopped", 30)
+        wait_until(lambda: "web" not in worker.health()["services"], "it is not spoken of")
+        self.assertTrue(self.gone(first))
+        assign("web")
+        wait_until(lambda: worker.service_state("web") == "running", "it runs again")
+        self.assertEqual(worker.stop(), 0)
+
+    def test_a_request_keeps_what_is_run_on_demand_until_it_is_over(self):
+        health = self.start_health()
+        self.assigned = ["slow"]
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, "slow.py")
+            with open(source, "w") as file:
+                file.write("""import http.server, os, sys, time
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        while not os.path.exists(%r):
+            time.sleep(0.05)
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"done")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Slow).serve_forever()
+""" % os.path.join(folder, "go"))
+            worker = self.start_worker("--run-assigned", "slow=exec /usr/bin/python3 %s {port}" % source,
+                                       "--worker-id", "w-1")
+            wait_until(lambda: worker.service_state("slow") == "running", "it runs")
+            wait_until(lambda: worker.health()["heartbeats"] == "stream", "on the stream")
+            answers = []
+            asking = threading.Thread(target=lambda: answers.append(worker.request("GET", "/service/slow/")))
+            asking.start()
+            wait_until(lambda: worker.health()["load"]["active_requests"] == 1, "a request is active")
+            health.push[1].put(MESSAGES.HeartbeatResponse(
+                commands=[self.command(ASSIGNMENT, "w-1", assigned_services=[])]))
+            wait_until(lambda: worker.health()["assigned_services"] == [], "taken away")
+            time.sleep(7)  # longer than it lingers without a request
+            self.assertIsNotNone(self.child_of(worker))
+            open(os.path.join(folder, "go"), "w").close()
+            asking.join()
+            self.assertEqual((answers[0][0], answers[0][2]), (200, b"done"))
+            wait_until(lambda: self.child_of(worker) is None, "it was stopped", 30)
+            self.assertEqual(worker.stop(), 0)
+
     def test_what_cannot_run_is_failed_and_tried_again(self):
         worker = self.start_worker("--run", "bad=exit 7 # {port}")
         wait_until(lambda: worker.log().count("service ended") >= 3, "tried again and again")
@@ -721,6 +792,8 @@ class BadStarts(unittest.TestCase):
                             (["--service", "o/c=http://x"], "NAME=URL"),
                             (["--service", "ocr=ftp://x"], "http://HOST:PORT"),
                             (["--service", "ocr=http://x", "--run", "ocr=x {port}"], "given twice"),
+                            (["--run", "ocr=x {port}", "--run-assigned", "ocr=x {port}"], "given twice"),
+                            (["--run-assigned", "ocr=x"], "--run-assigned ocr: the command must say {port}"),
                             (["--run", "ocr=server"], "{port}"),
                             (["--worker-id", "x" * 257], "256"),
                             (["--worker-id", "a b"], "no spaces"),
