@@ -115,6 +115,19 @@ TEST(Rows, ALimitHoldsForTheWholeAndForItsAnonymousPart)
     EXPECT_EQ(row_verdict_of_limit(&result), ROW_MISSED);
 }
 
+TEST(Rows, WhatIsToBeReachedAtLeast)
+{
+    struct row row = {};
+    row.group = ROW_SCALE;
+    row.least = 10;
+    struct row_result result = row_result_make(&row);
+    EXPECT_EQ(row_verdict_of_limit(&result), ROW_NOT_ASKED);
+    measured(&result.muster, 9.9);
+    EXPECT_EQ(row_verdict_of_limit(&result), ROW_MISSED);
+    result.muster.rounds[0] = 10;
+    EXPECT_EQ(row_verdict_of_limit(&result), ROW_REACHED);
+}
+
 TEST(Report, JsonIsWellFormedAlsoWithAServerThatIsMissing)
 {
     struct row row = rate_row();

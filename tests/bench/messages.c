@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "muster/v1/assigner.pb-c.h"
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
 #include "tests/bench/varint.h"
@@ -255,4 +256,54 @@ struct grpc_source registration_source(struct registrations *registrations)
                                 .next = next_registration,
                                 .judge = judge_registration,
                                 .context = registrations};
+}
+
+static void next_assignment(void *context, unsigned lane, uint64_t sequence, struct buffer *message)
+{
+    unsigned *next = context;
+    char ids[ASSIGNMENTS_IN_A_QUESTION][WORKER_ID_BYTES], location[] = "uk";
+    Muster__V1__AssignCandidate candidates[ASSIGNMENTS_IN_A_QUESTION];
+    Muster__V1__AssignCandidate *pointers[ASSIGNMENTS_IN_A_QUESTION];
+    (void)lane, (void)sequence;
+    for (unsigned i = 0; i < ASSIGNMENTS_IN_A_QUESTION; i++) {
+        unsigned number = (*next)++ % ASSIGNED_WORKERS;
+        snprintf(ids[i], sizeof ids[i], "new-%07u", number);
+        muster__v1__assign_candidate__init(&candidates[i]);
+        candidates[i].worker_id = ids[i];
+        candidates[i].incarnation = 1;
+        candidates[i].type = (Muster__V1__WorkerType)(1 + number % 4);
+        candidates[i].location = location;
+        pointers[i] = &candidates[i];
+    }
+    Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
+    request.n_candidates = ASSIGNMENTS_IN_A_QUESTION;
+    request.candidates = pointers;
+    if (buffer_reserve(message, muster__v1__assign_request__get_packed_size(&request)))
+        message->bytes += muster__v1__assign_request__pack(&request, (uint8_t *)message->data + message->bytes);
+}
+
+static int64_t judge_assignment(void *context, unsigned lane, uint64_t answered, const uint8_t *answer, size_t bytes,
+                                struct failure *failure)
+{
+    (void)context, (void)lane, (void)answered;
+    /* The first and the last of them are looked into when the first lane begins; then their number is enough. */
+    Muster__V1__AssignResponse *response =
+        answered == 0 ? muster__v1__assign_response__unpack(NULL, bytes, answer) : NULL;
+    bool decided = answered > 0 ? bytes > ASSIGNMENTS_IN_A_QUESTION * sizeof "new-0000000"
+                                : response != NULL && response->n_assignments == ASSIGNMENTS_IN_A_QUESTION &&
+                                      response->assignments[0]->reason[0] != '\0' &&
+                                      response->assignments[ASSIGNMENTS_IN_A_QUESTION - 1]->n_services > 0;
+    muster__v1__assign_response__free_unpacked(response, NULL);
+    if (!decided)
+        fail(failure, "%d candidates were not answered with as many assignments", (int)ASSIGNMENTS_IN_A_QUESTION);
+    return decided ? 1 : -1;
+}
+
+struct grpc_source assignment_source(unsigned *next)
+{
+    return (struct grpc_source){.path = "/muster.v1.AssignerService/Assign",
+                                .units = ASSIGNMENTS_IN_A_QUESTION,
+                                .next = next_assignment,
+                                .judge = judge_assignment,
+                                .context = next};
 }

@@ -35,6 +35,11 @@ void heartbeat_messages_free(struct heartbeat_messages *messages);
 struct grpc_source heartbeat_stream_source(struct heartbeat_messages *messages);
 struct grpc_source heartbeat_unary_source(struct heartbeat_messages *messages);
 
+/* AssignerService.Assign for ASSIGNMENTS_IN_A_QUESTION workers that are not on the roll, around after so many that a
+ * promise is replaced before it runs out. For one lane's worth of counting. */
+enum { ASSIGNMENTS_IN_A_QUESTION = 64, ASSIGNED_WORKERS = 64 * 1024 };
+struct grpc_source assignment_source(unsigned *next);
+
 /* RegistryService.RegisterWorker for one worker after the other, by a source that must be
  * used with one lane's worth of counting: it hands out numbers 0, 1, 2, … `service_url`, if
  * not NULL, is announced by each worker as the place of the service BENCH_SERVICE alone. */

@@ -37,6 +37,7 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
         return false;
     server->port = gateway.number;
     server->registry_port = registry.number;
+    server->assigner_port = assigner.number;
     server->health_port = health.number;
     const char *registry_arguments[] = {"",
                                         "--port",
@@ -48,8 +49,16 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
                                         "--log-level",
                                         "warning",
                                         NULL};
-    const char *assigner_arguments[] = {
-        "", "--port", assigner.port, "--registry-address", registry.text, "--log-level", "warning", NULL};
+    const char *assigner_arguments[] = {"",
+                                        "--port",
+                                        assigner.port,
+                                        "--registry-address",
+                                        registry.text,
+                                        "--health-address",
+                                        health.text,
+                                        "--log-level",
+                                        "warning",
+                                        NULL};
     const char *health_arguments[] = {"",
                                       "--port",
                                       health.port,

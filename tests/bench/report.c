@@ -78,7 +78,9 @@ static const char *verdict_text(enum row_verdict verdict)
 
 static void format_limit(const struct row *row, char *text, size_t text_bytes)
 {
-    if (row->limit <= 0)
+    if (row->least > 0)
+        snprintf(text, text_bytes, ">= %.0f", row->least);
+    else if (row->limit <= 0)
         text[0] = '\0';
     else if (row->anonymous_limit > 0)
         snprintf(text, text_bytes, "<= %.0f (%.0f)", row->limit, row->anonymous_limit);
@@ -97,7 +99,8 @@ static void print_line(const struct row_result *result, size_t peer, FILE *outpu
     if (first) {
         format_value(row, &result->muster, muster, sizeof muster);
         format_limit(row, asked, sizeof asked);
-        verdict = row_verdict_of_limit(result) == ROW_MISSED ? "ABOVE" : verdict_text(row_verdict_of_limit(result));
+        verdict = row_verdict_of_limit(result) == ROW_MISSED ? row->least > 0 ? "BELOW" : "ABOVE"
+                                                             : verdict_text(row_verdict_of_limit(result));
     }
     if (other->server != NULL) {
         format_value(row, other, theirs, sizeof theirs);
@@ -196,6 +199,8 @@ static json_t *row_json(const struct row_result *result)
     json_object_set_new(object, "muster", measurement_json(row, &result->muster));
     if (row->limit > 0)
         json_object_set_new(object, "limit", json_real(row->limit));
+    if (row->least > 0)
+        json_object_set_new(object, "least", json_real(row->least));
     if (row->anonymous_limit > 0)
         json_object_set_new(object, "anonymous_limit", json_real(row->anonymous_limit));
     set_verdict(object, row_verdict_of_limit(result));

@@ -103,6 +103,13 @@ const struct row rows[] = {
      .title = "1,000,000 workers: memory of the five processes together",
      .group = ROW_SCALE,
      .unit = " MB"},
+    {.name = "scale-assignments",
+     .title = "1,000,000 workers known: assignments decided, 64 to a question",
+     .group = ROW_SCALE,
+     .unit = "/s",
+     .connections = 4,
+     .outstanding = 4,
+     .least = 50000},
 };
 const size_t row_count = sizeof rows / sizeof rows[0];
 
@@ -154,9 +161,10 @@ enum row_verdict row_verdict_of_peer(const struct row_result *result, size_t pee
 enum row_verdict row_verdict_of_limit(const struct row_result *result)
 {
     const struct row *row = result->row;
-    if (row->limit <= 0 || !measurement_valid(&result->muster))
+    if ((row->limit <= 0 && row->least <= 0) || !measurement_valid(&result->muster))
         return ROW_NOT_ASKED;
-    bool within = measurement_value(&result->muster) <= row->limit &&
+    double value = measurement_value(&result->muster);
+    bool within = (row->limit <= 0 || value <= row->limit) && value >= row->least &&
                   (row->anonymous_limit <= 0 || result->muster.anonymous <= row->anonymous_limit);
     return within ? ROW_REACHED : ROW_MISSED;
 }

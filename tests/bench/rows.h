@@ -38,6 +38,7 @@ struct row {
     bool streaming;
     /* For memory: what may be used at most, in the row's unit; 0: anything. */
     double limit, anonymous_limit;
+    double least;        /* what is to be reached at least, in the row's unit; 0: nothing is asked */
     const char *process; /* whose memory; NULL: see scenario_memory.c */
 };
 
@@ -84,5 +85,5 @@ enum row_verdict {
 
 /* Against one peer's floor. */
 enum row_verdict row_verdict_of_peer(const struct row_result *result, size_t peer);
-/* Against the limits on memory. */
+/* Against the limits, upper and lower, that no peer sets. */
 enum row_verdict row_verdict_of_limit(const struct row_result *result);

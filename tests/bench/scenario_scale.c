@@ -92,6 +92,26 @@ static bool note_memory(struct row_result *results, size_t count, const struct s
     return true;
 }
 
+/* New workers arrive: how many decisions the assigner makes while it knows all the others. */
+static bool assignments(struct bench *bench, const struct server *muster, struct row_result *result,
+                        struct failure *failure)
+{
+    unsigned next = 0;
+    struct grpc_source source = assignment_source(&next);
+    struct load_result decided;
+    if (result == NULL)
+        return true;
+    struct load_plan plan = {.port = muster->assigner_port,
+                             .connections = result->row->connections,
+                             .outstanding = result->row->outstanding,
+                             .warm_up_ms = bench->warm_up_ms,
+                             .window_ms = bench->window_ms};
+    if (!load_grpc(&bench->loop, &plan, &source, &decided, failure))
+        return false;
+    note(result, decided.per_second);
+    return true;
+}
+
 void scenario_scale(struct bench *bench, struct row_result *results, size_t count)
 {
     unsigned workers = bench->quick ? WORKERS_QUICK : WORKERS;
@@ -105,8 +125,9 @@ void scenario_scale(struct bench *bench, struct row_result *results, size_t coun
     bool done = server_start_muster(&muster, &plan, &failure) && fill(bench, &muster, workers, &failure);
     if (done) {
         loop_run_ms(&bench->loop, SETTLE_MS);
-        done =
-            heartbeats(bench, &muster, workers, 16, &cores, &failure) && note_memory(results, count, &muster, &failure);
+        done = heartbeats(bench, &muster, workers, 16, &cores, &failure) &&
+               note_memory(results, count, &muster, &failure) &&
+               assignments(bench, &muster, find_row(results, count, "scale-assignments"), &failure);
     }
     if (done)
         note(find_row(results, count, "scale-cores"), cores * 100);

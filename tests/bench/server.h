@@ -23,7 +23,7 @@ struct server {
     size_t process_count;
     uint16_t port; /* where its clients connect: HTTP, for etcd gRPC */
     /* Muster's only. */
-    uint16_t registry_port;
+    uint16_t assigner_port, registry_port;
     uint16_t health_port;
 };
 
