@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/random.h"
-#include "gateway/broadcaster.h"
+#include "common/http_calls.h"
 #include "gateway/front.h"
 
 /* How often a stop looks whether the last jobs are back. */
@@ -168,8 +168,8 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
 static void disconnect(struct backend *backend)
 {
     backend_heartbeats_stop(backend);
-    broadcaster_destroy(backend->broadcaster);
-    backend->broadcaster = NULL;
+    http_calls_destroy(backend->http_calls);
+    backend->http_calls = NULL;
     for (size_t i = 0; i < PART_COUNT; i++) {
         if (backend->watches[i] != NULL)
             rpc_kept_stream_stop(backend->watches[i]);

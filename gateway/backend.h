@@ -53,7 +53,7 @@ struct backend {
     unsigned reporting_outcomes; /* calls under way */
 
     uint64_t history_workers, history_workers_not_kept, history_dropped; /* as health last said */
-    struct broadcaster *broadcaster;                                     /* NULL before the first broadcast */
+    struct http_calls *http_calls;                                       /* NULL before the first broadcast */
 
     uint64_t registrations, unregistrations;
     unsigned fronts_drained;

@@ -1,5 +1,5 @@
 /* POST /api/coordinator/broadcast-job: whom a job goes to, and what is told of it. The sending
- * is done by broadcaster.c. */
+ * is done by common/http_calls. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,9 @@
 #include "common/json/write.h"
 #include "common/random.h"
 #include "gateway/backend.h"
-#include "gateway/broadcaster.h"
+#include "common/http_calls.h"
 
+#define BROADCASTS_MAX 64 /* at a time */
 #define JOB_ID_RANDOM_BYTES 8
 
 /* --- Whom --- */
@@ -56,7 +57,7 @@ static bool is_wanted(const struct replica_worker *worker, const char *capabilit
 /* --- The job under way --- */
 
 struct sending {
-    struct broadcast broadcast; /* first */
+    struct http_call_batch broadcast; /* first */
     struct job *job;
     char *job_id, *job_type; /* in the job's arena */
     struct buffer body;
@@ -65,39 +66,32 @@ struct sending {
 
 static void free_sending(struct sending *sending)
 {
-    for (size_t i = 0; i < sending->broadcast.target_count; i++) {
-        free(sending->broadcast.targets[i].worker_id);
-        free(sending->broadcast.targets[i].url);
-        buffer_free(&sending->broadcast.targets[i].response);
+    for (size_t i = 0; i < sending->broadcast.call_count; i++) {
+        free(sending->broadcast.calls[i].label);
+        free(sending->broadcast.calls[i].url);
+        buffer_free(&sending->broadcast.calls[i].response);
     }
-    free(sending->broadcast.targets);
+    free(sending->broadcast.calls);
     buffer_free(&sending->body);
     free(sending);
 }
 
 static bool add_target(struct sending *sending, const struct replica_worker *worker)
 {
-    struct broadcast *broadcast = &sending->broadcast;
-    const char *base = worker->record->spec->tunnel_url;
-    size_t base_bytes = strlen(base);
-    if (broadcast->target_count == sending->capacity) {
+    struct http_call_batch *broadcast = &sending->broadcast;
+    if (broadcast->call_count == sending->capacity) {
         size_t capacity = sending->capacity == 0 ? 16 : sending->capacity * 2;
-        struct broadcast_target *targets = realloc(broadcast->targets, capacity * sizeof *targets);
-        if (targets == NULL)
+        struct http_call *calls = realloc(broadcast->calls, capacity * sizeof *calls);
+        if (calls == NULL)
             return false;
-        broadcast->targets = targets;
+        broadcast->calls = calls;
         sending->capacity = capacity;
     }
-    while (base_bytes > 0 && base[base_bytes - 1] == '/')
-        base_bytes--;
-    struct buffer url = BUFFER_INIT;
-    buffer_append(&url, base, base_bytes);
-    buffer_append_text(&url, "/api/job");
-    struct broadcast_target *target = &broadcast->targets[broadcast->target_count];
-    *target = (struct broadcast_target){.worker_id = strdup(worker->id), .url = buffer_take(&url)};
-    buffer_free(&url);
-    broadcast->target_count++; /* so that it is freed in any case */
-    return target->worker_id != NULL && target->url != NULL;
+    struct http_call *target = &broadcast->calls[broadcast->call_count];
+    *target = (struct http_call){.label = strdup(worker->id),
+                                 .url = http_calls_url(worker->record->spec->tunnel_url, "/api/job")};
+    broadcast->call_count++; /* so that it is freed in any case */
+    return target->label != NULL && target->url != NULL;
 }
 
 /* The body as it came, with a job_id. */
@@ -127,7 +121,7 @@ static void write_body(struct sending *sending, const struct json_document *docu
 
 /* --- What is told --- */
 
-static void write_response(struct json_writer *writer, const struct broadcast_target *target)
+static void write_response(struct json_writer *writer, const struct http_call *target)
 {
     struct json_document document;
     if (target->response.bytes == 0)
@@ -145,16 +139,16 @@ static void write_response(struct json_writer *writer, const struct broadcast_ta
     }
 }
 
-static bool is_accepted(const struct broadcast_target *target)
+static bool is_accepted(const struct http_call *target)
 {
     return target->status >= 200 && target->status <= 299;
 }
 
-static void write_target(struct json_writer *writer, const struct broadcast_target *target)
+static void write_target(struct json_writer *writer, const struct http_call *target)
 {
     json_write_object_begin(writer);
     json_write_key(writer, "worker_id");
-    json_write_text(writer, target->worker_id);
+    json_write_text(writer, target->label);
     json_write_key(writer, "status");
     json_write_text(writer, is_accepted(target)   ? "accepted"
                             : target->status != 0 ? "rejected"
@@ -171,29 +165,29 @@ static void write_target(struct json_writer *writer, const struct broadcast_targ
     json_write_object_end(writer);
 }
 
-static void all_answered(struct broadcast *broadcast)
+static void all_answered(struct http_call_batch *broadcast)
 {
     struct sending *sending = (struct sending *)broadcast;
     struct job *job = sending->job;
     struct json_writer writer = json_writer_into(&job->body);
     size_t accepted = 0;
-    for (size_t i = 0; i < broadcast->target_count; i++)
-        accepted += is_accepted(&broadcast->targets[i]);
+    for (size_t i = 0; i < broadcast->call_count; i++)
+        accepted += is_accepted(&broadcast->calls[i]);
     json_write_object_begin(&writer);
     json_write_key(&writer, "job_id");
     json_write_text(&writer, sending->job_id);
     json_write_key(&writer, "job_type");
     json_write_text(&writer, sending->job_type);
     json_write_key(&writer, "broadcasted_to");
-    json_write_uint(&writer, broadcast->target_count);
+    json_write_uint(&writer, broadcast->call_count);
     json_write_key(&writer, "successful");
     json_write_uint(&writer, accepted);
     json_write_key(&writer, "failed");
-    json_write_uint(&writer, broadcast->target_count - accepted);
+    json_write_uint(&writer, broadcast->call_count - accepted);
     json_write_key(&writer, "workers");
     json_write_array_begin(&writer);
-    for (size_t i = 0; i < broadcast->target_count; i++)
-        write_target(&writer, &broadcast->targets[i]);
+    for (size_t i = 0; i < broadcast->call_count; i++)
+        write_target(&writer, &broadcast->calls[i]);
     json_write_array_end(&writer);
     json_write_object_end(&writer);
     free_sending(sending);
@@ -232,12 +226,11 @@ static bool prepare(struct backend *backend, struct sending *sending)
 }
 
 /* Made when it is first needed: most gateways never send a job. */
-static bool have_broadcaster(struct backend *backend)
+static bool have_http_calls(struct backend *backend)
 {
-    if (backend->broadcaster == NULL)
-        backend->broadcaster =
-            broadcaster_create(backend->loop, (uint32_t)(backend->gateway->settings.broadcast_timeout_seconds * 1000));
-    return backend->broadcaster != NULL;
+    if (backend->http_calls == NULL)
+        backend->http_calls = http_calls_create(backend->loop, "muster-gateway", BROADCASTS_MAX);
+    return backend->http_calls != NULL;
 }
 
 void backend_run_broadcast(struct backend *backend, struct job *job)
@@ -248,14 +241,15 @@ void backend_run_broadcast(struct backend *backend, struct job *job)
         return;
     }
     sending->job = job;
+    sending->broadcast.timeout_ms = (uint32_t)(backend->gateway->settings.broadcast_timeout_seconds * 1000);
     sending->broadcast.done = all_answered;
     if (backend->channels[PART_REGISTRY] == NULL)
         job_fail(job, ERROR_PART_UNAVAILABLE, "the gateway is stopping; try another one");
-    else if (!prepare(backend, sending) || !have_broadcaster(backend))
+    else if (!prepare(backend, sending) || !have_http_calls(backend))
         job_fail(job, ERROR_INTERNAL, "out of memory, or of threads");
-    else if (sending->broadcast.target_count == 0)
+    else if (sending->broadcast.call_count == 0)
         job_fail(job, ERROR_NO_WORKER, "no healthy worker of tier 1 or 2 has the capability; try again later");
-    else if (!broadcaster_send(backend->broadcaster, &sending->broadcast))
+    else if (!http_calls_send(backend->http_calls, &sending->broadcast))
         job_fail(job, ERROR_TOO_MANY_REQUESTS, "%d jobs are being sent out already; try again in a moment",
                  BROADCASTS_MAX);
     else

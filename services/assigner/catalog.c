@@ -33,6 +33,7 @@ void catalog_destroy(struct catalog *catalog)
         for (size_t k = 0; k < service->pinned_count; k++)
             free(service->pinned_to[k]);
         free(service->pinned_to);
+        free(service->probe.path);
         free(service->name);
         free(service->path);
     }
@@ -153,7 +154,8 @@ bool catalog_has_rules(const struct catalog *catalog)
     return catalog->pins || catalog->reservations.count > 0;
 }
 
-void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message)
+void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message,
+                             Muster__V1__ServiceProbe *probe)
 {
     muster__v1__catalog_service__init(message);
     message->name = service->name;
@@ -167,6 +169,15 @@ void catalog_service_message(const struct catalog_service *service, Muster__V1__
     message->n_pinned_to = service->pinned_count;
     message->pinned_to = service->pinned_to;
     message->spread_by_location = service->spread_by_location;
+    if (service->probe.path == NULL)
+        return;
+    muster__v1__service_probe__init(probe);
+    probe->path = service->probe.path;
+    probe->interval_ms = service->probe.interval_ms;
+    probe->timeout_ms = service->probe.timeout_ms;
+    probe->failures = service->probe.failures;
+    probe->successes = service->probe.successes;
+    message->probe = probe;
 }
 
 void catalog_service_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config)

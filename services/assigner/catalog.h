@@ -4,7 +4,9 @@
  *
  *     {"services": [{"name": "vision-ocr", "tier": 1, "requires": "gpu", "priority": 1,
  *                    "port": 8104, "aliases": ["ocr"], "path": "/api/{type}",
- *                    "repeatable": true, "pinned_to": ["gpu-1"], "anti_affinity": "location"}],
+ *                    "repeatable": true, "pinned_to": ["gpu-1"], "anti_affinity": "location",
+ *                    "probe": {"path": "/health", "interval_seconds": 10, "timeout_seconds": 2,
+ *                              "failures": 3, "successes": 2}}],
  *      "reserved": {"gpu-2": ["llm-inference"]}}
  *
  * name, requires, priority and port are needed. `tier` is the number of `requires` (gpu 1,
@@ -14,6 +16,10 @@
  *
  * A service is `repeatable` when its answer depends on the request alone and nothing else is
  * changed by asking: then a request that failed may be sent to another worker, a POST too.
+ *
+ * A service with a `probe` (all of whose fields may be left out; these are the defaults) has its workers asked whether
+ * it runs there: GET at the worker's own address (its tunnel_url, or the URL that it announced for the service), with
+ * the path behind it; any answer of 200 to 399 is a success. See services/router/router.h.
  *
  * A service that is `pinned_to` workers is run by these and, as far as the assigner decides, by no others; each of them
  * runs it in any case. With `anti_affinity` "location" a worker takes the service only after all others that it could
@@ -36,6 +42,11 @@
 #define CATALOG_MAX_FILE_BYTES (4 * 1024 * 1024)
 #define CATALOG_ERROR_BYTES 512
 
+struct catalog_probe {
+    char *path; /* NULL: the service is not probed */
+    uint32_t interval_ms, timeout_ms, failures, successes;
+};
+
 struct catalog_service {
     char *name;
     Muster__V1__WorkerType requires; /* its number is the tier */
@@ -48,6 +59,7 @@ struct catalog_service {
     char **pinned_to; /* ids of workers */
     size_t pinned_count;
     bool spread_by_location;
+    struct catalog_probe probe;
 };
 
 struct catalog;
@@ -97,6 +109,7 @@ bool catalog_spreads(const struct catalog *catalog);
 /* Whether some service is pinned or some worker is reserved. */
 bool catalog_has_rules(const struct catalog *catalog);
 
-/* The service as a message, which borrows the catalog's texts. */
-void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message);
+/* The service as a message, which borrows the catalog's texts; `probe` is the place for its probe, if it has one. */
+void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message,
+                             Muster__V1__ServiceProbe *probe);
 void catalog_service_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config);

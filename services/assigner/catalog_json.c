@@ -59,8 +59,8 @@ static const char name_rule[] = "must be 1 to 128 letters, digits, '-', '_' or '
 
 static bool known_keys_only(const struct place *place, json_t *object)
 {
-    static const char *const known[] = {"name",    "tier", "requires",   "priority",  "port",
-                                        "aliases", "path", "repeatable", "pinned_to", "anti_affinity"};
+    static const char *const known[] = {"name", "tier",       "requires",  "priority",      "port", "aliases",
+                                        "path", "repeatable", "pinned_to", "anti_affinity", "probe"};
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
@@ -71,7 +71,7 @@ static bool known_keys_only(const struct place *place, json_t *object)
         if (i == sizeof(known) / sizeof(known[0]))
             return refuse_field(place, "unknown field",
                                 "'%.60s'; known are name, tier, requires, priority, port, aliases, path, repeatable, "
-                                "pinned_to, anti_affinity",
+                                "pinned_to, anti_affinity, probe",
                                 key);
     }
     return true;
@@ -116,24 +116,24 @@ static bool read_type(const struct place *place, json_t *object, Muster__V1__Wor
     return true;
 }
 
-static bool read_path(const struct place *place, json_t *object, char **path)
+/* A path of a URL; "" when it is not there. False, with an error, when it is none. */
+static bool read_path(const struct place *place, const char *field, json_t *value, char **path)
 {
-    json_t *value = json_object_get(object, "path");
     const char *text = "";
     if (value != NULL) {
         text = json_is_string(value) ? json_string_value(value) : "";
         size_t bytes = strlen(text);
         if (text[0] != '/' || bytes > PATH_MAX_BYTES || (bytes > 1 && text[bytes - 1] == '/'))
-            return refuse_field(place, "path", "must start with '/', not end with it, and be at most %d bytes long",
+            return refuse_field(place, field, "must start with '/', not end with it, and be at most %d bytes long",
                                 PATH_MAX_BYTES);
         for (size_t i = 0; i < bytes; i++)
             if (text[i] <= ' ' || text[i] >= 0x7f || strchr("?#\"<>\\^`|", text[i]) != NULL)
-                return refuse_field(place, "path", "has a character at byte %zu that a path cannot have", i);
+                return refuse_field(place, field, "has a character at byte %zu that a path cannot have", i);
         if (strstr(text, "/../") != NULL || (bytes >= 3 && strcmp(text + bytes - 3, "/..") == 0))
-            return refuse_field(place, "path", "must not have '..' in it");
+            return refuse_field(place, field, "must not have '..' in it");
     }
     *path = strdup(text);
-    return *path != NULL || refuse_field(place, "path", "out of memory");
+    return *path != NULL || refuse_field(place, field, "out of memory");
 }
 
 static bool claim_name(struct catalog *catalog, const struct place *place, const char *field, const char *name,
@@ -225,6 +225,66 @@ static bool read_anti_affinity(const struct place *place, json_t *object, struct
     return true;
 }
 
+static bool known_probe_keys_only(const struct place *place, json_t *probe)
+{
+    static const char *const known[] = {"path", "interval_seconds", "timeout_seconds", "failures", "successes"};
+    const char *key;
+    json_t *value;
+    json_object_foreach(probe, key, value)
+    {
+        size_t i = 0;
+        while (i < sizeof(known) / sizeof(known[0]) && strcmp(key, known[i]) != 0)
+            i++;
+        if (i == sizeof(known) / sizeof(known[0]))
+            return refuse_field(place, "probe",
+                                "unknown field '%.60s'; known are path, interval_seconds, timeout_seconds, "
+                                "failures, successes",
+                                key);
+    }
+    return true;
+}
+
+/* Seconds as milliseconds. */
+static bool read_seconds(const struct place *place, json_t *probe, const char *field, double usual, uint32_t *value_ms)
+{
+    json_t *number = json_object_get(probe, field);
+    double seconds = number == NULL ? usual : json_is_number(number) ? json_number_value(number) : 0;
+    if (!(seconds >= 0.05 && seconds <= 3600))
+        return refuse_field(place, "probe", "%s: must be a number from 0.05 to 3600", field);
+    *value_ms = (uint32_t)(seconds * 1000 + 0.5);
+    return true;
+}
+
+static bool read_count(const struct place *place, json_t *probe, const char *field, uint32_t usual, uint32_t *value)
+{
+    json_t *number = json_object_get(probe, field);
+    json_int_t count = number == NULL ? usual : json_is_integer(number) ? json_integer_value(number) : 0;
+    if (count < 1 || count > 100)
+        return refuse_field(place, "probe", "%s: must be a whole number from 1 to 100", field);
+    *value = (uint32_t)count;
+    return true;
+}
+
+static bool read_probe(const struct place *place, json_t *object, struct catalog_probe *probe)
+{
+    json_t *given = json_object_get(object, "probe");
+    json_t *path = json_object_get(given, "path");
+    if (given == NULL)
+        return true;
+    if (!json_is_object(given))
+        return refuse_field(place, "probe", "must be an object, {} for the usual probe");
+    if (!known_probe_keys_only(place, given) ||
+        !read_seconds(place, given, "interval_seconds", 10, &probe->interval_ms) ||
+        !read_seconds(place, given, "timeout_seconds", 2, &probe->timeout_ms) ||
+        !read_count(place, given, "failures", 3, &probe->failures) ||
+        !read_count(place, given, "successes", 2, &probe->successes))
+        return false;
+    if (path != NULL)
+        return read_path(place, "probe.path", path, &probe->path);
+    probe->path = strdup("/health");
+    return probe->path != NULL || refuse_field(place, "probe", "out of memory");
+}
+
 static bool read_service(struct catalog *catalog, size_t number, json_t *object, char *error)
 {
     struct catalog_service *service = &catalog->services[number];
@@ -235,9 +295,10 @@ static bool read_service(struct catalog *catalog, size_t number, json_t *object,
     if (!read_name(catalog, &place, object, service) || !known_keys_only(&place, object) ||
         !read_type(&place, object, &service->requires) ||
         !read_integer(&place, object, "priority", PRIORITY_MAX, &service->priority) ||
-        !read_integer(&place, object, "port", 65535, &service->port) || !read_path(&place, object, &service->path) ||
+        !read_integer(&place, object, "port", 65535, &service->port) ||
+        !read_path(&place, "path", json_object_get(object, "path"), &service->path) ||
         !read_aliases(catalog, &place, object, service) || !read_pins(&place, object, service) ||
-        !read_anti_affinity(&place, object, service))
+        !read_anti_affinity(&place, object, service) || !read_probe(&place, object, &service->probe))
         return false;
     if (repeatable != NULL && !json_is_boolean(repeatable))
         return refuse_field(&place, "repeatable", "must be true or false");

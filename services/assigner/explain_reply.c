@@ -11,6 +11,7 @@
 struct row {
     Muster__V1__ExplainedService message;
     Muster__V1__CatalogService service;
+    Muster__V1__ServiceProbe probe;
     char reason[REASON_BYTES];
 };
 
@@ -96,7 +97,7 @@ static void fill_row(const struct assigner_explanation *explanation, const struc
 {
     enum policy_verdict verdict = explanation->decision->verdicts[number];
     muster__v1__explained_service__init(&row->message);
-    catalog_service_message(service, &row->service);
+    catalog_service_message(service, &row->service, &row->probe);
     put_verdict_in_words(explanation, service, number, row->reason);
     row->message.service = &row->service;
     row->message.verdict = (Muster__V1__AssignmentVerdict)verdict;

@@ -129,6 +129,7 @@ static void assign(struct rpc_call *call, const void *message)
 struct gap_row {
     Muster__V1__Gap gap;
     Muster__V1__CatalogService service;
+    Muster__V1__ServiceProbe probe;
 };
 
 static void gaps(struct rpc_call *call, const void *message)
@@ -146,7 +147,7 @@ static void gaps(struct rpc_call *call, const void *message)
         assigner_gaps(handlers->assigner, found);
         for (size_t i = 0; i < count; i++) {
             muster__v1__gap__init(&rows[i].gap);
-            catalog_service_message(found[i].service, &rows[i].service);
+            catalog_service_message(found[i].service, &rows[i].service, &rows[i].probe);
             rows[i].gap.service = &rows[i].service;
             rows[i].gap.current_workers = found[i].healthy_workers;
             rows[i].gap.status = found[i].status;
@@ -180,32 +181,34 @@ static void explain_assignment(struct rpc_call *call, const void *message)
 /* The catalog as a list of messages. */
 struct catalog_list {
     Muster__V1__CatalogService *services;
+    Muster__V1__ServiceProbe *probes;
     Muster__V1__CatalogService **pointers;
     size_t count;
 };
+
+static void free_list(struct catalog_list *list)
+{
+    free(list->services);
+    free(list->probes);
+    free(list->pointers);
+}
 
 static bool list_catalog(const struct handlers *handlers, struct catalog_list *list)
 {
     const struct catalog *catalog = assigner_catalog(handlers->assigner);
     list->count = catalog_count(catalog);
     list->services = calloc(list->count, sizeof(*list->services));
+    list->probes = calloc(list->count, sizeof(*list->probes));
     list->pointers = calloc(list->count, sizeof(*list->pointers));
-    if (list->services == NULL || list->pointers == NULL) {
-        free(list->services);
-        free(list->pointers);
+    if (list->services == NULL || list->probes == NULL || list->pointers == NULL) {
+        free_list(list);
         return false;
     }
     for (size_t i = 0; i < list->count; i++) {
-        catalog_service_message(catalog_at(catalog, i), &list->services[i]);
+        catalog_service_message(catalog_at(catalog, i), &list->services[i], &list->probes[i]);
         list->pointers[i] = &list->services[i];
     }
     return true;
-}
-
-static void free_list(struct catalog_list *list)
-{
-    free(list->services);
-    free(list->pointers);
 }
 
 static void catalog(struct rpc_call *call, const void *message)

@@ -132,6 +132,9 @@ static char *explain_ineligible(struct router *router, const struct router_servi
         return text(arena, "ejected for another %.1f s after %u connection failures in a row (%u%s ejection)",
                     (double)left_ms / 1000.0, outlier->failures, outlier->ejections, ordinal(outlier->ejections));
     }
+    if (router_probe_is_failing(endpoint))
+        return text(arena, "its probe failed %u times in a row: %s", endpoint->probe->failures,
+                    endpoint->probe->reason);
     return text(arena, "not published yet");
 }
 
@@ -145,7 +148,8 @@ static char *explain_eligible(struct router *router, const struct candidate *can
     router->policy->describe(&best->worker->health.figures, best_figures, sizeof(best_figures));
     const char *trial = router_outlier_is_ejected(candidate->endpoint)
                             ? "; would be ejected for connection failures, but nobody else is left"
-                            : "";
+                        : router_probe_is_failing(candidate->endpoint) ? "; its probes fail, but nobody else is left"
+                                                                       : "";
     const char *reason;
     const char *status = worker_status_text(router_worker_status(candidate->worker, &reason));
     if (candidate == best)

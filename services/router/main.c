@@ -42,6 +42,7 @@ static void pump(void *argument)
         log_info("know the roll", LOG_UINT("workers", router_worker_count(shell->core)),
                  LOG_UINT("services", router_service_count(shell->core)));
     router_methods_pump(shell);
+    router_prober_pump(shell);
     uint64_t next_ms = router_next_ms(shell->core);
     if (next_ms != UINT64_MAX)
         rpc_loop_timer_start(shell->loop, &shell->next, next_ms > now_ms ? next_ms - now_ms : 1, due, shell);
@@ -77,6 +78,7 @@ static void stopping(struct service *service)
     struct router_shell *shell = &((struct router_process *)service->context)->shell;
     shell->stopping = true;
     router_methods_stop(shell);
+    router_prober_stop(shell);
 }
 
 static void stopped(struct service *service)

@@ -15,6 +15,10 @@
  *     most 5 minutes, and ends on its own; a time as long as the last ejection without another
  *     one is forgiven one step. When every endpoint of a service would be ejected, none is:
  *     trying is better than refusing.
+ *   - and its probes do not fail, if the catalog says that the service is probed: it is asked
+ *     every interval, by GET at its URL with the probe's path behind it; after so many failures
+ *     in a row it is left out, after so many successes it is back. The same holds: when nobody
+ *     would be left, trying is better than refusing.
  * Its URL is the one announced for S, else the worker's tunnel_url. Its weight comes from the
  * policy.
  *
@@ -89,6 +93,24 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
 /* --- What became of requests --- */
 
 void router_report_outcomes(struct router *router, const Muster__V1__ReportOutcomesRequest *request, uint64_t now_ms);
+
+/* --- Active probes --- */
+
+struct router_probe_request {
+    const char *worker_id, *service; /* the names to give back with the answer */
+    const char *url, *path;
+    uint32_t timeout_ms;
+    uint64_t number; /* likewise */
+};
+
+/* The next probe that is due; false: none. Look after router_advance. */
+bool router_next_probe(struct router *router, struct router_probe_request *request);
+
+enum router_probe_result { ROUTER_PROBE_PASSED, ROUTER_PROBE_FAILED, ROUTER_PROBE_NOT_MADE };
+
+/* What became of one, and why. Whether the endpoint was put out of routing by it, or back into it. */
+bool router_probe_ended(struct router *router, const char *worker_id, const char *service, uint64_t number,
+                        enum router_probe_result result, const char *reason, uint64_t now_ms);
 
 /* --- Asking --- */
 

@@ -27,6 +27,7 @@ void router_service_free(struct router_service *service)
 {
     free_texts(service->aliases, service->alias_count);
     free(service->path);
+    free(service->probing.path);
     free(service->endpoints);
     free(service->name);
     free(service);
@@ -162,6 +163,7 @@ bool router_endpoints_attach(struct router *router, struct router_worker *worker
     for (size_t i = 0; i < worker->endpoint_count; i++) {
         struct router_endpoint *endpoint = worker->endpoints[i];
         endpoint->eligible = router_endpoint_is_eligible(router, endpoint);
+        router_probe_start(router, endpoint);
         /* The first endpoint of a service ends its outage. */
         router_service_touch(router, endpoint->service, endpoint->eligible && endpoint->service->table_count == 0);
     }
@@ -182,6 +184,7 @@ void router_endpoints_detach(struct router *router, struct router_worker *worker
         }
         router_service_touch(router, service, endpoint->in_table);
         router_outlier_free(router, endpoint);
+        router_probe_free(router, endpoint);
         free(endpoint);
     }
     free(worker->endpoints);
@@ -203,6 +206,11 @@ void router_endpoints_judge(struct router *router, struct router_worker *worker,
     }
 }
 
+bool router_endpoint_is_out(const struct router_endpoint *endpoint)
+{
+    return router_outlier_is_ejected(endpoint) || router_probe_is_failing(endpoint);
+}
+
 static uint8_t priority_of(const struct router_worker *worker)
 {
     const char *reason;
@@ -222,11 +230,11 @@ bool router_service_compute(struct router *router, struct router_service *servic
     bool gone = service->endpoint_count == 0 && !service->in_catalog;
     size_t left = 0;
     for (size_t i = 0; i < service->endpoint_count; i++)
-        left += service->endpoints[i]->eligible && !router_outlier_is_ejected(service->endpoints[i]) ? 1 : 0;
+        left += service->endpoints[i]->eligible && !router_endpoint_is_out(service->endpoints[i]) ? 1 : 0;
     service->table_count = 0;
     for (size_t i = 0; i < service->endpoint_count; i++) {
         struct router_endpoint *endpoint = service->endpoints[i];
-        bool in_table = endpoint->eligible && (left == 0 || !router_outlier_is_ejected(endpoint));
+        bool in_table = endpoint->eligible && (left == 0 || !router_endpoint_is_out(endpoint));
         uint8_t priority = in_table ? priority_of(endpoint->worker) : 0;
         uint32_t weight = in_table ? policy_weight(router->policy->score(&endpoint->worker->health.figures)) : 0;
         changed =
@@ -267,6 +275,15 @@ static bool catalog_is_known(struct router *router, const Muster__V1__WatchCatal
     return false;
 }
 
+static bool take_probing(struct router_probing *probing, const Muster__V1__ServiceProbe *probe)
+{
+    if (probe == NULL || probe->path[0] == 0 || probe->interval_ms == 0)
+        return true;
+    *probing = (struct router_probing){strdup(probe->path), probe->interval_ms, probe->timeout_ms, probe->failures,
+                                       probe->successes};
+    return probing->path != NULL;
+}
+
 static bool take_catalog_service(struct router *router, const Muster__V1__CatalogService *entry)
 {
     struct router_service *service = get_service(router, &router->names, entry->name);
@@ -275,6 +292,8 @@ static bool take_catalog_service(struct router *router, const Muster__V1__Catalo
     service->in_catalog = true;
     service->required = entry->requires;
     service->repeatable = entry->repeatable;
+    if (!take_probing(&service->probing, entry->probe))
+        return false;
     service->path = strdup(entry->path);
     service->aliases = calloc(entry->n_aliases + 1, sizeof(char *));
     if (service->path == NULL || service->aliases == NULL)
@@ -311,6 +330,8 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
         service->aliases = NULL;
         service->alias_count = 0;
         service->path = NULL;
+        free(service->probing.path);
+        service->probing = (struct router_probing){.path = NULL};
         service->in_catalog = service->repeatable = false;
         service->required = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED;
         service->altered = true;

@@ -3,6 +3,7 @@
  *
  *     main.c      settings, life
  *     methods.c   Route, Explain, ReportOutcomes, WatchRoutes
+ *     prober.c    active probes
  *     clients.c   WatchWorkers, WatchHealth, WatchCatalog
  *
  * Whatever touches the core asks for a pump: at the end of the turn the table is published
@@ -32,6 +33,7 @@ struct router_shell {
     bool stopping;
     struct routes_watch *watches; /* open calls of WatchRoutes */
     struct router_source registry, health, assigner;
+    struct http_calls *http_calls; /* NULL before the first probe */
 };
 
 /* Asks for the pump at the end of this turn. */
@@ -41,6 +43,10 @@ void router_shell_touch(struct router_shell *shell);
 bool router_methods_add(struct router_shell *shell, struct rpc_server *server);
 void router_methods_pump(struct router_shell *shell);
 void router_methods_stop(struct router_shell *shell);
+
+/* prober.c: sends the probes that are due; stops, while the loop still runs. */
+void router_prober_pump(struct router_shell *shell);
+void router_prober_stop(struct router_shell *shell);
 
 /* clients.c */
 void router_clients_start(struct router_shell *shell, const char *registry_address, const char *health_address,

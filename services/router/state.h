@@ -4,6 +4,7 @@
  *     workers.c    workers: the registry's and health's watches
  *     services.c   services: the catalog, names, endpoints
  *     outliers.c   ejections
+ *     probes.c     active probes
  *     explain.c    Route and Explain
  *     watchers.c   the route table as messages */
 
@@ -59,11 +60,31 @@ struct router_outlier {
     uint64_t ejected_until_ms; /* 0: it is not ejected */
 };
 
+/* Of an endpoint whose service is probed. */
+struct router_probe {
+    struct router *router;
+    struct router_endpoint *endpoint;
+    struct timer timer;                   /* the next one */
+    struct router_probe *next, *previous; /* while it is due */
+    bool due;
+    bool failing;                 /* no requests are sent there */
+    uint32_t failures, successes; /* in a row */
+    uint64_t number;              /* of the one that was begun last; 0: none */
+    char reason[160];             /* of the last failure */
+};
+
+/* How a service is probed, from the catalog. */
+struct router_probing {
+    char *path; /* NULL: not at all */
+    uint32_t interval_ms, timeout_ms, failures, successes;
+};
+
 struct router_endpoint {
     struct router_worker *worker;
     struct router_service *service;
     const struct router_offer *offer;
     struct router_outlier *outlier; /* NULL: no failures */
+    struct router_probe *probe;     /* NULL: the service is not probed */
     size_t index;                   /* in service->endpoints */
     bool eligible;                  /* as last judged; without regard to ejection */
     /* As published. */
@@ -79,6 +100,7 @@ struct router_service {
     char *path;
     Muster__V1__WorkerType required;
     bool repeatable;
+    struct router_probing probing;
     bool in_catalog;
     bool gone;         /* published as removed; kept until every watcher knows */
     bool dirty;        /* to be computed anew */
@@ -117,6 +139,8 @@ struct router {
     size_t last_published;  /* endpoints in the last publication */
     size_t gone_count;      /* services that are published as removed */
     uint64_t now_ms;
+    struct router_probe *first_probe, *last_probe; /* that are due */
+    uint64_t probe_number;                         /* of the last one that was begun */
     struct router_watcher *watchers[ROUTER_WATCHERS_MAX];
 };
 
@@ -150,6 +174,8 @@ void router_service_free(struct router_service *service);
 void router_services_reap(struct router *router);
 /* Brings the published state of its endpoints up to date. Returns whether it changed. */
 bool router_service_compute(struct router *router, struct router_service *service);
+/* Whether it is left out of the table while others are left: ejected, or its probes fail. */
+bool router_endpoint_is_out(const struct router_endpoint *endpoint);
 const char *router_endpoint_url(const struct router_endpoint *endpoint);
 
 /* --- outliers.c --- */
@@ -158,3 +184,10 @@ const char *router_endpoint_url(const struct router_endpoint *endpoint);
 void router_outlier_note(struct router *router, struct router_endpoint *endpoint, uint64_t failures, bool successes);
 bool router_outlier_is_ejected(const struct router_endpoint *endpoint);
 void router_outlier_free(struct router *router, struct router_endpoint *endpoint);
+
+/* --- probes.c --- */
+
+/* Begins to probe the endpoint, if its service is probed. */
+void router_probe_start(struct router *router, struct router_endpoint *endpoint);
+bool router_probe_is_failing(const struct router_endpoint *endpoint);
+void router_probe_free(struct router *router, struct router_endpoint *endpoint);

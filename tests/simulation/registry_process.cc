@@ -515,11 +515,13 @@ void Assigner::WatchCatalog(StreamPointer stream)
 {
     const struct catalog *catalog = assigner_catalog(core);
     std::deque<Muster__V1__CatalogService> services;
+    std::deque<Muster__V1__ServiceProbe> probes;
     std::vector<Muster__V1__CatalogService *> pointers;
     for (size_t i = 0; i < catalog_count(catalog); i++) {
         services.emplace_back();
         services.back() = MUSTER__V1__CATALOG_SERVICE__INIT;
-        catalog_service_message(catalog_at(catalog, i), &services.back());
+        probes.emplace_back();
+        catalog_service_message(catalog_at(catalog, i), &services.back(), &probes.back());
         pointers.push_back(&services.back());
     }
     Muster__V1__WatchCatalogResponse response = MUSTER__V1__WATCH_CATALOG_RESPONSE__INIT;

@@ -180,6 +180,19 @@ INSTANTIATE_TEST_SUITE_P(
             "service 'x': pinned_to: each must"},
         Bad{"anti_affinity", one(std::string(good) + R"(, "anti_affinity": "rack")"),
             "service 'x': anti_affinity: must be \"location\""},
+        Bad{"probe_type", one(std::string(good) + R"(, "probe": true)"), "service 'x': probe: must be an object"},
+        Bad{"probe_key", one(std::string(good) + R"(, "probe": {"port": 1})"),
+            "service 'x': probe: unknown field 'port'"},
+        Bad{"probe_path", one(std::string(good) + R"(, "probe": {"path": "x"})"),
+            "service 'x': probe.path: must start"},
+        Bad{"probe_interval", one(std::string(good) + R"(, "probe": {"interval_seconds": 0.04})"),
+            "service 'x': probe: interval_seconds: must be a number from 0.05"},
+        Bad{"probe_timeout", one(std::string(good) + R"(, "probe": {"timeout_seconds": 3601})"),
+            "service 'x': probe: timeout_seconds: must be"},
+        Bad{"probe_failures", one(std::string(good) + R"(, "probe": {"failures": 0})"),
+            "service 'x': probe: failures: must be a whole number from 1 to 100"},
+        Bad{"probe_successes", one(std::string(good) + R"(, "probe": {"successes": 101})"),
+            "service 'x': probe: successes: must be"},
         Bad{"reserved_type", "{\"services\": [{" + std::string(good) + R"(}], "reserved": ["a"]})",
             "reserved: must be an object"},
         Bad{"reserved_none", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"a": []}})",
@@ -220,6 +233,27 @@ TEST(Catalog, PinsReservationsAndTypesDecideWhoMayRunWhat)
     Parsed plain(one(good));
     EXPECT_FALSE(catalog_has_rules(plain.catalog));
     EXPECT_FALSE(catalog_spreads(plain.catalog));
+}
+
+TEST(Catalog, AProbeHasUsualValues)
+{
+    Parsed parsed(one(std::string(good) + R"(, "probe": {})"));
+    ASSERT_NE(parsed.catalog, nullptr) << parsed.error;
+    const struct catalog_probe &usual = catalog_at(parsed.catalog, 0)->probe;
+    EXPECT_STREQ(usual.path, "/health");
+    EXPECT_EQ(usual.interval_ms, 10000u);
+    EXPECT_EQ(usual.timeout_ms, 2000u);
+    EXPECT_EQ(usual.failures, 3u);
+    EXPECT_EQ(usual.successes, 2u);
+    Parsed other(
+        one(std::string(good) +
+            R"(, "probe": {"path": "/up", "interval_seconds": 0.05, "timeout_seconds": 3600, "failures": 100})"));
+    ASSERT_NE(other.catalog, nullptr) << other.error;
+    EXPECT_STREQ(catalog_at(other.catalog, 0)->probe.path, "/up");
+    EXPECT_EQ(catalog_at(other.catalog, 0)->probe.interval_ms, 50u);
+    EXPECT_EQ(catalog_at(other.catalog, 0)->probe.timeout_ms, 3600000u);
+    EXPECT_EQ(catalog_at(other.catalog, 0)->probe.failures, 100u);
+    EXPECT_EQ(catalog_at(Parsed(one(good)).catalog, 0)->probe.path, nullptr);
 }
 
 TEST(Catalog, FileErrorsNameTheFile)

@@ -53,6 +53,7 @@ struct Service {
     Muster__V1__WorkerType required = kCpu;
     std::vector<std::string> aliases = {};
     std::string path = {};
+    std::string probe = {}; // its path; empty: none
 };
 
 struct End {
@@ -218,6 +219,14 @@ class RouterTest : public ::testing::Test
                 aliases.push_back(memory.Text(alias));
             service.n_aliases = aliases.size();
             service.aliases = memory.Pointers(aliases);
+            Muster__V1__ServiceProbe probe = MUSTER__V1__SERVICE_PROBE__INIT;
+            probe.path = memory.Text(entry.probe);
+            probe.interval_ms = 1000;
+            probe.timeout_ms = 200;
+            probe.failures = 3;
+            probe.successes = 2;
+            if (!entry.probe.empty())
+                service.probe = memory.New(probe);
             services.push_back(memory.New(service));
         }
         Muster__V1__WatchCatalogResponse message = MUSTER__V1__WATCH_CATALOG_RESPONSE__INIT;
@@ -736,6 +745,153 @@ TEST_F(RouterTest, EjectionIsOfOneServiceOnly)
 }
 
 // --- Explain ---
+
+// A probe that is due, as it was given out.
+struct Probe {
+    std::string worker, service, url, path;
+    uint64_t number;
+};
+
+class Probes : public RouterTest
+{
+  protected:
+    // "ocr" is probed, "llm" is not.
+    void Start(const std::vector<Record> &records)
+    {
+        Begin(records);
+        Catalog({{"ocr", kCpu, {"o"}, "/x/{type}", "/health"}, {"llm", kGpu}});
+        Watch();
+    }
+    // All that come due within that time, looked for every millisecond.
+    std::vector<Probe> Due(uint64_t ms)
+    {
+        std::vector<Probe> probes;
+        for (uint64_t end = now_ + ms; now_ < end;) {
+            router_advance(router_, ++now_);
+            struct router_probe_request request;
+            while (router_next_probe(router_, &request)) {
+                EXPECT_EQ(request.timeout_ms, 200u);
+                probes.push_back({request.worker_id, request.service, request.url, request.path, request.number});
+            }
+        }
+        return probes;
+    }
+    bool End(const Probe &probe, enum router_probe_result result)
+    {
+        bool changed = router_probe_ended(router_, probe.worker.c_str(), probe.service.c_str(), probe.number, result,
+                                          "it said 500", now_);
+        router_advance(router_, now_);
+        while (Watch())
+            ;
+        return changed;
+    }
+    // The worker's next probe ends so; others pass.
+    bool Next(const std::string &worker, enum router_probe_result result)
+    {
+        bool changed = false;
+        for (const auto &probe : Due(1001)) {
+            if (probe.worker == worker)
+                changed = End(probe, result) || changed;
+            else
+                End(probe, ROUTER_PROBE_PASSED);
+        }
+        return changed;
+    }
+};
+
+TEST_F(Probes, AskEachWorkerOfAProbedServiceOnceInAnInterval)
+{
+    Start({{"a", {"ocr", "llm"}}, {"b", {}, {{"o", "http://b/service/ocr"}}}, {"c", {"llm"}}});
+    auto probes = Due(1000);
+    ASSERT_EQ(probes.size(), 2u);
+    std::map<std::string, Probe> by_worker;
+    for (const auto &probe : probes)
+        by_worker[probe.worker] = probe;
+    EXPECT_EQ(by_worker["a"].url, "http://default");
+    EXPECT_EQ(by_worker["a"].service, "ocr");
+    EXPECT_EQ(by_worker["a"].path, "/health");
+    EXPECT_EQ(by_worker["b"].url, "http://b/service/ocr");
+    EXPECT_TRUE(Due(5000).empty()) << "not again before the answers";
+    for (const auto &probe : probes)
+        EXPECT_FALSE(End(probe, ROUTER_PROBE_PASSED));
+    EXPECT_TRUE(Due(999).empty());
+    EXPECT_EQ(Due(1).size(), 2u);
+}
+
+TEST_F(Probes, ThreeFailuresTakeItOutAndTwoSuccessesBringItBack)
+{
+    Start({{"a", {"ocr", "llm"}}, {"b", {"ocr"}}});
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_FAILED));
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_FAILED));
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_PASSED)) << "which ends the row";
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_FAILED));
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_NOT_MADE)) << "which says nothing";
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_FAILED));
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+    EXPECT_TRUE(Next("a", ROUTER_PROBE_FAILED));
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"b"}));
+    EXPECT_EQ(Ends("llm"), (std::set<std::string>{"a"})) << "of this service only";
+    bool told = false;
+    for (const auto &[id, why] : Explain("ocr"))
+        told = told || (id == "a" && why.reason.find("its probe failed 3 times in a row: it said 500") == 0);
+    EXPECT_TRUE(told);
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_FAILED)) << "it is out already";
+    EXPECT_FALSE(Next("a", ROUTER_PROBE_PASSED));
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"b"}));
+    EXPECT_TRUE(Next("a", ROUTER_PROBE_PASSED));
+    To(now_ - kStart + 200);
+    while (Watch())
+        ;
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+}
+
+TEST_F(Probes, WhenAllFailNobodyIsLeftOut)
+{
+    Start({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    for (int i = 0; i < 4; i++)
+        for (const auto &probe : Due(1001))
+            End(probe, ROUTER_PROBE_FAILED);
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+    bool told = false;
+    for (const auto &[id, why] : Explain("ocr"))
+        told = told || why.reason.find("its probes fail, but nobody else is left") != std::string::npos;
+    EXPECT_TRUE(told);
+}
+
+TEST_F(Probes, AnAnswerThatComesTooLateIsPassedOver)
+{
+    Start({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    auto probes = Due(1000);
+    ASSERT_EQ(probes.size(), 2u);
+    RemoveWorker("a");
+    Workers({{"b", {"ocr"}, {}, 2}});
+    for (int i = 0; i < 3; i++)
+        for (const auto &probe : probes)
+            EXPECT_FALSE(End(probe, ROUTER_PROBE_FAILED));
+    EXPECT_EQ(Due(1001).size(), 1u) << "b, which registered again, is asked anew";
+    // What is due when its worker goes is not given out any more.
+    now_ += 5000;
+    router_advance(router_, now_);
+    RemoveWorker("b", 2);
+    struct router_probe_request request;
+    EXPECT_FALSE(router_next_probe(router_, &request));
+}
+
+TEST_F(Probes, WhoIsNotRoutedToIsNotAsked)
+{
+    Start({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    SendHealth({{"a", WORKER_OFFLINE}});
+    for (int i = 0; i < 3; i++)
+        for (const auto &probe : Due(1001)) {
+            EXPECT_EQ(probe.worker, "b");
+            End(probe, ROUTER_PROBE_PASSED);
+        }
+    SendHealth({{"a", WORKER_ONLINE, 0}});
+    EXPECT_EQ(Due(1001).size(), 2u);
+    // A catalog without the probe ends it.
+    Catalog({{"ocr", kCpu}});
+    EXPECT_TRUE(Due(5000).empty());
+}
 
 TEST_F(RouterTest, ExplainShowsEveryCandidateBestFirst)
 {
