@@ -92,38 +92,33 @@ static void read_load(const struct json_fields *body, struct arena *arena, Muste
     heartbeat->load = load;
 }
 
+static void *make_heartbeat(struct json_fields *fields, struct arena *arena)
+{
+    Muster__V1__Heartbeat *heartbeat = arena_take(arena, sizeof *heartbeat);
+    bool missed;
+    if (heartbeat == NULL)
+        return NULL;
+    muster__v1__heartbeat__init(heartbeat);
+    char *id = json_fields_text(fields, "worker_id", REQUEST_WORKER_ID_BYTES_MAX, arena);
+    if (id == NULL)
+        json_fields_refuse(fields, "worker_id", "is required");
+    else
+        heartbeat->worker_id = id;
+    (void)json_fields_uint(fields, "incarnation", INT64_MAX, &heartbeat->incarnation);
+    read_status(fields, heartbeat);
+    if (json_fields_bool(fields, "answer_missed", &missed))
+        heartbeat->answer_missed = missed;
+    read_load(fields, arena, heartbeat);
+    return heartbeat;
+}
+
 enum request_json_result heartbeat_from_json(const char *body, size_t body_bytes, struct arena *arena,
                                              Muster__V1__Heartbeat **heartbeat, struct json_error *error)
 {
-    struct json_document document;
-    enum request_json_result result = REQUEST_JSON_MALFORMED;
-    if (!json_document_parse(&document, body, body_bytes)) {
-        snprintf(error->message, sizeof error->message, "the body is not JSON: %s", document.error);
-        goto done;
-    }
-    result = REQUEST_JSON_NO_MEMORY;
-    Muster__V1__Heartbeat *built = arena_take(arena, sizeof *built);
-    if (built == NULL)
-        goto done;
-    muster__v1__heartbeat__init(built);
-    struct json_fields fields = json_fields_of(&document, json_root(&document), "", error);
-    char *id = json_fields_text(&fields, "worker_id", REQUEST_WORKER_ID_BYTES_MAX, arena);
-    if (id == NULL)
-        json_fields_refuse(&fields, "worker_id", "is required");
-    else
-        built->worker_id = id;
-    (void)json_fields_uint(&fields, "incarnation", INT64_MAX, &built->incarnation);
-    read_status(&fields, built);
-    bool missed;
-    if (json_fields_bool(&fields, "answer_missed", &missed))
-        built->answer_missed = missed;
-    read_load(&fields, arena, built);
-    if (!arena_failed(arena))
-        result = json_error_set(error) ? REQUEST_JSON_INVALID : REQUEST_JSON_OK;
-    *heartbeat = built;
-done:
-    if (result == REQUEST_JSON_NO_MEMORY)
-        snprintf(error->message, sizeof error->message, "out of memory");
-    json_document_free(&document);
+    void *built = NULL;
+    enum request_json_result result =
+        request_json_read(body, body_bytes, "the body", arena, make_heartbeat, &built, error);
+    if (built != NULL)
+        *heartbeat = built;
     return result;
 }

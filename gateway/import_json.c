@@ -45,31 +45,25 @@ static void read_worker(const struct json_fields *fields, struct arena *arena, M
     worker->draining = read_draining(fields);
 }
 
+static void *make_worker(struct json_fields *fields, struct arena *arena)
+{
+    Muster__V1__Worker *worker = arena_take(arena, sizeof *worker);
+    Muster__V1__WorkerSpec *spec = arena_take(arena, sizeof *spec);
+    if (worker == NULL || spec == NULL)
+        return NULL;
+    muster__v1__worker__init(worker);
+    muster__v1__worker_spec__init(spec);
+    worker->spec = spec;
+    read_worker(fields, arena, worker);
+    return worker;
+}
+
 enum request_json_result import_worker_from_json(const char *text, size_t bytes, struct arena *arena,
                                                  Muster__V1__Worker **worker, struct json_error *error)
 {
-    struct json_document document;
-    enum request_json_result result = REQUEST_JSON_MALFORMED;
-    if (!json_document_parse(&document, text, bytes)) {
-        snprintf(error->message, sizeof error->message, "the worker is not JSON: %s", document.error);
-        goto done;
-    }
-    result = REQUEST_JSON_NO_MEMORY;
-    Muster__V1__Worker *built = arena_take(arena, sizeof *built);
-    Muster__V1__WorkerSpec *spec = arena_take(arena, sizeof *spec);
-    if (built == NULL || spec == NULL)
-        goto done;
-    muster__v1__worker__init(built);
-    muster__v1__worker_spec__init(spec);
-    built->spec = spec;
-    *worker = built;
-    struct json_fields fields = json_fields_of(&document, json_root(&document), "", error);
-    read_worker(&fields, arena, built);
-    if (!arena_failed(arena))
-        result = json_error_set(error) ? REQUEST_JSON_INVALID : REQUEST_JSON_OK;
-done:
-    if (result == REQUEST_JSON_NO_MEMORY)
-        snprintf(error->message, sizeof error->message, "out of memory");
-    json_document_free(&document);
+    void *built = NULL;
+    enum request_json_result result = request_json_read(text, bytes, "the worker", arena, make_worker, &built, error);
+    if (built != NULL)
+        *worker = built;
     return result;
 }

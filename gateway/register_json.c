@@ -243,32 +243,27 @@ void register_read_spec(const struct json_fields *body, struct arena *arena, Mus
     read_containers(body, arena, spec);
 }
 
+static void *make_registration(struct json_fields *fields, struct arena *arena)
+{
+    Muster__V1__RegisterWorkerRequest *request = arena_take(arena, sizeof *request);
+    Muster__V1__WorkerSpec *spec = arena_take(arena, sizeof *spec);
+    if (request == NULL || spec == NULL)
+        return NULL;
+    muster__v1__register_worker_request__init(request);
+    muster__v1__worker_spec__init(spec);
+    request->spec = spec;
+    register_read_spec(fields, arena, spec);
+    return request;
+}
+
 enum request_json_result register_request_from_json(const char *body, size_t body_bytes, struct arena *arena,
                                                     Muster__V1__RegisterWorkerRequest **request,
                                                     struct json_error *error)
 {
-    struct json_document document;
-    enum request_json_result result = REQUEST_JSON_MALFORMED;
-    if (!json_document_parse(&document, body, body_bytes)) {
-        snprintf(error->message, sizeof error->message, "the body is not JSON: %s", document.error);
-        goto done;
-    }
-    result = REQUEST_JSON_NO_MEMORY;
-    Muster__V1__RegisterWorkerRequest *built = arena_take(arena, sizeof *built);
-    Muster__V1__WorkerSpec *spec = arena_take(arena, sizeof *spec);
-    if (built == NULL || spec == NULL)
-        goto done;
-    muster__v1__register_worker_request__init(built);
-    muster__v1__worker_spec__init(spec);
-    built->spec = spec;
-    struct json_fields fields = json_fields_of(&document, json_root(&document), "", error);
-    register_read_spec(&fields, arena, spec);
-    if (!arena_failed(arena))
-        result = json_error_set(error) ? REQUEST_JSON_INVALID : REQUEST_JSON_OK;
-    *request = built;
-done:
-    if (result == REQUEST_JSON_NO_MEMORY)
-        snprintf(error->message, sizeof error->message, "out of memory");
-    json_document_free(&document);
+    void *built = NULL;
+    enum request_json_result result =
+        request_json_read(body, body_bytes, "the body", arena, make_registration, &built, error);
+    if (built != NULL)
+        *request = built;
     return result;
 }

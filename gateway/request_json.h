@@ -40,3 +40,9 @@ enum request_json_result heartbeat_from_json(const char *body, size_t body_bytes
  * id is set as far as there is one. */
 enum request_json_result import_worker_from_json(const char *text, size_t bytes, struct arena *arena,
                                                  Muster__V1__Worker **worker, struct json_error *error);
+
+/* What the three have in common: `text` is `what` ("the body") as JSON, and `read` makes a message of it in the arena.
+ * Whatever it made is put into *built; NULL: memory ran out. */
+enum request_json_result request_json_read(const char *text, size_t bytes, const char *what, struct arena *arena,
+                                           void *(*read)(struct json_fields *fields, struct arena *arena), void **built,
+                                           struct json_error *error);
