@@ -32,7 +32,7 @@ struct policy_coverage {
 };
 
 struct policy_worker {
-    const char *id;
+    const char *id; /* for pins and reservations; "" when it has none */
     Muster__V1__WorkerType type;
     char *const *current; /* names assigned now */
     size_t current_count;

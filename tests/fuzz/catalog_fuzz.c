@@ -13,24 +13,30 @@ static void require(bool holds)
         abort();
 }
 
-/* Decides for a worker of each type: every decision is in the catalog and fits. */
+/* Decides for a worker of each type, who is named in the corpus: every decision is in the catalog and permitted, and
+ * every service has a verdict. */
 static void decide(const struct catalog *catalog)
 {
     size_t count = catalog_count(catalog);
     uint32_t *workers = calloc(count, sizeof(*workers));
-    struct policy_decision decision = {.services = calloc(count, sizeof(size_t)), .taken = calloc(count, sizeof(bool))};
-    require(workers != NULL && decision.services != NULL && decision.taken != NULL);
+    struct policy_decision decision = {.services = calloc(count, sizeof(size_t)),
+                                       .taken = calloc(count, sizeof(bool)),
+                                       .verdicts = calloc(count, sizeof(enum policy_verdict))};
+    require(workers != NULL && decision.services != NULL && decision.taken != NULL && decision.verdicts != NULL);
     for (int type = 1; type <= 4; type++) {
-        struct policy_worker worker = {.type = (Muster__V1__WorkerType)type};
+        struct policy_worker worker = {.id = type % 2 == 0 ? "w-1" : "w-3", .type = (Muster__V1__WorkerType)type};
         struct policy_coverage coverage = {.workers = workers};
         policy_decide(catalog, &coverage, &worker, &decision);
         for (size_t i = 0; i < decision.count; i++)
             require(decision.services[i] < count &&
-                    catalog_fits(catalog_at(catalog, decision.services[i]), worker.type));
+                    catalog_permits(catalog_permission(catalog, decision.services[i], worker.type, worker.id)));
+        for (size_t i = 0; i < count; i++)
+            require(decision.verdicts[i] > POLICY_UNDECIDED && decision.verdicts[i] <= POLICY_COVERED);
     }
     free(workers);
     free(decision.services);
     free(decision.taken);
+    free(decision.verdicts);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
