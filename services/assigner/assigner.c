@@ -9,7 +9,7 @@
 /* --- Memory --- */
 
 struct tables {
-    uint32_t *expected, *healthy, *loaded, *seen, *here;
+    uint32_t *expected, *healthy, *able, *loaded, *seen, *here;
     uint64_t *load;
     size_t *services;
     bool *taken;
@@ -19,6 +19,7 @@ static void free_tables(struct tables *tables)
 {
     free(tables->expected);
     free(tables->healthy);
+    free(tables->able);
     free(tables->loaded);
     free(tables->load);
     free(tables->seen);
@@ -31,14 +32,16 @@ static bool create_tables(struct tables *tables, size_t count)
 {
     tables->expected = calloc(count, sizeof(*tables->expected));
     tables->healthy = calloc(count, sizeof(*tables->healthy));
+    tables->able = calloc(count, sizeof(*tables->able));
     tables->loaded = calloc(count, sizeof(*tables->loaded));
     tables->load = calloc(count, sizeof(*tables->load));
     tables->seen = calloc(count, sizeof(*tables->seen));
     tables->here = calloc(count, sizeof(*tables->here));
     tables->services = calloc(count, sizeof(*tables->services));
     tables->taken = calloc(count, sizeof(*tables->taken));
-    if (tables->expected != NULL && tables->healthy != NULL && tables->loaded != NULL && tables->load != NULL &&
-        tables->seen != NULL && tables->here != NULL && tables->services != NULL && tables->taken != NULL)
+    if (tables->expected != NULL && tables->healthy != NULL && tables->able != NULL && tables->loaded != NULL &&
+        tables->load != NULL && tables->seen != NULL && tables->here != NULL && tables->services != NULL &&
+        tables->taken != NULL)
         return true;
     free_tables(tables);
     return false;
@@ -49,6 +52,7 @@ static struct tables tables_of(const struct assigner *assigner)
     const struct counts *counts = &assigner->counts;
     return (struct tables){.expected = counts->expected,
                            .healthy = counts->healthy,
+                           .able = counts->able,
                            .loaded = counts->loaded,
                            .seen = assigner->seen,
                            .here = assigner->here,
@@ -59,8 +63,11 @@ static struct tables tables_of(const struct assigner *assigner)
 
 static void use_tables(struct assigner *assigner, const struct tables *tables)
 {
-    assigner->counts = (struct counts){
-        .expected = tables->expected, .healthy = tables->healthy, .loaded = tables->loaded, .load = tables->load};
+    assigner->counts = (struct counts){.expected = tables->expected,
+                                       .healthy = tables->healthy,
+                                       .able = tables->able,
+                                       .loaded = tables->loaded,
+                                       .load = tables->load};
     assigner->seen = tables->seen;
     assigner->here = tables->here;
     assigner->seen_number = 0;
@@ -230,6 +237,8 @@ static void count_services(struct assigner *assigner, const struct member *membe
             continue;
         assigner->seen[number] = assigner->seen_number;
         table[number] += change;
+        if (table == assigner->counts.healthy && condition_is_able(member, i))
+            assigner->counts.able[number] += change;
         if (table == assigner->counts.healthy && member->says_load) {
             assigner->counts.loaded[number] += change;
             assigner->counts.load[number] +=
@@ -301,6 +310,7 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
     adapt_forget(assigner);
     balance_forget(assigner);
     (void)balance_create(assigner);
+    rules_review(assigner);
     if (adapt_create(assigner)) {
         size_t position = 0;
         const struct member *member;
@@ -460,6 +470,7 @@ bool assigner_apply(struct assigner *assigner, const Muster__V1__WatchWorkersRes
     if (message->snapshot_complete && assigner->in_snapshot) {
         assigner->in_snapshot = false;
         assigner->synchronised = true;
+        rules_review(assigner);
         remove_unmentioned(assigner);
     }
     if (message->revision != 0)
@@ -660,14 +671,17 @@ bool assigner_check(struct assigner *assigner)
     struct counts running = assigner->counts;
     struct counts fresh = {.expected = calloc(count, sizeof(uint32_t)),
                            .healthy = calloc(count, sizeof(uint32_t)),
+                           .able = calloc(count, sizeof(uint32_t)),
                            .loaded = calloc(count, sizeof(uint32_t)),
                            .load = calloc(count, sizeof(uint64_t))};
     bool same = false;
-    if (fresh.expected != NULL && fresh.healthy != NULL && fresh.loaded != NULL && fresh.load != NULL) {
+    if (fresh.expected != NULL && fresh.healthy != NULL && fresh.able != NULL && fresh.loaded != NULL &&
+        fresh.load != NULL) {
         assigner->counts = fresh;
         count_all(assigner);
         same = memcmp(fresh.expected, running.expected, count * sizeof(uint32_t)) == 0 &&
                memcmp(fresh.healthy, running.healthy, count * sizeof(uint32_t)) == 0 &&
+               memcmp(fresh.able, running.able, count * sizeof(uint32_t)) == 0 &&
                memcmp(fresh.loaded, running.loaded, count * sizeof(uint32_t)) == 0 &&
                memcmp(fresh.load, running.load, count * sizeof(uint64_t)) == 0 &&
                memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0 &&
@@ -677,6 +691,7 @@ bool assigner_check(struct assigner *assigner)
     }
     free(fresh.expected);
     free(fresh.healthy);
+    free(fresh.able);
     free(fresh.loaded);
     free(fresh.load);
     return same;

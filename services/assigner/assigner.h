@@ -101,6 +101,8 @@ enum assigner_move_reason {
     ASSIGNER_MOVE_LOST,       /* the service lost its last worker: this one takes it too */
     ASSIGNER_MOVE_OVERLOADED, /* the service is overloaded: this one takes it, and drops another one when it runs */
     ASSIGNER_MOVE_DROP,       /* the new one runs: the old one is dropped */
+    ASSIGNER_MOVE_TOLD,       /* the catalog pins the service to the worker, or reserves the worker for it */
+    ASSIGNER_MOVE_BARRED,     /* the catalog keeps it from the worker, and others run it: it is dropped */
     ASSIGNER_MOVE_UNDO,       /* the new one did not come to run in time: it is dropped again */
 };
 
@@ -143,8 +145,9 @@ size_t assigner_swap_count(const struct assigner *assigner);
  * last worker is given to another one: of those that are healthy, can run it and have fewer services than a worker of
  * their type would get, one with the fewest. Call it every 100 ms or so, until it gives NULL.
  * The move is a promise (see above) until the registry confirms it; it is valid until the next
- * call. A service that never had a worker is left to the workers that register. Then what load asks for; see struct
- * assigner_balance. */
+ * call. A service that never had a worker is left to the workers that register. Then, after the
+ * catalog was read, workers get what is pinned to them or what they are reserved for, and drop what they may not run
+ * any more as soon as somebody else runs it. Then what load asks for; see struct assigner_balance. */
 const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64_t now_ms);
 
 /* The registry did not take a move: its promise is forgotten. */

@@ -237,7 +237,7 @@ static size_t end_of(const struct assigner *assigner, const struct member *membe
     if (*over || !member_is_healthy(member))
         return CATALOG_NONE;
     if (new_one_runs(assigner, member, swap, now_ms)) {
-        if (assigner->counts.healthy[swap->from] >= 2)
+        if (assigner->counts.able[swap->from] >= (member_is_able(assigner, member, swap->from) ? 2 : 1))
             return swap->from;
         *over = now_ms - swap->since_ms >= ASSIGNER_SWAP_MS; /* it stays the last one of both */
         return CATALOG_NONE;

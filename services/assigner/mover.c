@@ -55,6 +55,10 @@ static const char *what_happens(enum assigner_move_reason reason)
         return "a service is overloaded; a worker of another one takes it";
     case ASSIGNER_MOVE_DROP:
         return "the overloaded service runs on the worker; it drops the other one";
+    case ASSIGNER_MOVE_TOLD:
+        return "the catalog tells a worker to run a service";
+    case ASSIGNER_MOVE_BARRED:
+        return "the catalog keeps a service from a worker, and others run it; it drops it";
     case ASSIGNER_MOVE_UNDO:
         return "the overloaded service did not come to run on the worker; it is taken back";
     default:

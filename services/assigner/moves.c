@@ -28,6 +28,12 @@ size_t member_serves(const struct assigner *assigner, const struct member *membe
     return find_name(assigner, member, member->name_count, number);
 }
 
+bool member_is_able(const struct assigner *assigner, const struct member *member, size_t number)
+{
+    size_t name = member_serves(assigner, member, number);
+    return name != CATALOG_NONE && condition_is_able(member, (uint32_t)name);
+}
+
 const struct member *assigner_search(struct assigner *assigner, const struct search *search)
 {
     const struct map *members = &assigner->members;
@@ -116,6 +122,8 @@ const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64
     if (!assigner->synchronised || assigner->in_snapshot)
         return NULL;
     const struct assigner_move *move = adapt_next_move(assigner, now_ms);
+    if (move == NULL)
+        move = rules_next_move(assigner, now_ms);
     return move != NULL ? move : balance_next_move(assigner, now_ms);
 }
 

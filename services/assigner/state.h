@@ -4,6 +4,7 @@
  *     condition.c what the workers say of their load and their services
  *     explain.c   why a worker runs what it runs
  *     adapt.c     what becomes of services that lost their last worker
+ *     rules.c     workers are brought in line with pins and reservations
  *     balance.c   work moves from idle services to overloaded ones */
 
 #pragma once
@@ -40,10 +41,19 @@ struct located {
 struct counts {
     uint32_t *expected; /* for each service: workers that serve it, or are about to */
     uint32_t *healthy;
+    uint32_t *able;   /* of the healthy ones: those that do not say that it is still starting */
     uint32_t *loaded; /* of the healthy ones: those that say their load */
     uint64_t *load;   /* its sum, in thousandths */
     uint32_t by_type[TYPES];
     struct map located; /* struct located::key -> struct located */
+};
+
+/* A walk over the roll, after the catalog's rules have changed. */
+struct review {
+    bool wanted;
+    bool left_some; /* what could not be dropped yet: look again */
+    size_t position;
+    uint64_t begins_at_ms;
 };
 
 struct assigner {
@@ -62,6 +72,7 @@ struct assigner {
     struct policy_decision decision;
     struct lost_service *lost;  /* for each service; see adapt.c */
     struct balance *balance;    /* see balance.c */
+    struct review review;       /* see rules.c */
     struct assigner_move *move; /* the last one that assigner_next_move gave */
     uint64_t search_from;       /* where the next search for a worker begins */
 };
@@ -105,6 +116,8 @@ void moves_forget(struct assigner *assigner);
 /* The place of the service among the member's assigned names, or CATALOG_NONE; and among all of its names. */
 size_t member_assigned(const struct assigner *assigner, const struct member *member, size_t number);
 size_t member_serves(const struct assigner *assigner, const struct member *member, size_t number);
+/* Whether requests for the service may be sent to the worker, as far as it says. */
+bool member_is_able(const struct assigner *assigner, const struct member *member, size_t number);
 
 /* --- condition.c --- */
 
@@ -120,10 +133,21 @@ static inline bool condition_is_running(const struct member *member, uint32_t na
 {
     return name < 32 && (member->running >> name & 1u) != 0;
 }
+/* Whether requests for it may be sent to the worker: it says that it runs, or says nothing of any of its services. */
+static inline bool condition_is_able(const struct member *member, uint32_t name)
+{
+    return condition_is_running(member, name) || (member->running | member->unavailable) == 0;
+}
 static inline bool condition_is_told(const struct member *member, uint32_t name)
 {
     return condition_is_running(member, name) || condition_is_unavailable(member, name);
 }
+
+/* --- rules.c --- */
+
+/* The catalog, or the roll, is new: looks at every worker once. */
+void rules_review(struct assigner *assigner);
+const struct assigner_move *rules_next_move(struct assigner *assigner, uint64_t now_ms);
 
 /* --- balance.c --- */
 

@@ -132,7 +132,7 @@ struct Fleet {
         const struct assigner_move *move = assigner_next_move(assigner, now_ms);
         if (move == nullptr)
             return "";
-        static const char *const reasons[] = {"lost", "overloaded", "drop", "undo"};
+        static const char *const reasons[] = {"lost", "overloaded", "drop", "told", "barred", "undo"};
         std::string id = move->worker_id;
         std::string described = std::string(reasons[move->reason]) + " " + id + " " + move->service;
         workers[id].assigned.assign(move->assigned, move->assigned + move->assigned_count);
@@ -271,14 +271,14 @@ TEST(Balance, OneMoveAtATimeAndThenRest)
 TEST(Balance, WhatAWorkerCannotServeIsNotCoveredByIt)
 {
     Fleet fleet;
-    fleet.add("w1", {"a", "b"});
-    fleet.add("w2", {"c"});
+    fleet.add("x1", {"a", "b"});
+    fleet.add("x2", {"c"});
     EXPECT_EQ(fleet.run(5), Names{});
-    fleet.workers["w1"].states = {{"alpha", "unavailable"}, {"b", "running"}};
-    fleet.say("w1");
-    EXPECT_EQ(fleet.run(1), (Names{"lost w2 a"})) << "by whatever name it says so";
-    fleet.workers["w1"].states.clear();
-    fleet.say("w1");
+    fleet.workers["x1"].states = {{"alpha", "unavailable"}, {"b", "running"}};
+    fleet.say("x1");
+    EXPECT_EQ(fleet.run(1), (Names{"lost x2 a"})) << "by whatever name it says so";
+    fleet.workers["x1"].states.clear();
+    fleet.say("x1");
     std::vector<struct assigner_gap> gaps(5);
     assigner_gaps(fleet.assigner, gaps.data());
     for (const auto &gap : gaps) {
@@ -286,6 +286,38 @@ TEST(Balance, WhatAWorkerCannotServeIsNotCoveredByIt)
             EXPECT_EQ(gap.healthy_workers, 2u);
         }
     }
+}
+
+TEST(Rules, ANewCatalogMovesWhatIsPinnedAndReserved)
+{
+    Fleet fleet(R"({"services": [{"name": "a", "requires": "cpu", "priority": 1, "port": 1},
+                                 {"name": "b", "requires": "cpu", "priority": 2, "port": 2}]})");
+    fleet.add("w1", {"a", "b"});
+    fleet.add("w2", {"b"});
+    EXPECT_EQ(fleet.run(10), Names{});
+    const std::string rules = R"({"services": [
+        {"name": "a", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["w2"]},
+        {"name": "b", "requires": "cpu", "priority": 2, "port": 2}]})";
+    char error[CATALOG_ERROR_BYTES];
+    ASSERT_TRUE(assigner_set_catalog(fleet.assigner, catalog_parse(rules.data(), rules.size(), error)));
+    fleet.workers["w2"].states = {{"a", "starting"}, {"b", "running"}};
+    fleet.say("w2");
+    EXPECT_EQ(fleet.run(20), (Names{"told w2 a"})) << "it does not run there yet";
+    fleet.workers["w2"].states["a"] = "running";
+    fleet.say("w2");
+    EXPECT_EQ(fleet.run(5), (Names{"barred w1 a"}));
+    EXPECT_EQ(fleet.workers["w1"].assigned, (Names{"b"}));
+    EXPECT_EQ(fleet.workers["w2"].assigned, (Names{"b", "a"}));
+    EXPECT_EQ(fleet.run(20), Names{});
+
+    const std::string reserved = R"({"services": [
+        {"name": "a", "requires": "cpu", "priority": 1, "port": 1},
+        {"name": "b", "requires": "cpu", "priority": 2, "port": 2}], "reserved": {"w2": ["a"]}})";
+    ASSERT_TRUE(assigner_set_catalog(fleet.assigner, catalog_parse(reserved.data(), reserved.size(), error)));
+    EXPECT_EQ(fleet.run(20), (Names{"barred w2 b"})) << "w1 has it";
+    fleet.workers["w1"].up = false;
+    fleet.put("w1");
+    EXPECT_EQ(fleet.run(20), Names{}) << "w2 is the only one, and may not";
 }
 
 // Days of demand that rises, falls and jumps, workers that go and come: how many moves there are, and whether some
