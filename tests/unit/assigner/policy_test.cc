@@ -294,6 +294,7 @@ TEST(Policy, APinnedServiceGoesToItsWorkersAndToNobodyElse)
     EXPECT_EQ(fleet.verdict("p"), POLICY_PINNED_ELSEWHERE);
     for (int i = 0; i < 10; i++)
         fleet.add(cpu);
+    EXPECT_EQ(fleet.coverage("p"), 0u) << "though it has the fewest";
     fleet.id = "here";
     Names names = fleet.add(cpu);
     EXPECT_EQ(names.front(), "p") << "it runs it in any case, though workers are plenty and get one each";
