@@ -183,8 +183,7 @@ static void close_gracefully(struct http_connection *connection)
     shutdown(connection->watch.descriptor, SHUT_WR); /* an error means that it is closed already */
     http_exchange_over(connection->exchange);
     connection->exchange = NULL;
-    connection->input_at = connection->input_end = 0;
-    connection->lingering = true;
+    connection->lingering = true; /* what is held the pump drops, which may be in the midst of it */
     set_deadline(connection, loop_now_ms(connection->server->loop) + LINGER_MS);
 }
 

@@ -113,6 +113,36 @@ TEST(Server, AnswersPipelinedRequestsInOrderWhenTheFirstIsLate)
     EXPECT_EQ(client.read_message().body, "second");
 }
 
+TEST(Server, ClosesAfterALatePipelinedRequestThatSaysSo)
+{
+    http_exchange *late = nullptr;
+    Server server([&](http_exchange *exchange) {
+        if (path_of(exchange) == "/late")
+            late = exchange;
+        else
+            respond(exchange, 200, path_of(exchange));
+    });
+    Peer client = server.connect();
+    client.send(get("/late") + get("/last", "Connection: close\r\n"));
+    ASSERT_TRUE(eventually([&] {
+        bool there;
+        server.run([&] { there = late != nullptr; });
+        return there;
+    }));
+    server.run([&] { respond(late, 200, "first"); });
+    EXPECT_EQ(client.read_message().body, "first");
+    EXPECT_EQ(client.read_message().body, "/last");
+    // What follows is read and dropped until the client has closed, too.
+    for (int i = 0; i < 100; i++)
+        client.send(get("/dropped"));
+    client.shut_down_sending();
+    EXPECT_EQ(client.read_all(), "");
+    client.close();
+    Peer other = server.connect();
+    other.send(get("/other"));
+    EXPECT_EQ(other.read_message().body, "/other");
+}
+
 TEST(Server, TakesARequestByteByByte)
 {
     Server server(answer_path_or_body);
