@@ -25,6 +25,8 @@ void scenario_registry(struct bench *bench, struct row_result *results, size_t c
 void scenario_rest(struct bench *bench, struct row_result *results, size_t count);
 void scenario_relay(struct bench *bench, struct row_result *results, size_t count);
 void scenario_memory(struct bench *bench, struct row_result *results, size_t count);
+void scenario_watchers(struct bench *bench, struct row_result *results, size_t count);
+void scenario_expiry(struct bench *bench, struct row_result *results, size_t count);
 void scenario_scale(struct bench *bench, struct row_result *results, size_t count);
 
 /* One of those who take turns in a row. */
@@ -55,11 +57,21 @@ bool peer_needed(const struct row_result *results, size_t count, enum row_group 
 /* The row's measurement of that server; NULL if it is not in the row. */
 struct measurement *measurement_of(struct row_result *result, const char *server);
 
+/* The selected row of that name; NULL: it was not selected. */
+struct row_result *row_named(struct row_result *results, size_t count, const char *name);
+
+/* Notes a round's figure, unless the measurement has failed. */
+void note_round(struct measurement *measurement, double value);
+
 /* Notes in all rows of the group why a server cannot be measured. */
 void group_fail(struct row_result *results, size_t count, enum row_group group, const char *server,
                 const struct failure *failure);
 
 struct server_plan server_plan_of(struct bench *bench, uint16_t upstream_port);
+
+/* What the registry says of its roll. */
+struct roll_totals;
+bool ask_roll(struct bench *bench, const struct server *muster, struct roll_totals *totals, struct failure *failure);
 
 /* Registers workers `first` to `first + count - 1` through muster-registry. */
 bool register_workers(struct bench *bench, const struct server *muster, unsigned first, unsigned count,

@@ -7,9 +7,11 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <set>
 #include <string>
 
 extern "C" {
+#include "muster/v1/health.pb-c.h"
 #include "tests/bench/backend.h"
 #include "tests/bench/load_http.h"
 #include "tests/bench/memory.h"
@@ -19,6 +21,7 @@ extern "C" {
 #include "tests/bench/rows.h"
 #include "tests/bench/statistics.h"
 #include "tests/bench/varint.h"
+#include "tests/bench/watching.h"
 }
 
 namespace
@@ -41,18 +44,37 @@ TEST(Statistics, SpreadIsRelativeToTheMedian)
     EXPECT_DOUBLE_EQ(statistics_spread(values, 0), 0);
 }
 
+TEST(Statistics, PercentilesAreNearestRanks)
+{
+    struct samples samples = {};
+    EXPECT_DOUBLE_EQ(samples_percentile(&samples, 99), 0);
+    for (int i = 5000; i > 0; i--)
+        samples_add(&samples, i);
+    EXPECT_EQ(samples.count, 5000u);
+    EXPECT_DOUBLE_EQ(samples_percentile(&samples, 99), 4950);
+    EXPECT_DOUBLE_EQ(samples_percentile(&samples, 50), 2500);
+    EXPECT_DOUBLE_EQ(samples_percentile(&samples, 100), 5000);
+    EXPECT_DOUBLE_EQ(samples_percentile(&samples, 0), 1);
+    EXPECT_FALSE(samples.failed);
+    samples_free(&samples);
+    EXPECT_EQ(samples.count, 0u);
+}
+
 TEST(Rows, NamesAreUniqueAndEveryAskedFigureIsThere)
 {
     for (size_t i = 0; i < row_count; i++)
         for (size_t j = i + 1; j < row_count; j++)
             EXPECT_STRNE(rows[i].name, rows[j].name);
-    size_t floors = 0, limits = 0;
+    size_t floors = 0, ceilings = 0, limits = 0;
     for (size_t i = 0; i < row_count; i++) {
         limits += rows[i].limit > 0;
-        for (const struct row_peer &peer : rows[i].peers)
+        for (const struct row_peer &peer : rows[i].peers) {
             floors += peer.floor > 0;
+            ceilings += peer.ceiling > 0;
+        }
     }
     EXPECT_EQ(floors, 12u);
+    EXPECT_EQ(ceilings, 3u);
     EXPECT_EQ(limits, 9u);
 }
 
@@ -74,7 +96,8 @@ struct row rate_row()
     row.title = "streamed heartbeats";
     row.unit = "/s";
     row.group = ROW_HEARTBEATS;
-    row.peers[0] = {"etcd", 5};
+    row.peers[0].name = "etcd";
+    row.peers[0].floor = 5;
     return row;
 }
 
@@ -96,6 +119,21 @@ TEST(Rows, AFloorIsReachedByThatManyTimesThePeer)
     result.muster.rounds[0] = 99;
     EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_MISSED);
     EXPECT_EQ(row_verdict_of_peer(&result, 1), ROW_NOT_ASKED);
+}
+
+TEST(Rows, ACeilingIsKeptByThatManyTimesThePeer)
+{
+    struct row row = rate_row();
+    row.group = ROW_SCALE;
+    row.peers[0].floor = 0;
+    row.peers[0].ceiling = 3;
+    struct row_result result = row_result_make(&row);
+    EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_NOT_ASKED) << "nothing was measured";
+    measured(&result.muster, 6);
+    measured(&result.peers[0], 2);
+    EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_REACHED);
+    result.muster.rounds[0] = 6.1;
+    EXPECT_EQ(row_verdict_of_peer(&result, 0), ROW_MISSED);
 }
 
 TEST(Rows, ALimitHoldsForTheWholeAndForItsAnonymousPart)
@@ -165,6 +203,31 @@ TEST(Report, JsonIsWellFormedAlsoWithAServerThatIsMissing)
     EXPECT_EQ(report_unmeasured(&report), 0u);
 }
 
+TEST(Report, WhatTakesTooLongIsAbove)
+{
+    struct row row = rate_row();
+    row.group = ROW_WATCHERS;
+    row.unit = " ms";
+    row.peers[0].floor = 0;
+    row.peers[0].ceiling = 1;
+    struct row_result result = row_result_make(&row);
+    measured(&result.muster, 30);
+    result.muster.busy[0] = 0.1;
+    measured(&result.peers[0], 20);
+    struct report report = {};
+    report.results = &result;
+    report.count = 1;
+    char *text = nullptr;
+    size_t bytes = 0;
+    FILE *output = open_memstream(&text, &bytes);
+    report_print(&report, output);
+    std::fclose(output);
+    EXPECT_NE(std::strstr(text, "30.0 ms "), nullptr) << text; // and no star
+    EXPECT_NE(std::strstr(text, "<= 1.00    ABOVE"), nullptr) << text;
+    std::free(text);
+    EXPECT_EQ(report_missed(&report), 1u);
+}
+
 TEST(Report, TableShowsFiguresRatioAndVerdict)
 {
     struct row row = rate_row();
@@ -218,6 +281,96 @@ TEST(Varint, ReadsWhatItWrote)
     }
 }
 
+TEST(Varint, FieldsAreReadUpToWhatIsNone)
+{
+    const uint8_t bytes[] = {0x08, 0xac, 0x02, 0x12, 0x02, 'a', 'b', 0x1a, 0x05, 'c'};
+    struct varint_field field;
+    size_t at = 0;
+    ASSERT_TRUE(varint_field_read(bytes, sizeof bytes, &at, &field));
+    EXPECT_EQ(field.number, 1u);
+    EXPECT_EQ(field.value, 300u);
+    EXPECT_EQ(field.content, nullptr);
+    ASSERT_TRUE(varint_field_read(bytes, sizeof bytes, &at, &field));
+    EXPECT_EQ(field.number, 2u);
+    EXPECT_EQ(field.value, 2u);
+    EXPECT_EQ(field.content, bytes + 5);
+    EXPECT_FALSE(varint_field_read(bytes, sizeof bytes, &at, &field)) << "a cut one";
+}
+
+// What a watcher is told of workers 7 to 9, by Muster and by etcd.
+std::string roll_answer(unsigned number)
+{
+    char id[WORKER_ID_BYTES];
+    worker_id(id, number);
+    Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
+    event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT;
+    event.worker_id = id;
+    Muster__V1__WorkerEvent *events[] = {&event};
+    Muster__V1__WatchWorkersResponse response = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
+    response.n_events = 1;
+    response.events = events;
+    std::string bytes(muster__v1__watch_workers_response__get_packed_size(&response), '\0');
+    muster__v1__watch_workers_response__pack(&response, reinterpret_cast<uint8_t *>(bytes.data()));
+    return bytes;
+}
+
+std::string keys_answer(unsigned number)
+{
+    char id[WORKER_ID_BYTES];
+    worker_id(id, number);
+    struct buffer pair = BUFFER_INIT, event = BUFFER_INIT, answer = BUFFER_INIT;
+    varint_field_append_bytes(&pair, 1, id, std::strlen(id));
+    varint_field_append_bytes(&pair, 5, "value", 5);
+    varint_field_append_bytes(&event, 2, pair.data, pair.bytes);
+    varint_field_append_bytes(&answer, 1, "", 0);
+    varint_field_append_bytes(&answer, 11, event.data, event.bytes);
+    std::string bytes(answer.data, answer.bytes);
+    buffer_free(&pair);
+    buffer_free(&event);
+    buffer_free(&answer);
+    return bytes;
+}
+
+void judge(const struct grpc_source &source, unsigned lane, const std::string &answer)
+{
+    struct failure failure = {""};
+    EXPECT_EQ(source.judge(source.context, lane, 1, reinterpret_cast<const uint8_t *>(answer.data()), answer.size(),
+                           &failure),
+              0)
+        << failure.text;
+}
+
+TEST(Watching, AChangeIsSeenWhenTheLastWatcherHasIt)
+{
+    for (bool etcd : {false, true}) {
+        struct watching watching;
+        ASSERT_TRUE(watching_make(&watching, 2, 7, 3, 1));
+        struct grpc_source watch = etcd ? watching_keys_source(&watching) : watching_roll_source(&watching);
+        struct grpc_source change = etcd ? watching_puts_source(&watching) : watching_registrations_source(&watching);
+        auto answer = etcd ? keys_answer : roll_answer;
+        struct buffer message = BUFFER_INIT;
+        for (uint64_t sequence = 1; sequence <= 2; sequence++)
+            change.next(change.context, 0, sequence, &message);
+        EXPECT_GT(message.bytes, 1000u);
+        buffer_free(&message);
+        judge(watch, 0, answer(7));
+        judge(watch, 0, answer(7));
+        EXPECT_EQ(watching.complete, 0u) << "one watcher twice is not two";
+        judge(watch, 1, answer(7));
+        EXPECT_EQ(watching.complete, 1u);
+        EXPECT_EQ(watching.latencies.count, 0u) << "the first is for warming up";
+        judge(watch, 1, answer(8));
+        judge(watch, 0, answer(8));
+        EXPECT_EQ(watching.complete, 2u);
+        EXPECT_EQ(watching.latencies.count, 1u);
+        for (unsigned other : {6u, 9u, 10u}) // from before, not sent yet, of nobody
+            for (unsigned lane : {0u, 1u})
+                judge(watch, lane, answer(other));
+        EXPECT_EQ(watching.complete, 2u);
+        watching_free(&watching);
+    }
+}
+
 TEST(Messages, BodiesAreJsonOfTheSizeThatTheyClaim)
 {
     json_error_t error;
@@ -234,7 +387,28 @@ TEST(Messages, BodiesAreJsonOfTheSizeThatTheyClaim)
     EXPECT_NEAR(static_cast<double>(std::strlen(text)), 280, 30);
     json_decref(heartbeat);
     std::free(text);
-    EXPECT_NEAR(static_cast<double>(std::strlen(capabilities_json())), 300, 30);
+    EXPECT_EQ(std::strlen(capabilities_json()), 300u) << "the rows say so";
+    EXPECT_EQ(SERVICES_OF_A_WORKER, 3) << "the rows say so";
+}
+
+TEST(Messages, EveryWorkerIsHeardAlsoWhenTheyFillNoBatch)
+{
+    struct heartbeat_messages messages;
+    ASSERT_TRUE(heartbeat_messages_make_from(&messages, 1000, 130, HEARTBEATS_IN_A_BATCH));
+    ASSERT_EQ(messages.count, 3u);
+    std::set<std::string> heard;
+    for (unsigned i = 0; i < messages.count; i++) {
+        Muster__V1__HeartbeatRequest *request = muster__v1__heartbeat_request__unpack(
+            nullptr, messages.from[i + 1] - messages.from[i], messages.bytes + messages.from[i]);
+        ASSERT_NE(request, nullptr);
+        for (size_t j = 0; j < request->n_heartbeats; j++)
+            heard.insert(request->heartbeats[j]->worker_id);
+        muster__v1__heartbeat_request__free_unpacked(request, nullptr);
+    }
+    EXPECT_EQ(heard.size(), 130u);
+    EXPECT_EQ(*heard.begin(), "worker-0001000");
+    EXPECT_EQ(*heard.rbegin(), "worker-0001129");
+    heartbeat_messages_free(&messages);
 }
 
 TEST(Messages, AnswersThatAskToRegisterAgainAreFailures)

@@ -3,6 +3,7 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/load_http.h"
 #include "tests/bench/messages.h"
+#include "tests/bench/roll.h"
 
 enum {
     /* Between two rounds, so that the servers are done with the connections that closed. */
@@ -80,6 +81,20 @@ struct measurement *measurement_of(struct row_result *result, const char *server
     return NULL;
 }
 
+struct row_result *row_named(struct row_result *results, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(results[i].row->name, name) == 0)
+            return &results[i];
+    return NULL;
+}
+
+void note_round(struct measurement *measurement, double value)
+{
+    if (!measurement->failed && measurement->count < STATISTICS_VALUES_MAX)
+        measurement->rounds[measurement->count++] = value;
+}
+
 void group_fail(struct row_result *results, size_t count, enum row_group group, const char *server,
                 const struct failure *failure)
 {
@@ -97,6 +112,14 @@ struct server_plan server_plan_of(struct bench *bench, uint16_t upstream_port)
                                 .directory = bench->directory,
                                 .core = bench->server_core,
                                 .upstream_port = upstream_port};
+}
+
+bool ask_roll(struct bench *bench, const struct server *muster, struct roll_totals *totals, struct failure *failure)
+{
+    struct grpc_source source = roll_list_source(totals);
+    struct load_plan plan = {.port = muster->registry_port, .connections = 1, .outstanding = 1, .limit = 1};
+    struct load_result result;
+    return load_grpc(&bench->loop, &plan, &source, &result, failure);
 }
 
 bool register_workers(struct bench *bench, const struct server *muster, unsigned first, unsigned count,

@@ -8,7 +8,6 @@ enum {
     GRANT_TTL = 1,
     GRANT_ID = 2,
     KEEP_ALIVE_ID = 1,
-    RESPONSE_HEADER = 1,
     RESPONSE_ID = 2,
     RESPONSE_TTL = 3,
 };
@@ -35,18 +34,15 @@ static void next_keep_alive(void *context, unsigned lane, uint64_t sequence, str
 static int64_t judge_lease(void *context, unsigned lane, uint64_t answered, const uint8_t *answer, size_t bytes,
                            struct failure *failure)
 {
-    uint64_t key, value, id = 0, seconds = 0;
+    uint64_t id = 0, seconds = 0;
+    struct varint_field field;
     size_t at = 0;
     (void)context, (void)lane, (void)answered;
-    while (at < bytes && varint_read(answer, bytes, &at, &key) && varint_read(answer, bytes, &at, &value)) {
-        if (key == RESPONSE_ID << 3)
-            id = value;
-        else if (key == RESPONSE_TTL << 3)
-            seconds = value;
-        else if (key == (RESPONSE_HEADER << 3 | 2) && value <= bytes - at)
-            at += value;
-        else
-            break;
+    while (varint_field_read(answer, bytes, &at, &field)) {
+        if (field.number == RESPONSE_ID)
+            id = field.value;
+        else if (field.number == RESPONSE_TTL)
+            seconds = field.value;
     }
     if (id != 0 && seconds > 0)
         return 1;

@@ -76,6 +76,7 @@ static double server_cpu_seconds(const struct load_plan *plan)
 static void run_to_limit(struct load *load, struct load_result *result)
 {
     uint64_t limit = load->plan->limit, start_us = clock_monotonic_us(), now_us = start_us;
+    load->counts = true;
     while (load->answered < limit && turn(load, &now_us))
         if (now_us - start_us > (uint64_t)LIMIT_TIMEOUT_MS * 1000)
             load_fail(load, "%llu of %llu requests answered after %d s", (unsigned long long)load->answered,
@@ -97,10 +98,12 @@ static void run_window(struct load *load, struct load_result *result)
         continue;
 
     load->units = 0;
+    load->counts = true;
     double cpu_before = server_cpu_seconds(plan);
     uint64_t window_start_us = clock_monotonic_us(), window_end_us = window_start_us + (uint64_t)plan->window_ms * 1000;
     for (now_us = window_start_us; now_us < window_end_us && turn(load, &now_us);)
-        continue;
+        if (plan->over != NULL && plan->over(plan->context))
+            break;
     double seconds = (double)(now_us - window_start_us) / 1e6;
     if (seconds > 0) {
         result->per_second = (double)load->units / seconds;
@@ -133,41 +136,49 @@ static struct watch *connection_at(const struct load *load, const struct load_ge
     return (struct watch *)((char *)load->connections + number * generator->connection_bytes);
 }
 
-/* Returns how many were opened, wholly or in part. */
-static unsigned open_connections(struct load *load, const struct load_generator *generator)
+static void open_connections(struct load *load, const struct load_generator *generator)
 {
-    unsigned number = 0;
-    while (number < load->plan->connections && !load->failed) {
+    while (load->opened < load->plan->connections && !load->failed) {
+        unsigned number = load->opened++;
         struct watch *watch = connection_at(load, generator, number);
         *watch = (struct watch){generator->ready, load_connect(load->plan->port)};
         if (watch->descriptor < 0 || !generator->open(load, watch, number) || !loop_watch(load->loop, watch))
             load_fail(load, "connecting: %s", strerror(errno));
-        number++;
     }
-    return number;
 }
 
-bool load_run(struct load *load, const struct load_generator *generator, struct load_result *result)
+bool load_open(struct load *load, const struct load_generator *generator)
 {
-    *result = (struct load_result){0};
-    unsigned opened = 0;
     load->connections = calloc(load->plan->connections, generator->connection_bytes);
     load->read_buffer = malloc(LOAD_READ_BYTES);
     if (load->connections == NULL || load->read_buffer == NULL)
         load_fail(load, "out of memory");
     else
-        opened = open_connections(load, generator);
-    if (!load->failed && load->plan->limit > 0)
-        run_to_limit(load, result);
-    else if (!load->failed)
-        run_window(load, result);
+        open_connections(load, generator);
+    return !load->failed || load_close(load, generator);
+}
+
+bool load_close(struct load *load, const struct load_generator *generator)
+{
     bool done = !load->failed;
     load->failed = true; /* what closes now does so because of us */
-    for (unsigned i = 0; i < opened; i++) {
+    for (unsigned i = 0; i < load->opened; i++) {
         loop_unwatch(load->loop, connection_at(load, generator, i));
         generator->close(connection_at(load, generator, i));
     }
     free(load->connections);
     free(load->read_buffer);
     return done;
+}
+
+bool load_run(struct load *load, const struct load_generator *generator, struct load_result *result)
+{
+    *result = (struct load_result){0};
+    if (!load_open(load, generator))
+        return false;
+    if (load->plan->limit > 0)
+        run_to_limit(load, result);
+    else
+        run_window(load, result);
+    return load_close(load, generator);
 }

@@ -24,11 +24,13 @@ struct lane {
     unsigned number;
     int32_t stream;
     uint64_t sent, answered;
+    uint64_t *due_us; /* when message n was due, at n % room; for those that are not answered */
+    unsigned room;
     struct buffer outgoing; /* messages with their prefixes; what nghttp2 took is consumed */
     size_t taken;           /* bytes of outgoing that nghttp2 took */
     struct buffer incoming; /* an answer that came in pieces */
     bool deferred;          /* nghttp2 waits for more to send */
-    unsigned waiting;       /* messages that are to be sent when their time has come */
+    unsigned waiting;       /* messages, or calls, that are to begin when their time has come */
     bool status_ok;         /* grpc-status was 0 */
 };
 
@@ -50,6 +52,15 @@ struct grpc_run {
     uint64_t begun_us; /* when the first was; what is due is counted from there */
 };
 
+/* When the message that is to be made next was due: never later than it is made. */
+static uint64_t due_us(const struct grpc_run *run)
+{
+    uint64_t now_us = clock_monotonic_us();
+    double rate = run->load.plan->per_second;
+    uint64_t due = rate > 0 ? run->begun_us + (uint64_t)((double)run->started / rate * 1e6) : now_us;
+    return due < now_us ? due : now_us;
+}
+
 /* Puts the lane's next message into its outgoing bytes; false when there is to be no more. */
 static bool make_message(struct lane *lane)
 {
@@ -57,6 +68,8 @@ static bool make_message(struct lane *lane)
     uint64_t limit = run->load.plan->limit;
     if (run->load.failed || (limit > 0 && run->started == limit))
         return false;
+    if (lane->due_us != NULL)
+        lane->due_us[(lane->sent + 1) % lane->room] = due_us(run);
     run->started++;
     if (lane->taken == lane->outgoing.bytes) {
         buffer_clear(&lane->outgoing);
@@ -134,6 +147,18 @@ static void send_more(struct lane *lane, unsigned count)
     }
 }
 
+/* Tells how long the next `count` messages have waited. */
+static void tell_waits(const struct lane *lane, uint64_t count)
+{
+    const struct load *load = &lane->connection->run->load;
+    if (lane->due_us == NULL || !load->counts)
+        return;
+    uint64_t now_us = clock_monotonic_us();
+    for (uint64_t i = 1; i <= count; i++)
+        load->plan->waited(load->plan->context,
+                           (double)(now_us - lane->due_us[(lane->answered + i) % lane->room]) / 1e3);
+}
+
 static void take_answer(struct lane *lane, const uint8_t *answer, size_t bytes)
 {
     struct grpc_connection *connection = lane->connection;
@@ -144,6 +169,7 @@ static void take_answer(struct lane *lane, const uint8_t *answer, size_t bytes)
         load_fail(&run->load, "%s: %s", run->source->path, count < 0 ? why.text : "more was answered than was sent");
         return;
     }
+    tell_waits(lane, (uint64_t)count);
     lane->answered += (uint64_t)count;
     run->load.answered += (uint64_t)count;
     run->load.units += (uint64_t)count * run->source->units;
@@ -222,7 +248,9 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t er
         load_fail(&run->load, "%s: the server closed a call (HTTP/2 error %u)", run->source->path, error_code);
         return 0;
     }
-    if (make_message(lane))
+    if (run->load.plan->per_second > 0)
+        lane->waiting = 1;
+    else if (make_message(lane))
         begin_call(lane);
     return 0;
 }
@@ -277,10 +305,16 @@ static void send_due(struct load *load)
     uint64_t due = (uint64_t)(elapsed * load->plan->per_second);
     for (unsigned i = 0; i < load->plan->connections && run->started < due; i++) {
         struct grpc_connection *connection = (struct grpc_connection *)load->connections + i;
-        if (connection->lanes[0].waiting == 0)
-            continue;
-        connection->lanes[0].waiting--;
-        send_more(&connection->lanes[0], 1);
+        for (unsigned j = 0; j < connection->lane_count && run->started < due; j++) {
+            struct lane *lane = &connection->lanes[j];
+            if (lane->waiting == 0)
+                continue;
+            lane->waiting--;
+            if (run->source->streaming)
+                send_more(lane, 1);
+            else if (make_message(lane))
+                begin_call(lane);
+        }
         flush(connection);
     }
 }
@@ -321,6 +355,13 @@ static bool open_connection(struct load *load, struct watch *watch, unsigned num
         struct lane *lane = &connection->lanes[i];
         lane->connection = connection;
         lane->number = number * connection->lane_count + i;
+        lane->room = run->source->streaming ? load->plan->outstanding : 1;
+        if (load->plan->waited != NULL && (lane->due_us = calloc(lane->room, sizeof *lane->due_us)) == NULL)
+            return false;
+        if (load->plan->per_second > 0 && !run->source->streaming) {
+            lane->waiting = 1;
+            continue;
+        }
         bool has_message = make_message(lane);
         for (unsigned more = 1; run->source->streaming && more < load->plan->outstanding; more++)
             make_message(lane);
@@ -336,23 +377,57 @@ static void close_connection(struct watch *watch)
     for (unsigned i = 0; connection->lanes != NULL && i < connection->lane_count; i++) {
         buffer_free(&connection->lanes[i].outgoing);
         buffer_free(&connection->lanes[i].incoming);
+        free(connection->lanes[i].due_us);
     }
     nghttp2_session_del(connection->session);
     buffer_free(&connection->output);
     free(connection->lanes);
 }
 
-bool load_grpc(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
-               struct load_result *result, struct failure *failure)
+static const struct load_generator generator = {sizeof(struct grpc_connection), ready, open_connection,
+                                                close_connection};
+
+static struct grpc_run run_make(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
+                                struct failure *failure)
 {
-    struct grpc_run run = {
-        .load = {.plan = plan, .loop = loop, .failure = failure},
+    return (struct grpc_run){
+        .load = {.plan = plan, .loop = loop, .failure = failure, .each_turn = plan->per_second > 0 ? send_due : NULL},
         .source = source,
         .begun_us = clock_monotonic_us(),
     };
-    static const struct load_generator generator = {sizeof(struct grpc_connection), ready, open_connection,
-                                                    close_connection};
-    if (plan->per_second > 0 && source->streaming)
-        run.load.each_turn = send_due;
+}
+
+bool load_grpc(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
+               struct load_result *result, struct failure *failure)
+{
+    struct grpc_run run = run_make(loop, plan, source, failure);
     return load_run(&run.load, &generator, result);
+}
+
+struct grpc_run *load_grpc_begin(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
+                                 struct failure *failure)
+{
+    struct grpc_run *run = malloc(sizeof *run);
+    if (run == NULL) {
+        fail(failure, "out of memory");
+        return NULL;
+    }
+    *run = run_make(loop, plan, source, failure);
+    if (!load_open(&run->load, &generator)) {
+        free(run);
+        return NULL;
+    }
+    return run;
+}
+
+unsigned load_grpc_answering(const struct grpc_run *run)
+{
+    return run->load.first_answers;
+}
+
+bool load_grpc_end(struct grpc_run *run)
+{
+    bool right = run == NULL || load_close(&run->load, &generator);
+    free(run);
+    return right;
 }

@@ -14,6 +14,8 @@
 #include "common/buffer.h"
 #include "tests/bench/load.h"
 
+struct grpc_run;
+
 struct grpc_source {
     const char *path; /* "/muster.v1.HealthService/Heartbeat" */
     bool streaming;
@@ -29,3 +31,13 @@ struct grpc_source {
 
 bool load_grpc(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
                struct load_result *result, struct failure *failure);
+
+/* A load that runs beside others, as watchers do: of its plan, which like the source must
+ * outlive it, the port and the numbers of connections and messages count. NULL when it could
+ * not begin. */
+struct grpc_run *load_grpc_begin(struct loop *loop, const struct load_plan *plan, const struct grpc_source *source,
+                                 struct failure *failure);
+/* Connections that have had an answer which answered something. */
+unsigned load_grpc_answering(const struct grpc_run *run);
+/* Ends it, NULL too; false when something was wrong meanwhile. */
+bool load_grpc_end(struct grpc_run *run);

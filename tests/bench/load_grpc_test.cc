@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <future>
 #include <thread>
@@ -123,6 +125,94 @@ TEST_F(GrpcLoad, UnaryUpToALimitSendsExactlyThatMany)
     plan.limit = 500;
     ASSERT_TRUE(load_grpc(&loop, &plan, &source, &result, &failure)) << failure.text;
     EXPECT_EQ(server.heartbeats, 500u * HEARTBEATS_IN_A_BATCH);
+}
+
+struct Waits {
+    size_t count = 0;
+    double longest = 0;
+};
+
+void note_wait(void *context, double milliseconds)
+{
+    auto *waits = static_cast<Waits *>(context);
+    waits->count++;
+    waits->longest = std::max(waits->longest, milliseconds);
+}
+
+TEST_F(GrpcLoad, TellsHowLongEachMessageWaited)
+{
+    Waits waits;
+    plan.connections = 2;
+    plan.outstanding = 8;
+    plan.limit = 500;
+    plan.waited = note_wait;
+    plan.context = &waits;
+    for (bool streaming : {true, false}) {
+        struct grpc_source source = streaming ? heartbeat_stream_source(&batches) : heartbeat_unary_source(&batches);
+        waits = Waits();
+        ASSERT_TRUE(load_grpc(&loop, &plan, &source, &result, &failure)) << failure.text;
+        EXPECT_GE(waits.count, 500u);
+        EXPECT_LT(waits.count, 516u);
+        EXPECT_GT(waits.longest, 0);
+        EXPECT_LT(waits.longest, 60000);
+    }
+}
+
+TEST_F(GrpcLoad, NeverSendsMoreThanIsDue)
+{
+    plan.connections = 1;
+    plan.outstanding = 4;
+    plan.limit = 20;
+    plan.per_second = 100;
+    for (bool streaming : {true, false}) {
+        struct grpc_source source = streaming ? heartbeat_stream_source(&batches) : heartbeat_unary_source(&batches);
+        auto start = std::chrono::steady_clock::now();
+        ASSERT_TRUE(load_grpc(&loop, &plan, &source, &result, &failure)) << failure.text;
+        EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(190));
+    }
+}
+
+bool true_at_third(void *context)
+{
+    return ++*static_cast<int *>(context) == 3;
+}
+
+TEST_F(GrpcLoad, AWindowEndsEarlierWhenThatIsAsked)
+{
+    struct grpc_source source = heartbeat_stream_source(&batches);
+    int asked = 0;
+    plan.connections = 1;
+    plan.outstanding = 4;
+    plan.window_ms = 600000;
+    plan.over = true_at_third;
+    plan.context = &asked;
+    ASSERT_TRUE(load_grpc(&loop, &plan, &source, &result, &failure)) << failure.text;
+    EXPECT_EQ(asked, 3);
+}
+
+TEST_F(GrpcLoad, OneRunsBesideAnother)
+{
+    struct grpc_source beside = heartbeat_stream_source(&batches), source = heartbeat_unary_source(&batches);
+    struct failure beside_failure = {""};
+    struct load_plan beside_plan = plan;
+    beside_plan.connections = 2;
+    beside_plan.outstanding = 2;
+    struct grpc_run *run = load_grpc_begin(&loop, &beside_plan, &beside, &beside_failure);
+    ASSERT_NE(run, nullptr) << beside_failure.text;
+    plan.connections = 1;
+    plan.outstanding = 1;
+    plan.window_ms = 100;
+    ASSERT_TRUE(load_grpc(&loop, &plan, &source, &result, &failure)) << failure.text;
+    EXPECT_EQ(load_grpc_answering(run), 2u);
+    EXPECT_TRUE(load_grpc_end(run)) << beside_failure.text;
+    EXPECT_TRUE(load_grpc_end(nullptr));
+
+    source.path = "/muster.v1.HealthService/Nothing";
+    run = load_grpc_begin(&loop, &beside_plan, &source, &beside_failure);
+    ASSERT_NE(run, nullptr) << beside_failure.text;
+    loop_run_ms(&loop, 200);
+    EXPECT_FALSE(load_grpc_end(run));
+    EXPECT_STRNE(beside_failure.text, "");
 }
 
 TEST_F(GrpcLoad, AStatusIsAFailureWithItsText)

@@ -77,7 +77,7 @@ static bool write_json(const char *path, const struct report *report, struct fai
 /* The peers that take part, with their versions where they are installed. */
 static size_t name_peers(const struct row_result *results, size_t count, struct report_peer *peers)
 {
-    static const char *const names[] = {"etcd", "fastapi", "uvloop", "nginx", "haproxy"};
+    static const char *const names[] = {"etcd", "fastapi", "uvloop", "nginx", "haproxy", "sqlite3"};
     size_t named = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct failure failure;
@@ -97,7 +97,8 @@ static size_t name_peers(const struct row_result *results, size_t count, struct 
 static void run_scenarios(struct bench *bench, struct row_result *results, size_t count)
 {
     static void (*const scenarios[])(struct bench *, struct row_result *, size_t) = {
-        scenario_memory, scenario_rest, scenario_relay, scenario_heartbeats, scenario_registry, scenario_scale};
+        scenario_memory,   scenario_rest,     scenario_relay,  scenario_heartbeats,
+        scenario_registry, scenario_watchers, scenario_expiry, scenario_scale};
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0] && !loop_interrupted(&bench->loop); i++)
         scenarios[i](bench, results, count);
 }
@@ -156,7 +157,7 @@ int main(int argc, char **argv)
                           .window_ms = quick ? 250 : 1000};
     struct failure failure;
     struct rlimit files = {16384, 16384};
-    struct report_peer peers[5];
+    struct report_peer peers[6];
     size_t count = 0;
     int status = EXIT_UNMEASURED;
     for (size_t i = 0; results != NULL && i < row_count; i++)

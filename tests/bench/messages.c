@@ -20,11 +20,12 @@ const char *capabilities_json(void)
            "\"ram\": \"64GB\", \"has_storage\": false, \"has_edge\": false, \"has_public_ip\": false, \"latency_ms\": "
            "12.5, "
            "\"driver\": \"550.54.14\", \"models\": [\"llama3.2\", \"qwen2.5\", \"nomic-embed-text\"], \"os\": "
-           "\"debian-12\"}";
+           "\"debian-12 x86_64\"}";
 }
 
-/* The message of `units` heartbeats that begins with worker `first`, without its sequence. */
-static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned workers, unsigned units, unsigned variant)
+/* The message of `units` heartbeats that begins with worker first + skip, without its sequence. */
+static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned skip, unsigned workers, unsigned units,
+                              unsigned variant)
 {
     char ids[HEARTBEATS_IN_A_BATCH][WORKER_ID_BYTES];
     Muster__V1__Heartbeat heartbeats[HEARTBEATS_IN_A_BATCH];
@@ -41,7 +42,7 @@ static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned wor
     load.specialization = specialization;
     load.tasks_completed = 7;
     for (unsigned i = 0; i < units; i++) {
-        worker_id(ids[i], (first + i) % workers);
+        worker_id(ids[i], first + (skip + i) % workers);
         muster__v1__heartbeat__init(&heartbeats[i]);
         heartbeats[i].worker_id = ids[i];
         heartbeats[i].incarnation = 1;
@@ -61,12 +62,17 @@ static bool append_heartbeats(struct buffer *bytes, unsigned first, unsigned wor
 
 bool heartbeat_messages_make(struct heartbeat_messages *messages, unsigned workers, unsigned units)
 {
+    return heartbeat_messages_make_from(messages, 0, workers, units);
+}
+
+bool heartbeat_messages_make_from(struct heartbeat_messages *messages, unsigned first, unsigned workers, unsigned units)
+{
     struct buffer bytes = BUFFER_INIT;
-    unsigned count = workers / units;
+    unsigned count = (workers + units - 1) / units;
     size_t *from = calloc(2 * count + 1, sizeof *from);
     bool made = from != NULL;
     for (unsigned i = 0; made && i < 2 * count; i++) {
-        made = append_heartbeats(&bytes, i % count * units, workers, units, i / count);
+        made = append_heartbeats(&bytes, first, i % count * units, workers, units, i / count);
         from[i + 1] = bytes.bytes;
     }
     if (!made) {

@@ -1,5 +1,5 @@
 /* What the loads say to Muster over gRPC, and who says it. Worker number n is called
- * "worker-000000n" everywhere; it has three services and about 300 bytes of capabilities.
+ * "worker-000000n" everywhere; it has three services and 300 bytes of capabilities.
  * Its heartbeat is that of a GPU worker under some load, about 80 bytes. */
 
 #pragma once
@@ -14,7 +14,7 @@ enum {
 
 void worker_id(char id[WORKER_ID_BYTES], unsigned number);
 
-/* What the machine of each worker can do, about 300 bytes of JSON. */
+/* What the machine of each worker can do, 300 bytes of JSON. */
 const char *capabilities_json(void);
 
 /* Heartbeats of `workers` workers to Muster. Lane l speaks for worker l, or with batches for
@@ -29,6 +29,9 @@ struct heartbeat_messages {
     unsigned stride; /* relayed: lane l begins at message l * stride */
 };
 bool heartbeat_messages_make(struct heartbeat_messages *messages, unsigned workers, unsigned units);
+/* The same for workers from `first` on. */
+bool heartbeat_messages_make_from(struct heartbeat_messages *messages, unsigned first, unsigned workers,
+                                  unsigned units);
 void heartbeat_messages_free(struct heartbeat_messages *messages);
 /* Sources over such messages, which must outlive them: HealthService.Heartbeat and
  * .ReportHeartbeats. */

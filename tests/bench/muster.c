@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { UNHEARD_S = 3600 };
+
 /* "127.0.0.1:7101" */
 struct address {
     char text[32];
@@ -28,6 +30,29 @@ static bool run_binary(struct server *server, const struct server_plan *plan, co
     return server_run(server, plan, &process, 0, failure);
 }
 
+static bool run_registry(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    char port[8], assigner_address[32];
+    snprintf(port, sizeof port, "%u", server->registry_port);
+    snprintf(assigner_address, sizeof assigner_address, "127.0.0.1:%u", server->assigner_port);
+    const char *arguments[] = {"",
+                               "--port",
+                               port,
+                               "--assigner-address",
+                               assigner_address,
+                               "--data-dir",
+                               server->directory,
+                               "--log-level",
+                               "warning",
+                               NULL};
+    return run_binary(server, plan, "muster-registry", "services/registry/muster-registry", arguments, failure);
+}
+
+bool server_start_registry_again(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    return run_registry(server, plan, failure);
+}
+
 bool server_start_muster(struct server *server, const struct server_plan *plan, struct failure *failure)
 {
     struct address registry, assigner, health, router, gateway;
@@ -39,16 +64,9 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
     server->registry_port = registry.number;
     server->assigner_port = assigner.number;
     server->health_port = health.number;
-    const char *registry_arguments[] = {"",
-                                        "--port",
-                                        registry.port,
-                                        "--assigner-address",
-                                        assigner.text,
-                                        "--data-dir",
-                                        server->directory,
-                                        "--log-level",
-                                        "warning",
-                                        NULL};
+    char late_s[16], gone_s[16];
+    snprintf(late_s, sizeof late_s, "%u", plan->late_s != 0 ? plan->late_s : UNHEARD_S);
+    snprintf(gone_s, sizeof gone_s, "%u", plan->gone_s != 0 ? plan->gone_s : 2 * UNHEARD_S);
     const char *assigner_arguments[] = {"",
                                         "--port",
                                         assigner.port,
@@ -65,9 +83,9 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
                                       "--registry-address",
                                       registry.text,
                                       "--heartbeat-timeout-seconds",
-                                      "3600",
+                                      late_s,
                                       "--worker-timeout-seconds",
-                                      "7200",
+                                      gone_s,
                                       "--stream-grace-seconds",
                                       "3600",
                                       "--heartbeats-per-second-max",
@@ -105,8 +123,7 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
                                        "--log-level",
                                        "warning",
                                        NULL};
-    return run_binary(server, plan, "muster-registry", "services/registry/muster-registry", registry_arguments,
-                      failure) &&
+    return run_registry(server, plan, failure) &&
            run_binary(server, plan, "muster-assigner", "services/assigner/muster-assigner", assigner_arguments,
                       failure) &&
            run_binary(server, plan, "muster-health", "services/health/muster-health", health_arguments, failure) &&

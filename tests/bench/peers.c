@@ -10,6 +10,7 @@ static const struct peer {
     const char *name, *version_command, *package;
 } peers[] = {
     {"etcd", "etcd --version", "etcd-server"},
+    {"sqlite3", "sqlite3 --version", "sqlite3"},
     {"nginx", "nginx -v", "nginx-light"},
     {"haproxy", "haproxy -v", "haproxy"},
     {"fastapi",

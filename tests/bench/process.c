@@ -20,6 +20,7 @@ enum {
     READY_DESCRIPTOR = 3,
     READY_TIMEOUT_MS = 15000,
     STOP_TIMEOUT_MS = 5000,
+    END_TIMEOUT_MS = 120000,
 };
 
 bool process_pin(unsigned core)
@@ -183,6 +184,23 @@ bool process_wait_ready(struct process *process, struct loop *loop, uint16_t por
         usleep(5000);
     }
     return true;
+}
+
+bool process_wait_end(struct process *process, struct loop *loop, struct failure *failure)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + END_TIMEOUT_MS;
+    int status;
+    while (waitpid(process->pid, &status, WNOHANG) == 0) {
+        if (loop_interrupted(loop))
+            return fail(failure, "interrupted");
+        if (clock_monotonic_ms() > deadline_ms)
+            return fail(failure, "%s still runs after %d s", process->name, END_TIMEOUT_MS / 1000);
+        usleep(5000);
+    }
+    process->pid = 0;
+    char line[384];
+    last_line(process->log_path, line, sizeof line);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? true : fail(failure, "%s: %s", process->name, line);
 }
 
 void process_stop(struct process *process)

@@ -40,6 +40,9 @@ bool process_start(struct process *process, const struct process_plan *plan, str
  * process printed when it ends before, and after 15 seconds. */
 bool process_wait_ready(struct process *process, struct loop *loop, uint16_t port, struct failure *failure);
 
+/* Waits until it has ended by itself; fails when it ends otherwise than well, and after two minutes. */
+bool process_wait_end(struct process *process, struct loop *loop, struct failure *failure);
+
 void process_stop(struct process *process);
 
 /* User and system time that the process and its children, as far as they run, have used. */

@@ -11,13 +11,6 @@ enum {
     RESPONSE_HEADER = 1,
 };
 
-static void append_bytes(struct buffer *message, unsigned field, const void *bytes, size_t count)
-{
-    buffer_append_char(message, (char)(field << 3 | 2));
-    varint_append(message, count);
-    buffer_append(message, bytes, count);
-}
-
 static void next_put(void *context, unsigned lane, uint64_t sequence, struct buffer *message)
 {
     struct registrations *registrations = context;
@@ -26,8 +19,8 @@ static void next_put(void *context, unsigned lane, uint64_t sequence, struct buf
     char id[WORKER_ID_BYTES];
     worker_id(id, registrations->next);
     registration.next(registration.context, lane, sequence, &value);
-    append_bytes(message, PUT_KEY, id, strlen(id));
-    append_bytes(message, PUT_VALUE, value.data, value.bytes);
+    varint_field_append_bytes(message, PUT_KEY, id, strlen(id));
+    varint_field_append_bytes(message, PUT_VALUE, value.data, value.bytes);
     message->failed |= value.failed;
     buffer_free(&value);
 }

@@ -50,10 +50,11 @@ static void format_number(double value, char *text, size_t text_bytes)
     text[length] = '\0';
 }
 
-/* Whether its figures are rates, of which more is better. */
+/* Whether its figures are rates of a closed loop, which is to keep its server busy. */
 static bool is_rate(const struct row *row)
 {
-    return row->group != ROW_MEMORY && row->group != ROW_SCALE;
+    return row->group == ROW_HEARTBEATS || row->group == ROW_REGISTRY || row->group == ROW_REST ||
+           row->group == ROW_RELAY;
 }
 
 static void format_value(const struct row *row, const struct measurement *measurement, char *text, size_t text_bytes)
@@ -71,9 +72,9 @@ static void format_value(const struct row *row, const struct measurement *measur
                  is_rate(row) && measurement_busy(measurement) < saturated ? "*" : "");
 }
 
-static const char *verdict_text(enum row_verdict verdict)
+static const char *verdict_text(enum row_verdict verdict, const char *missed)
 {
-    return verdict == ROW_REACHED ? "ok" : verdict == ROW_MISSED ? "BELOW" : "";
+    return verdict == ROW_REACHED ? "ok" : verdict == ROW_MISSED ? missed : "";
 }
 
 static void format_limit(const struct row *row, char *text, size_t text_bytes)
@@ -99,8 +100,7 @@ static void print_line(const struct row_result *result, size_t peer, FILE *outpu
     if (first) {
         format_value(row, &result->muster, muster, sizeof muster);
         format_limit(row, asked, sizeof asked);
-        verdict = row_verdict_of_limit(result) == ROW_MISSED ? row->least > 0 ? "BELOW" : "ABOVE"
-                                                             : verdict_text(row_verdict_of_limit(result));
+        verdict = verdict_text(row_verdict_of_limit(result), row->least > 0 ? "BELOW" : "ABOVE");
     }
     if (other->server != NULL) {
         format_value(row, other, theirs, sizeof theirs);
@@ -108,7 +108,10 @@ static void print_line(const struct row_result *result, size_t peer, FILE *outpu
             snprintf(ratio, sizeof ratio, "%.2f", measurement_value(&result->muster) / measurement_value(other));
         if (row->peers[peer].floor > 0) {
             snprintf(asked, sizeof asked, ">= %.2f", row->peers[peer].floor);
-            verdict = verdict_text(row_verdict_of_peer(result, peer));
+            verdict = verdict_text(row_verdict_of_peer(result, peer), "BELOW");
+        } else if (row->peers[peer].ceiling > 0) {
+            snprintf(asked, sizeof asked, "<= %.2f", row->peers[peer].ceiling);
+            verdict = verdict_text(row_verdict_of_peer(result, peer), "ABOVE");
         }
     }
     fprintf(output, "%-20s %-62s %18s  %-8s %18s %7s  %-10s %s\n", first ? row->name : "", first ? row->title : "",
@@ -171,16 +174,15 @@ static json_t *measurement_json(const struct row *row, const struct measurement 
         return object;
     }
     json_object_set_new(object, "value", json_real(measurement_value(measurement)));
-    if (!is_rate(row)) {
+    if (row->group == ROW_MEMORY)
         json_object_set_new(object, "anonymous", json_real(measurement->anonymous));
-        return object;
-    }
     json_t *rounds = json_array();
     for (size_t i = 0; i < measurement->count; i++)
         json_array_append_new(rounds, json_real(measurement->rounds[i]));
     json_object_set_new(object, "rounds", rounds);
     json_object_set_new(object, "spread", json_real(statistics_spread(measurement->rounds, measurement->count)));
-    json_object_set_new(object, "server_busy", json_real(measurement_busy(measurement)));
+    if (is_rate(row))
+        json_object_set_new(object, "server_busy", json_real(measurement_busy(measurement)));
     return object;
 }
 
@@ -213,6 +215,8 @@ static json_t *row_json(const struct row_result *result)
                                 json_real(measurement_value(&result->muster) / measurement_value(&result->peers[i])));
         if (row->peers[i].floor > 0)
             json_object_set_new(peer, "floor", json_real(row->peers[i].floor));
+        if (row->peers[i].ceiling > 0)
+            json_object_set_new(peer, "ceiling", json_real(row->peers[i].ceiling));
         set_verdict(peer, row_verdict_of_peer(result, i));
         json_array_append_new(peers, peer);
     }

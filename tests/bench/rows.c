@@ -40,6 +40,19 @@ const struct row rows[] = {
      .peers = {{"etcd", 3}},
      .connections = 64,
      .outstanding = 1},
+    {.name = "watchers-100",
+     .title = "a change until 100 watchers have it, 99th percentile (20 ms: the aim)",
+     .group = ROW_WATCHERS,
+     .unit = " ms",
+     .peers = {{"etcd", .ceiling = 1}},
+     .connections = 100},
+    {.name = "expiry",
+     .title = "a heartbeat's answer while 100,000 workers expire, 99th percentile",
+     .group = ROW_EXPIRY,
+     .unit = " ms",
+     .peers = {{"quiet", .ceiling = 5}},
+     .connections = 16,
+     .outstanding = 16},
     {.name = "rest-list",
      .title = "GET worker list of 100, 64 connections",
      .group = ROW_REST,
@@ -110,6 +123,11 @@ const struct row rows[] = {
      .connections = 4,
      .outstanding = 4,
      .least = 50000},
+    {.name = "scale-restart",
+     .title = "1,000,000 workers in SQLite: registry restarted, to its first answer",
+     .group = ROW_SCALE,
+     .unit = " s",
+     .peers = {{"sqlite3", .ceiling = 3}}},
 };
 const size_t row_count = sizeof rows / sizeof rows[0];
 
@@ -151,11 +169,13 @@ double measurement_busy(const struct measurement *measurement)
 
 enum row_verdict row_verdict_of_peer(const struct row_result *result, size_t peer)
 {
-    double floor = result->row->peers[peer].floor;
-    if (floor <= 0 || !measurement_valid(&result->muster) || !measurement_valid(&result->peers[peer]))
+    const struct row_peer *asked = &result->row->peers[peer];
+    if ((asked->floor <= 0 && asked->ceiling <= 0) || !measurement_valid(&result->muster) ||
+        !measurement_valid(&result->peers[peer]))
         return ROW_NOT_ASKED;
-    return measurement_value(&result->muster) >= floor * measurement_value(&result->peers[peer]) ? ROW_REACHED
-                                                                                                 : ROW_MISSED;
+    double value = measurement_value(&result->muster), theirs = measurement_value(&result->peers[peer]);
+    bool reached = value >= asked->floor * theirs && (asked->ceiling <= 0 || value <= asked->ceiling * theirs);
+    return reached ? ROW_REACHED : ROW_MISSED;
 }
 
 enum row_verdict row_verdict_of_limit(const struct row_result *result)

@@ -15,7 +15,9 @@ enum row_group {
     ROW_REST,       /* against FastAPI */
     ROW_RELAY,      /* against nginx and HAProxy */
     ROW_MEMORY,
-    ROW_SCALE, /* a million workers: minutes, and so only when named */
+    ROW_WATCHERS, /* latency of changes, against etcd */
+    ROW_EXPIRY,   /* latency of heartbeats, against that of a quiet run */
+    ROW_SCALE,    /* a million workers: minutes, and so only when named */
     ROW_GROUPS,
 };
 
@@ -23,7 +25,8 @@ enum { ROW_PEERS_MAX = 2 };
 
 struct row_peer {
     const char *name; /* as in server.h; NULL: no more */
-    double floor;     /* Muster's rate / the peer's is to be at least this; 0: just compared */
+    double floor;     /* Muster's figure / the peer's is to be at least this; 0: no matter */
+    double ceiling;   /* the same, but at most; for what is better when it is less */
 };
 
 struct row {
@@ -83,7 +86,7 @@ enum row_verdict {
     ROW_MISSED,
 };
 
-/* Against one peer's floor. */
+/* Against one peer's floor or ceiling. */
 enum row_verdict row_verdict_of_peer(const struct row_result *result, size_t peer);
 /* Against the limits, upper and lower, that no peer sets. */
 enum row_verdict row_verdict_of_limit(const struct row_result *result);

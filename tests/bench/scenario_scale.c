@@ -1,12 +1,15 @@
 /* A million workers in one coordinator. They are registered in parts, because each part
  * has a time limit; then each is heard every 30 seconds, through a few streams that carry
- * 64 heartbeats to a message, as gateways send them. */
+ * 64 heartbeats to a message, as gateways send them. In the end the registry is started again
+ * over what it has stored. */
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/memory.h"
 #include "tests/bench/messages.h"
+#include "tests/bench/roll.h"
 
 enum {
     WORKERS = 1000000,
@@ -14,6 +17,7 @@ enum {
     WORKERS_IN_A_PART = 50000,
     HEARTBEAT_INTERVAL_S = 30,
     SETTLE_MS = 5000,
+    RESTARTS = 5,
     MEGABYTE = 1024 * 1024,
 };
 
@@ -28,20 +32,10 @@ static bool fill(struct bench *bench, const struct server *muster, unsigned work
     return true;
 }
 
-static struct row_result *find_row(struct row_result *results, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(results[i].row->name, name) == 0)
-            return &results[i];
-    return NULL;
-}
-
 static void note(struct row_result *result, double value)
 {
-    if (result == NULL || result->muster.failed)
-        return;
-    result->muster.rounds[0] = value;
-    result->muster.count = 1;
+    if (result != NULL)
+        note_round(&result->muster, value);
 }
 
 /* Every worker is heard once as the warm-up, and once more while the processors' time is taken. */
@@ -87,8 +81,8 @@ static bool note_memory(struct row_result *results, size_t count, const struct s
         if (strcmp(name, "muster-registry") == 0 || strcmp(name, "muster-health") == 0)
             owners.resident_bytes += one.resident_bytes;
     }
-    note(find_row(results, count, "scale-memory"), (double)owners.resident_bytes / MEGABYTE);
-    note(find_row(results, count, "scale-memory-all"), (double)all.resident_bytes / MEGABYTE);
+    note(row_named(results, count, "scale-memory"), (double)owners.resident_bytes / MEGABYTE);
+    note(row_named(results, count, "scale-memory-all"), (double)all.resident_bytes / MEGABYTE);
     return true;
 }
 
@@ -112,6 +106,56 @@ static bool assignments(struct bench *bench, const struct server *muster, struct
     return true;
 }
 
+/* From exec to the first answer that tells the whole roll. */
+static bool time_restart(struct bench *bench, struct server *muster, unsigned workers, double *seconds,
+                         struct failure *failure)
+{
+    struct server_plan plan = server_plan_of(bench, 0);
+    struct roll_totals totals;
+    uint64_t start_us = clock_monotonic_us();
+    if (!server_start_registry_again(muster, &plan, failure) || !ask_roll(bench, muster, &totals, failure))
+        return false;
+    *seconds = (double)(clock_monotonic_us() - start_us) / 1e6;
+    server_stop(muster);
+    return totals.workers >= workers ? true
+                                     : fail(failure, "%u workers were registered, %llu are there after the restart",
+                                            workers, (unsigned long long)totals.workers);
+}
+
+/* What reads the same rows and does nothing with them but to write them down. */
+static bool time_dump(struct bench *bench, const struct server *muster, double *seconds, struct failure *failure)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/registry.sqlite3", muster->directory);
+    const char *arguments[] = {"sqlite3", path, ".output /dev/null", ".dump worker", NULL};
+    struct process_plan plan = {"sqlite3", arguments, muster->directory, bench->server_core, false};
+    struct process shell;
+    uint64_t start_us = clock_monotonic_us();
+    bool dumped = process_start(&shell, &plan, failure) && process_wait_end(&shell, &bench->loop, failure);
+    *seconds = (double)(clock_monotonic_us() - start_us) / 1e6;
+    process_stop(&shell);
+    return dumped;
+}
+
+/* The server has been stopped; its file is in the system's memory for both. */
+static void restart(struct bench *bench, struct server *muster, unsigned workers, struct row_result *result)
+{
+    struct measurement *shell = &result->peers[0];
+    struct failure failure;
+    for (unsigned round = 0; round < RESTARTS; round++) {
+        double seconds;
+        if (!shell->failed && time_dump(bench, muster, &seconds, &failure))
+            note_round(shell, seconds);
+        else
+            measurement_fail(shell, &failure);
+        if (!result->muster.failed && time_restart(bench, muster, workers, &seconds, &failure))
+            note_round(&result->muster, seconds);
+        else
+            measurement_fail(&result->muster, &failure);
+    }
+    fprintf(stderr, " restart %.2f s, dump %.2f s", measurement_value(&result->muster), measurement_value(shell));
+}
+
 void scenario_scale(struct bench *bench, struct row_result *results, size_t count)
 {
     unsigned workers = bench->quick ? WORKERS_QUICK : WORKERS;
@@ -127,12 +171,15 @@ void scenario_scale(struct bench *bench, struct row_result *results, size_t coun
         loop_run_ms(&bench->loop, SETTLE_MS);
         done = heartbeats(bench, &muster, workers, 16, &cores, &failure) &&
                note_memory(results, count, &muster, &failure) &&
-               assignments(bench, &muster, find_row(results, count, "scale-assignments"), &failure);
+               assignments(bench, &muster, row_named(results, count, "scale-assignments"), &failure);
     }
     if (done)
-        note(find_row(results, count, "scale-cores"), cores * 100);
+        note(row_named(results, count, "scale-cores"), cores * 100);
     else
         group_fail(results, count, ROW_SCALE, "muster", &failure);
-    fputc('\n', stderr);
     server_stop(&muster);
+    struct row_result *restarted = row_named(results, count, "scale-restart");
+    if (done && restarted != NULL)
+        restart(bench, &muster, workers, restarted);
+    fputc('\n', stderr);
 }

@@ -33,6 +33,8 @@ struct server_plan {
     const char *directory; /* parent of the server's own directory */
     unsigned core;
     uint16_t upstream_port; /* for relays: what they relay to */
+    unsigned late_s;        /* for Muster: silence after which a worker is late, and gone; 0: an hour, two */
+    unsigned gone_s;
 };
 
 bool server_start_etcd(struct server *server, const struct server_plan *plan, struct failure *failure);
@@ -44,9 +46,11 @@ bool server_start_fastapi(struct server *server, const struct server_plan *plan,
 bool server_start_uvloop(struct server *server, const struct server_plan *plan, struct failure *failure);
 
 /* A whole coordinator: registry, assigner, health, router and gateway, which has one thread
- * for HTTP. Failure detection is set to an hour, and a worker may send any number of heartbeats:
- * a benchmark is no sign of life. */
+ * for HTTP. Failure detection is set to an hour if the plan does not say otherwise, and a worker
+ * may send any number of heartbeats: a benchmark is no sign of life. */
 bool server_start_muster(struct server *server, const struct server_plan *plan, struct failure *failure);
+/* The registry alone, once more, over what it left on disk when the server was stopped. */
+bool server_start_registry_again(struct server *server, const struct server_plan *plan, struct failure *failure);
 /* Adds a worker process that registers at the coordinator, as one more process. */
 bool server_add_worker(struct server *server, const struct server_plan *plan, struct failure *failure);
 

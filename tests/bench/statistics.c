@@ -1,5 +1,6 @@
 #include "tests/bench/statistics.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,4 +36,35 @@ double statistics_spread(const double *values, size_t count)
     double median = statistics_median(values, count);
     count = sorted(values, count, copy);
     return median > 0 ? (copy[count - 1] - copy[0]) / median : 0;
+}
+
+void samples_add(struct samples *samples, double value)
+{
+    if (samples->count == samples->capacity) {
+        size_t capacity = samples->capacity == 0 ? 1024 : samples->capacity * 2;
+        double *values = realloc(samples->values, capacity * sizeof *values);
+        if (values == NULL) {
+            samples->failed = true;
+            return;
+        }
+        samples->values = values;
+        samples->capacity = capacity;
+    }
+    samples->values[samples->count++] = value;
+}
+
+void samples_free(struct samples *samples)
+{
+    free(samples->values);
+    *samples = (struct samples){0};
+}
+
+double samples_percentile(struct samples *samples, double percent)
+{
+    if (samples->count == 0)
+        return 0;
+    qsort(samples->values, samples->count, sizeof *samples->values, compare);
+    double rank = ceil(percent / 100 * (double)samples->count);
+    size_t place = rank < 1 ? 0 : (size_t)rank - 1;
+    return samples->values[place < samples->count ? place : samples->count - 1];
 }
