@@ -32,7 +32,7 @@ static void link_append(struct timer_link *list, struct timer_link *link)
     list->previous = link;
 }
 
-/* Moves all of `from`, which is not empty, to the empty list `to`. */
+/* Moves all of `from`, which is not empty, to `to`, which is. */
 static void link_move_all(struct timer_link *from, struct timer_link *to)
 {
     *to = *from;
@@ -78,6 +78,7 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
 {
     wheel->now_ms = now_ms;
     wheel->count = 0;
+    link_init(&wheel->due);
     for (unsigned level = 0; level < TIMER_WHEEL_LEVELS; level++) {
         wheel->occupied[level] = 0;
         for (unsigned slot = 0; slot < TIMER_WHEEL_SLOTS; slot++)
@@ -108,6 +109,8 @@ void timer_stop(struct timer_wheel *wheel, struct timer *timer)
 uint64_t timer_wheel_next_ms(const struct timer_wheel *wheel)
 {
     uint64_t best = UINT64_MAX;
+    if (!link_empty(&wheel->due))
+        return wheel->now_ms;
     for (unsigned level = 0; level < TIMER_WHEEL_LEVELS; level++) {
         uint64_t occupied = wheel->occupied[level];
         if (occupied == 0)
@@ -144,36 +147,54 @@ static struct timer *take_first(struct timer_link *due)
     return timer;
 }
 
-size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms)
+/* Moves time to `at`, where the next timers expire or come down a level; they are due then. */
+static void move_to(struct timer_wheel *wheel, uint64_t at)
+{
+    struct timer_link coarse;
+    wheel->now_ms = at;
+    /* From the top down, so that what leaves a coarse slot can still pass the finer ones. */
+    for (unsigned level = TIMER_WHEEL_LEVELS - 1; level > 0; level--) {
+        bool comes_up = (at & ((UINT64_C(1) << (SLOT_BITS * level)) - 1)) == 0;
+        if (comes_up && take_slot(wheel, level, &coarse))
+            while (!link_empty(&coarse))
+                place(wheel, take_first(&coarse), at);
+    }
+    (void)take_slot(wheel, 0, &wheel->due); /* nothing may be due yet: time has moved */
+}
+
+size_t timer_wheel_advance_some(struct timer_wheel *wheel, uint64_t now_ms, size_t limit)
 {
     size_t expired_count = 0;
-    for (uint64_t at = timer_wheel_next_ms(wheel); at <= now_ms; at = timer_wheel_next_ms(wheel)) {
-        wheel->now_ms = at;
-        struct timer_link due;
-        /* From the top down, so that what leaves a coarse slot can still pass the finer ones. */
-        for (unsigned level = TIMER_WHEEL_LEVELS - 1; level > 0; level--) {
-            bool comes_up = (at & ((UINT64_C(1) << (SLOT_BITS * level)) - 1)) == 0;
-            if (comes_up && take_slot(wheel, level, &due))
-                while (!link_empty(&due))
-                    place(wheel, take_first(&due), at);
-        }
-        if (!take_slot(wheel, 0, &due))
-            continue;
-        while (!link_empty(&due)) {
-            struct timer *timer = take_first(&due);
+    for (;;) {
+        while (!link_empty(&wheel->due)) {
+            if (expired_count == limit)
+                return expired_count;
+            struct timer *timer = take_first(&wheel->due);
             wheel->count--;
             expired_count++;
             timer->expired(timer, timer->argument);
         }
+        uint64_t at = timer_wheel_next_ms(wheel);
+        if (at > now_ms)
+            break;
+        move_to(wheel, at);
     }
     if (now_ms > wheel->now_ms)
         wheel->now_ms = now_ms;
     return expired_count;
 }
 
+size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    return timer_wheel_advance_some(wheel, now_ms, SIZE_MAX);
+}
+
 bool timer_wheel_check(const struct timer_wheel *wheel)
 {
     size_t count = 0;
+    for (const struct timer_link *link = wheel->due.next; link != &wheel->due; link = link->next)
+        if (link == NULL || link->next == NULL || link->next->previous != link || ++count > wheel->count)
+            return false;
     for (unsigned level = 0; level < TIMER_WHEEL_LEVELS; level++) {
         for (unsigned slot = 0; slot < TIMER_WHEEL_SLOTS; slot++) {
             const struct timer_link *list = &wheel->slots[level][slot];

@@ -5,6 +5,10 @@
  * five levels of 64 slots; a timer lies in the slot of the highest digit (base 64) in which
  * its expiry differs from now, and moves down as time comes near.
  *
+ * Many timers may expire at once; timer_wheel_advance_some calls them a few at a time, so that
+ * whoever owns the loop can do other things in between. Those that are due but were not called
+ * yet wait in a list of their own.
+ *
  * The wheel has no clock: time is what timer_wheel_advance says, in ticks of one
  * millisecond. A timer that is later than the wheel reaches (12 days) waits in the last
  * slot and is looked at again.
@@ -37,6 +41,7 @@ struct timer_wheel {
     size_t count;
     uint64_t occupied[TIMER_WHEEL_LEVELS]; /* a bit for each slot that is not empty */
     struct timer_link slots[TIMER_WHEEL_LEVELS][TIMER_WHEEL_SLOTS];
+    struct timer_link due; /* expired at now_ms, and not called yet */
 };
 
 /* An all-zero struct timer is a stopped one. The wheel must not be moved in memory. */
@@ -59,6 +64,11 @@ static inline bool timer_active(const struct timer *timer)
  * milliseconds. A timer is stopped when it is called and may be started again or freed
  * there. Time never goes back: a smaller now_ms does nothing. Returns how many expired. */
 size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
+
+/* The same, but calls at most `limit` timers, which is above 0. When more are due the wheel's
+ * time stays behind, where the next of them expired, and timer_wheel_next_ms says so: call this
+ * again soon. */
+size_t timer_wheel_advance_some(struct timer_wheel *wheel, uint64_t now_ms, size_t limit);
 
 /* No timer expires before this time, UINT64_MAX: there is none. A lower bound: sleep until
  * then, advance, and ask again. */

@@ -119,7 +119,9 @@ bool health_batch_reserve(struct health *health, size_t count)
 static void lease_ended(struct timer *timer, void *argument)
 {
     struct health *health = argument;
-    health_judge(health, LIST_OBJECT(timer, struct health_worker, lease), health->wheel.now_ms);
+    /* One that was left by an earlier call is judged as of now: it may have been heard since. */
+    uint64_t now_ms = health->leases_left ? health->advanced_to_ms : health->wheel.now_ms;
+    health_judge(health, LIST_OBJECT(timer, struct health_worker, lease), now_ms);
 }
 
 /* Nothing is heard of it. */
@@ -235,7 +237,9 @@ void health_warning(const struct health *health, char text[HEALTH_WARNING_BYTES]
 void health_advance(struct health *health, uint64_t now_ms)
 {
     health_change_reap(health);
-    timer_wheel_advance(&health->wheel, now_ms);
+    health->advanced_to_ms = now_ms;
+    timer_wheel_advance_some(&health->wheel, now_ms, HEALTH_LEASES_AT_ONCE);
+    health->leases_left = timer_wheel_next_ms(&health->wheel) <= now_ms;
 }
 
 uint64_t health_next_ms(const struct health *health)

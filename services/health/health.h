@@ -71,10 +71,13 @@ void health_destroy(struct health *health);
 struct history;
 void health_set_history(struct health *health, struct history *history);
 
-/* Runs the leases that end until now_ms. */
+/* Runs the leases that end until now_ms; of many, HEALTH_LEASES_AT_ONCE, so that heartbeats need
+ * not wait until all of a fleet is judged. The others are left for the next call. */
+#define HEALTH_LEASES_AT_ONCE 500
 void health_advance(struct health *health, uint64_t now_ms);
 
-/* No lease ends before this time; UINT64_MAX: there is none. */
+/* No lease ends before this time, which is not after now when some were left; UINT64_MAX: there
+ * is none. */
 uint64_t health_next_ms(const struct health *health);
 
 /* --- The registry's watch --- */

@@ -65,8 +65,10 @@ static void pump(void *argument)
         return; /* streams that end now do so because of us: nobody is to hear of it */
     health_watches_pump(shell);
     uint64_t next_ms = health_next_ms(shell->core);
-    if (next_ms != UINT64_MAX)
-        rpc_loop_timer_start(shell->loop, &shell->next, next_ms > now_ms ? next_ms - now_ms : 1, lease_due, shell);
+    if (next_ms <= now_ms)
+        health_shell_touch(shell); /* leases were left for the next turn */
+    else if (next_ms != UINT64_MAX)
+        rpc_loop_timer_start(shell->loop, &shell->next, next_ms - now_ms, lease_due, shell);
 }
 
 /* --- Life --- */

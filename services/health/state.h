@@ -125,6 +125,8 @@ struct health {
     struct brake brake;
     struct flapping flapping;
     struct timer_wheel wheel;
+    uint64_t advanced_to_ms; /* by the last health_advance */
+    bool leases_left;        /* and some of the leases that had ended by then were left */
     struct map workers;
     struct list_link changes; /* every worker and tombstone, oldest change first, and the cursors */
     struct list_link streams, ready_streams;

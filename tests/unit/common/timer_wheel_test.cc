@@ -122,6 +122,31 @@ TEST(TimerWheel, MayStopAnotherThatIsDueInTheSameMillisecond)
     EXPECT_EQ(fixture.wheel.count, 0u);
 }
 
+TEST(TimerWheel, CallsSomeOfManyAndSaysThatMoreAreDue)
+{
+    Fixture fixture(1000);
+    std::vector<std::unique_ptr<Entry>> entries;
+    for (int i = 0; i < 10; i++) {
+        entries.push_back(std::make_unique<Entry>());
+        start(fixture, *entries.back(), i, i < 7 ? 1100 : 1200);
+    }
+    EXPECT_EQ(timer_wheel_advance_some(&fixture.wheel, 1300, 3), 3u);
+    EXPECT_EQ(fixture.wheel.now_ms, 1100u);
+    EXPECT_EQ(timer_wheel_next_ms(&fixture.wheel), 1100u);
+    EXPECT_TRUE(timer_wheel_check(&fixture.wheel));
+    timer_stop(&fixture.wheel, &entries[4]->t); // one of those that wait
+    Entry later;
+    start(fixture, later, 10, 1000); // comes with time, not with those
+    EXPECT_EQ(timer_wheel_advance_some(&fixture.wheel, 1300, 3), 3u);
+    EXPECT_TRUE(timer_wheel_check(&fixture.wheel));
+    EXPECT_EQ(timer_wheel_advance_some(&fixture.wheel, 1300, 100), 4u);
+    EXPECT_EQ(fixture.wheel.now_ms, 1300u);
+    EXPECT_EQ(timer_wheel_next_ms(&fixture.wheel), UINT64_MAX);
+    std::vector<std::pair<int, uint64_t>> expected = {{0, 1100}, {1, 1100},  {2, 1100}, {3, 1100}, {5, 1100},
+                                                      {6, 1100}, {10, 1101}, {7, 1200}, {8, 1200}, {9, 1200}};
+    EXPECT_EQ(fixture.expired, expected);
+}
+
 TEST(TimerWheel, AgreesWithASortedMapOverRandomRuns)
 {
     for (uint64_t seed = 1; seed <= 20; seed++) {

@@ -199,6 +199,38 @@ TEST_F(Faults, WhenMostFallSilentEvictionsSlowDownAndEndWhenTheyReturn)
     health_watcher_close(health_, watcher);
 }
 
+// A fleet is judged a part at a time, so that heartbeats get their turn in between.
+TEST_F(HealthTest, LeasesThatEndAtOnceAreSpreadOverCalls)
+{
+    Synchronise();
+    const size_t count = 3 * HEALTH_LEASES_AT_ONCE - 1;
+    std::vector<std::string> ids;
+    for (size_t i = 0; i < count; i++) {
+        ids.push_back("w" + std::to_string(i));
+        ASSERT_TRUE(Put({ids.back()}));
+    }
+    health_stream *stream = health_stream_open(health_, nullptr);
+    To(89999);
+    EXPECT_EQ(health_count(health_).degraded, 0u);
+    To(90010);
+    EXPECT_EQ(health_count(health_).degraded, HEALTH_LEASES_AT_ONCE);
+    EXPECT_LE(health_next_ms(health_), now_) << "some are left";
+    // One of those that are left is heard; its lease has not ended any more.
+    now_ = kStart + 90020;
+    ASSERT_EQ(Send(stream, {{ids.back()}}), HEALTH_MESSAGE_TAKEN);
+    To(90020);
+    EXPECT_EQ(health_count(health_).degraded, 2 * HEALTH_LEASES_AT_ONCE);
+    To(90020);
+    EXPECT_EQ(health_count(health_).degraded, count - 1);
+    EXPECT_EQ(Status(ids.back().c_str()), WORKER_ONLINE);
+    EXPECT_GT(health_next_ms(health_), now_);
+    for (int turn = 0; turn < 3; turn++)
+        To(120000 + static_cast<uint64_t>(turn));
+    EXPECT_EQ(health_count(health_).removed, count - 1);
+    EXPECT_EQ(Status(ids.back().c_str()), WORKER_ONLINE);
+    health_stream_closed(health_, stream, now_);
+}
+
 TEST_F(Faults, AFleetThatIsGoneForGoodEndsByItself)
 {
     Synchronise();
