@@ -226,12 +226,13 @@ void health_warning(const struct health *health, char text[HEALTH_WARNING_BYTES]
 {
     const struct health_counts *counts = &health->counts;
     uint64_t all = counts->workers - counts->removed;
+    double rate = brake_rate(health->brake.fleet);
     text[0] = '\0';
     if (counts->braked > 0)
         snprintf(text, HEALTH_WARNING_BYTES,
-                 "%" PRIu64 " of %" PRIu64 " workers fell silent at once; evictions are slowed down to %.2g a second, "
+                 "%" PRIu64 " of %" PRIu64 " workers fell silent at once; evictions are slowed down to %.*f a second, "
                  "%" PRIu64 " wait; look at the network between them and here",
-                 counts->silent, all, brake_rate(health->brake.fleet), counts->braked);
+                 counts->silent, all, rate < 10 ? 2 : 0, rate, counts->braked);
 }
 
 void health_advance(struct health *health, uint64_t now_ms)
@@ -398,7 +399,9 @@ static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *ev
         if (event->worker == NULL || event->worker->spec == NULL || event->worker->spec->worker_id[0] == 0 ||
             strlen(event->worker->spec->worker_id) > WORKER_ID_BYTES_MAX)
             return true;
-        worker = health_put(health, event->worker, !health->in_snapshot, now_ms);
+        /* Registering is a sign of life; being imported from a backup is none. */
+        worker = health_put(health, event->worker,
+                            !health->in_snapshot && event->worker->status != WORKER_RECONNECTING, now_ms);
         if (worker == NULL)
             return false;
         if (event->worker->incarnation == worker->incarnation)

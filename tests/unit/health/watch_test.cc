@@ -153,6 +153,24 @@ TEST_F(HealthTest, ARestoredWorkerKeepsItsStateUntilItIsGivenUp)
     EXPECT_EQ(Status("d"), WORKER_REMOVED);
 }
 
+TEST_F(HealthTest, AnImportedWorkerIsReconnectingUntilItIsHeard)
+{
+    Synchronise();
+    ASSERT_TRUE(Put({"heard", 1, WORKER_RECONNECTING}));
+    ASSERT_TRUE(Put({"registered", 1, WORKER_RECONNECTING}));
+    ASSERT_TRUE(Put({"silent", 1, WORKER_RECONNECTING}));
+    for (const char *id : {"heard", "registered", "silent"})
+        EXPECT_EQ(Status(id), WORKER_RECONNECTING);
+    auto *stream = health_stream_open(health_, nullptr);
+    Send(stream, {{"heard"}});
+    EXPECT_EQ(Status("heard"), WORKER_ONLINE);
+    ASSERT_TRUE(Put({"registered", 2}));
+    EXPECT_EQ(Status("registered"), WORKER_ONLINE);
+    To(120000);
+    EXPECT_EQ(Status("silent"), WORKER_REMOVED);
+    health_stream_closed(health_, stream, now_);
+}
+
 TEST_F(HealthTest, ASnapshotRemovesWhatItDoesNotName)
 {
     Synchronise();
