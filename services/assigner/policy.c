@@ -152,6 +152,15 @@ size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires)
     return most;
 }
 
+/* Services that it has so far and that require the type. */
+static size_t has_of(const struct decider *decider, Muster__V1__WorkerType type)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < decider->decision->count; i++)
+        count += catalog_at(decider->catalog, decider->decision->services[i])->requires == type ? 1 : 0;
+    return count;
+}
+
 static size_t how_many(struct decider *decider)
 {
     struct demand demand = demand_of(decider, decider->type);
@@ -160,7 +169,7 @@ static size_t how_many(struct decider *decider)
         .workers = (size_t)decider->coverage->workers_by_type[decider->type] + 1,
         .services = demand.services,
         .uncovered = demand.uncovered,
-        .had = decider->decision->kept + decider->told,
+        .had = has_of(decider, decider->type),
     };
     share_of(decider->type, share->workers, &share->usual, &share->most);
     if (share->workers >= demand.services)
@@ -258,8 +267,10 @@ void policy_decide(const struct catalog *catalog, const struct policy_coverage *
     keep_current(&decider);
     take_told(&decider);
     take_best(&decider, worker->type, false, how_many(&decider));
-    if (worker->type == GPU && !worker->only_told)
-        take_best(&decider, CPU, true, GPU_CPU_MAX);
+    if (worker->type == GPU && !worker->only_told) {
+        size_t has = has_of(&decider, CPU);
+        take_best(&decider, CPU, true, has < GPU_CPU_MAX ? GPU_CPU_MAX - has : 0);
+    }
     note_the_rest(&decider);
     if (decision->count == 0)
         explain(&decider,

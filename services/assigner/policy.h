@@ -7,7 +7,8 @@
  *
  *   n >= s     one each, and more only while services of the type have nobody (as below)
  *   GPU        one, since loading a model is expensive; up to two while two have nobody.
- *              CPU services only while nobody runs them, at most two on top
+ *              CPU services only while nobody runs them, at most two on top; those that it
+ *              has count here, and not among the first
  *   CPU        three to the first, two to the next; up to three while as many have nobody
  *   storage    three; up to five while as many have nobody
  *   edge       two to the first (the coordinator and the edge-proxy), three to the next
@@ -71,7 +72,7 @@ struct policy_share {
     size_t uncovered; /* of them: nobody runs them, and it does not have them yet */
     size_t usual;     /* what a worker in its place gets */
     size_t most;      /* up to so many, to fill gaps */
-    size_t had;       /* what it had before its share: kept, pinned, reserved */
+    size_t had;       /* of them: what it had before its share: kept, pinned, reserved */
     size_t added;     /* so many were to be added */
 };
 

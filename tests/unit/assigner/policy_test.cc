@@ -188,6 +188,17 @@ TEST(Policy, RegisteringAgainKeepsWhatFitsInItsOrder)
     EXPECT_NE(fleet.decide(cpu, {"notes-coa"}, {"notes"}).front(), "notes-coa");
 }
 
+TEST(Policy, AGpuWorkersCpuServicesDoNotBecomeMoreByRegisteringAgain)
+{
+    Fleet fleet;
+    Names first = fleet.decide(gpu);
+    EXPECT_EQ(first, (Names{"llm-inference", "vision-ocr", "ner-extraction", "document-processing"}));
+    EXPECT_EQ(fleet.decide(gpu, first), first) << "nobody runs notes-coa, but two of them are enough";
+    // They do not count among those that need a graphics processor.
+    EXPECT_EQ(fleet.decide(gpu, {"ner-extraction", "document-processing"}),
+              (Names{"ner-extraction", "document-processing", "llm-inference", "vision-ocr"}));
+}
+
 TEST(Policy, TheReasonSaysWhatDecided)
 {
     Fleet fleet;
@@ -249,6 +260,7 @@ TEST(Policy, PropertiesOfRandomFleets)
                     }
                 }
             }
+            ASSERT_EQ(fleet.decide(type, names, announced), names) << "registering again moves nothing";
             fleet.add(type, announced);
         }
     }
