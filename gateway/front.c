@@ -46,6 +46,7 @@ static void send(struct front *front, struct http_exchange *exchange, const stru
         headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
     }
     if (answer->status == 426) { /* says to what (RFC 9110 15.5.22, RFC 6455 4.2.2) */
+        headers[count++] = (struct http_header){"Connection", "Upgrade"};
         headers[count++] = (struct http_header){"Upgrade", "websocket"};
         headers[count++] = (struct http_header){"Sec-WebSocket-Version", WEBSOCKET_VERSION};
     }

@@ -171,7 +171,7 @@ void front_handle_page(struct front *front, struct http_exchange *exchange, cons
     if (front_client_has_it(head, kept->etag)) {
         answer.status = 304;
         answer.shared = NULL;
-    } else if (kept->packed != NULL && http_head_has_token(head, "accept-encoding", "gzip")) {
+    } else if (kept->packed != NULL && http_head_accepts_coding(head, "gzip")) {
         answer.shared = kept->packed;
         answer.packed = true;
     }
@@ -202,7 +202,7 @@ void front_handle_asset(struct front *front, struct http_exchange *exchange, con
     struct http_shared *unpacked = NULL;
     if (front_client_has_it(head, etag)) {
         answer.status = 304;
-    } else if (http_head_has_token(head, "accept-encoding", "gzip")) {
+    } else if (http_head_accepts_coding(head, "gzip")) {
         answer.body = packed.data;
         answer.body_bytes = packed.bytes;
         answer.packed = true;

@@ -28,9 +28,10 @@ static bool is_fresh(const struct front *front, const struct rendered *rendered)
 bool front_client_has_it(const struct http_head *head, const char *etag)
 {
     struct http_text field = http_head_get(head, "if-none-match");
+    const char *opaque = strchr(etag, '"'); /* compared weakly: a W/ makes no difference (RFC 9110, 13.1.2) */
     if (field.data == NULL)
         return false;
-    return http_text_equal(field, "*") || memmem(field.data, field.bytes, etag, strlen(etag)) != NULL;
+    return http_text_equal(field, "*") || memmem(field.data, field.bytes, opaque, strlen(opaque)) != NULL;
 }
 
 /* --- Packing --- */
@@ -117,7 +118,7 @@ static void answer_with(struct front *front, struct http_exchange *exchange, enu
         front_answer(front, exchange, &(struct answer){.status = 304, .etag = kept->rendered->etag});
         return;
     }
-    bool wants_packed = bytes >= PACK_BYTES_MIN && http_head_has_token(head, "accept-encoding", "gzip");
+    bool wants_packed = bytes >= PACK_BYTES_MIN && http_head_accepts_coding(head, "gzip");
     if (wants_packed && kept->packed == NULL) {
         if (bytes > PACK_HERE_BYTES_MAX && wait_for_packed(front, exchange, kept->rendered))
             return;

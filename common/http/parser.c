@@ -105,6 +105,40 @@ bool http_head_has_token(const struct http_head *head, const char *name, const c
     return false;
 }
 
+/* Cuts "; q=0.5" off an element; whether the weight is above 0, as it is without one. */
+static bool cut_weight(struct http_text *element)
+{
+    const char *semicolon = memchr(element->data, ';', element->bytes);
+    if (semicolon == NULL)
+        return true;
+    bool positive = false;
+    for (const char *at = semicolon; at < element->data + element->bytes; at++)
+        positive = positive || (*at >= '1' && *at <= '9');
+    element->bytes = (size_t)(semicolon - element->data);
+    while (element->bytes > 0 && is_blank(element->data[element->bytes - 1]))
+        element->bytes--;
+    return positive;
+}
+
+bool http_head_accepts_coding(const struct http_head *head, const char *coding)
+{
+    bool any = false;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        if (!http_text_equal_ignoring_case(http_field_name_text(head, field), "accept-encoding"))
+            continue;
+        struct http_text list = http_field_value(head, field), element;
+        while (next_element(&list, &element)) {
+            bool wanted = cut_weight(&element);
+            if (http_text_equal_ignoring_case(element, coding))
+                return wanted;
+            if (http_text_equal(element, "*"))
+                any = wanted;
+        }
+    }
+    return any;
+}
+
 /* --- Parsing --------------------------------------------------------------------------------- */
 
 static void init(struct http_parser *parser, struct http_head *head, struct http_limits limits, bool response)

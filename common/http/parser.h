@@ -143,6 +143,10 @@ struct http_text http_head_get_known(const struct http_head *head, enum http_fie
 /* Whether a field that is a comma list (all fields of that name together) has the token. */
 bool http_head_has_token(const struct http_head *head, const char *name, const char *token);
 
+/* Whether Accept-Encoding takes a content coding: named with a weight above 0, or not named and
+ * covered by "*" (RFC 9110, 12.5.3). False without the field: it is not needed, then. */
+bool http_head_accepts_coding(const struct http_head *head, const char *coding);
+
 enum http_parse {
     HTTP_PARSE_DONE,
     HTTP_PARSE_MORE, /* well formed so far, not complete */

@@ -176,6 +176,23 @@ TEST(RequestParser, KnowsAnUpgrade)
     EXPECT_FALSE(parsed.head.upgrade);
 }
 
+TEST(RequestParser, WeighsWhichCodingsAreAccepted)
+{
+    const auto accepts = [](const std::string &fields) {
+        Parsed parsed;
+        parse(&parsed, "GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n", 1000);
+        EXPECT_EQ(parsed.result, HTTP_PARSE_DONE);
+        return http_head_accepts_coding(&parsed.head, "gzip");
+    };
+    for (const char *value : {"gzip", "GZIP", "gzip, deflate, br", "br, gzip;q=0.5", "gzip ; q=1.0,deflate;q=0.6", "*",
+                              "*;q=0.1", "br,gzip;q=0.001,*;q=0", "identity;q=0, *"})
+        EXPECT_TRUE(accepts("Accept-Encoding: " + std::string(value) + "\r\n")) << value;
+    for (const char *value : {"", "br", "x-gzipped", "gzip;q=0", "gzip; q=0.000", "*;q=0", "*, gzip;q=0", "gzip;q=0, *"})
+        EXPECT_FALSE(accepts("Accept-Encoding: " + std::string(value) + "\r\n")) << value;
+    EXPECT_FALSE(accepts(""));
+    EXPECT_TRUE(accepts("Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n"));
+}
+
 TEST(ResponseParser, TakesStatusLinesWithAndWithoutAReason)
 {
     for (const char *bytes : {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
