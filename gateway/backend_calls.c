@@ -183,7 +183,8 @@ static void unregistered(struct rpc_call *call, enum rpc_status status, const ch
         refuse(job, status, text);
         return;
     }
-    (void)replica_remove(&backend->replica, job->name, answer->revision); /* as above */
+    /* As above; with the reason that the watch gives, which comes when nobody listens any more. */
+    (void)replica_remove(&backend->replica, job->name, answer->revision, "unregistered");
     backend_publish(backend);
     backend->unregistrations++;
     job->status = 200;

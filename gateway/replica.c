@@ -225,7 +225,7 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
     return joined;
 }
 
-bool replica_remove(struct replica *replica, const char *id, uint64_t revision)
+static bool remove_worker(struct replica *replica, const char *id, uint64_t revision)
 {
     struct replica_worker *worker = find_or_add(replica, id);
     if (worker == NULL)
@@ -243,6 +243,14 @@ bool replica_remove(struct replica *replica, const char *id, uint64_t revision)
     }
     forget_if_unknown(replica, worker);
     return true;
+}
+
+bool replica_remove(struct replica *replica, const char *id, uint64_t revision, const char *reason)
+{
+    set_cause(replica, reason, 0);
+    bool fine = remove_worker(replica, id, revision);
+    set_cause(replica, NULL, 0);
+    return fine;
 }
 
 static void apply_status(struct replica *replica, const Muster__V1__WorkerEvent *event)
@@ -323,7 +331,7 @@ bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWork
             apply_status(replica, event);
             break;
         case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
-            fine = replica_remove(replica, event->worker_id, event->revision) && fine;
+            fine = remove_worker(replica, event->worker_id, event->revision) && fine;
             break;
         default:
             break; /* of a later version of the protocol */
@@ -453,7 +461,8 @@ bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *hea
     if (said != worker->health_status && !worker->held) {
         worker->health_status = said;
         worker->health_status_changed_at_ms = received_at_ms;
-        set_reason(worker, ""); /* if there is one, health says it in a moment */
+        /* In health's words (detector_describe). */
+        set_reason(worker, said == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ? "" : "the worker says so");
     }
     if (received_at_ms > worker->last_heartbeat_at_ms)
         worker->last_heartbeat_at_ms = received_at_ms;

@@ -143,9 +143,9 @@ bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatal
 /* A stream of health begins: what its snapshot does not mention is forgotten at its end. */
 void replica_health_begins(struct replica *replica);
 
-/* A request of ours put this record, or removed the worker at that revision. */
+/* A request of ours put this record, or removed the worker at that revision; `reason` is what the observer is told. */
 bool replica_put(struct replica *replica, const Muster__V1__Worker *record);
-bool replica_remove(struct replica *replica, const char *id, uint64_t revision);
+bool replica_remove(struct replica *replica, const char *id, uint64_t revision, const char *reason);
 
 /* What this gateway knows of a heartbeat before health has seen it. The watch of health may be
  * behind what a request through this gateway has changed. */

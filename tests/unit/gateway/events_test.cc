@@ -119,11 +119,11 @@ TEST_F(Events, CoverageIsToldByItsStates)
     EXPECT_EQ(told(), (Lines{"worker_registered a", "worker_registered b", "gap_closed minio critical ok"}));
     put({"c", 3, 1, {"minio"}});
     EXPECT_EQ(told(), Lines{"worker_registered c"}) << "enough is enough";
-    ASSERT_TRUE(replica_remove(&replica, "c", 4));
-    ASSERT_TRUE(replica_remove(&replica, "b", 5));
-    EXPECT_EQ(told(), (Lines{"worker_unregistered c", "worker_unregistered b", "coverage_changed minio ok warning"}));
-    ASSERT_TRUE(replica_remove(&replica, "a", 6));
-    EXPECT_EQ(told(), (Lines{"worker_unregistered a", "gap_opened minio warning critical"}));
+    ASSERT_TRUE(replica_remove(&replica, "c", 4, "unregistered"));
+    ASSERT_TRUE(replica_remove(&replica, "b", 5, "unregistered"));
+    EXPECT_EQ(told(), (Lines{"worker_unregistered c unregistered", "worker_unregistered b unregistered", "coverage_changed minio ok warning"}));
+    ASSERT_TRUE(replica_remove(&replica, "a", 6, "unregistered"));
+    EXPECT_EQ(told(), (Lines{"worker_unregistered a unregistered", "gap_opened minio warning critical"}));
 }
 
 TEST_F(Events, AStatusIsToldWithItsReasonAndTime)
@@ -152,7 +152,7 @@ TEST_F(Events, HealthAndOurOwnHeartbeatsTellOnlyWhatChanged)
     EXPECT_EQ(told(), Lines{});
     heartbeat.status = DEGRADED;
     ASSERT_TRUE(replica_heartbeat(&replica, &heartbeat, NOW_MS + 3, 0));
-    EXPECT_EQ(told(), Lines{"worker_status a online degraded"}) << "degraded still covers its services";
+    EXPECT_EQ(told(), Lines{"worker_status a online degraded the worker says so"}) << "degraded still covers its services";
 }
 
 TEST_F(Events, DrainingIsAStatus)
@@ -182,8 +182,8 @@ TEST_F(Events, ACatalogIsToldAsOneChange)
     told();
     catalog({"minio", "redis", "neo4j"});
     EXPECT_EQ(told(), Lines{"catalog_changed"});
-    ASSERT_TRUE(replica_remove(&replica, "a", 2));
-    EXPECT_EQ(told(), (Lines{"worker_unregistered a", "gap_opened redis warning critical"})) << "and goes on";
+    ASSERT_TRUE(replica_remove(&replica, "a", 2, "unregistered"));
+    EXPECT_EQ(told(), (Lines{"worker_unregistered a unregistered", "gap_opened redis warning critical"})) << "and goes on";
 }
 
 TEST_F(Events, OddIdsStayWhatTheyAre)

@@ -103,8 +103,8 @@ TEST_F(Replica, OwnWritesAreNotUndoneByOlderNews)
 TEST_F(Replica, OwnRemovalsAreNotUndoneByOlderNews)
 {
     apply(Changes().begin().put({"a", 1}).complete(1));
-    ASSERT_TRUE(replica_remove(&replica, "a", 8));
-    ASSERT_TRUE(replica_remove(&replica, "never-heard-of", 9));
+    ASSERT_TRUE(replica_remove(&replica, "a", 8, "unregistered"));
+    ASSERT_TRUE(replica_remove(&replica, "never-heard-of", 9, "unregistered"));
     EXPECT_EQ(find("a"), nullptr);
     apply(Changes().put({"a", 5, 2}).put({"never-heard-of", 6}).upto(6));
     EXPECT_EQ(find("a"), nullptr);
@@ -118,11 +118,11 @@ TEST_F(Replica, OwnRemovalsAreNotUndoneByOlderNews)
 
 TEST_F(Replica, RegisteringAgainAfterARemoval)
 {
-    ASSERT_TRUE(replica_remove(&replica, "a", 8));
+    ASSERT_TRUE(replica_remove(&replica, "a", 8, "unregistered"));
     put({"a", 9});
     EXPECT_NE(find("a"), nullptr);
     EXPECT_EQ(replica.tombstone_count, 0u);
-    ASSERT_TRUE(replica_remove(&replica, "a", 8)) << "the same removal, later";
+    ASSERT_TRUE(replica_remove(&replica, "a", 8, "unregistered")) << "the same removal, later";
     EXPECT_NE(find("a"), nullptr);
 }
 
@@ -300,7 +300,7 @@ TEST_F(Replica, JudgesHeartbeatsByItsOwnWrites)
     EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH) << "registered elsewhere, not heard of yet";
     heartbeat.incarnation = 2;
     EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_STALE_INCARNATION);
-    ASSERT_TRUE(replica_remove(&replica, "a", 6));
+    ASSERT_TRUE(replica_remove(&replica, "a", 6, "unregistered"));
     EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_REMOVED);
     apply(Changes().remove("a", 6).upto(6));
     EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH);
@@ -363,7 +363,7 @@ TEST_F(Replica, RandomNewsInAnyOrderEndTheSame)
             change.upto(revision);
             if (random(3) == 0) {
                 if (remove)
-                    replica_remove(&one, id.c_str(), revision);
+                    replica_remove(&one, id.c_str(), revision, "unregistered");
                 else
                     replica_put(&one, WorkerMessage({id, revision, revision}).get());
             }
