@@ -45,17 +45,42 @@ void clock_format_unix_ms(int64_t unix_ms, char text[CLOCK_TEXT_BYTES])
     (void)snprintf(text + length, CLOCK_TEXT_BYTES - length, ".%03dZ", milliseconds);
 }
 
-bool clock_parse_unix_ms(const char *text, int64_t *unix_ms)
+/* Two digits, or -1. */
+static int two_digits(const char *text)
+{
+    bool digits = text[0] >= '0' && text[0] <= '9' && text[1] >= '0' && text[1] <= '9';
+    return digits ? (text[0] - '0') * 10 + (text[1] - '0') : -1;
+}
+
+/* "Z", "+01:00", or nothing unless it is needed; all of the text. */
+static bool parse_offset(const char *text, bool needed, int64_t *offset_ms)
+{
+    *offset_ms = 0;
+    if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
+        return true;
+    if (*text == '\0')
+        return !needed;
+    int sign = *text == '-' ? -1 : *text == '+' || *text == ' ' ? 1 : 0;
+    int hours = sign == 0 ? -1 : two_digits(text + 1);
+    int minutes = hours < 0 || text[3] != ':' ? -1 : two_digits(text + 4);
+    if (hours > 23 || minutes < 0 || minutes > 59 || text[6] != '\0')
+        return false;
+    *offset_ms = (int64_t)sign * (hours * 60 + minutes) * 60000;
+    return true;
+}
+
+bool clock_parse_unix_ms(const char *text, bool offset_needed, int64_t *unix_ms)
 {
     /* Lengths are checked before: sscanf alone would take spaces and signs. */
     static const char shape[] = "0000-00-00T00:00:00";
     for (size_t i = 0; shape[i] != '\0'; i++) {
         bool is_digit = text[i] >= '0' && text[i] <= '9';
-        if (shape[i] == '0' ? !is_digit : text[i] != shape[i])
+        bool is_between = shape[i] == 'T' && (text[i] == 't' || text[i] == ' ');
+        if (shape[i] == '0' ? !is_digit : text[i] != shape[i] && !is_between)
             return false;
     }
     struct tm parts = {.tm_isdst = 0};
-    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
+    if (sscanf(text, "%4d-%2d-%2d%*c%2d:%2d:%2d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
                &parts.tm_min, &parts.tm_sec) != 6)
         return false;
     struct tm given = parts;
@@ -66,7 +91,7 @@ bool clock_parse_unix_ms(const char *text, int64_t *unix_ms)
         parts.tm_hour != given.tm_hour || parts.tm_min != given.tm_min || parts.tm_sec != given.tm_sec)
         return false;
     const char *at = text + sizeof shape - 1;
-    int64_t milliseconds = 0;
+    int64_t milliseconds = 0, offset_ms;
     if (*at == '.') {
         int64_t unit = 100;
         if (*++at < '0' || *at > '9')
@@ -74,8 +99,8 @@ bool clock_parse_unix_ms(const char *text, int64_t *unix_ms)
         for (; *at >= '0' && *at <= '9'; at++, unit /= 10)
             milliseconds += (*at - '0') * unit;
     }
-    if (strcmp(at, "Z") != 0 && strcmp(at, "+00:00") != 0)
+    if (!parse_offset(at, offset_needed, &offset_ms))
         return false;
-    *unix_ms = (int64_t)seconds * 1000 + milliseconds;
+    *unix_ms = (int64_t)seconds * 1000 + milliseconds - offset_ms;
     return true;
 }

@@ -16,6 +16,8 @@ int64_t clock_unix_ms(void);
 #define CLOCK_TEXT_BYTES 32
 void clock_format_unix_ms(int64_t unix_ms, char text[CLOCK_TEXT_BYTES]);
 
-/* The way back; also without milliseconds or with other fractions, which are cut to them, and
- * with "+00:00" for "Z". False when it is no such time. */
-bool clock_parse_unix_ms(const char *text, int64_t *unix_ms);
+/* The way back; also without milliseconds or with other fractions, which are cut to them, with
+ * any offset, and with a space for the "T". A space stands for the "+" of an offset as well, which
+ * is what the decoding of a query makes of one. Without an offset, as Python's isoformat() leaves
+ * it out, it is a time if `offset_needed` is false, and UTC then. False when it is no such time. */
+bool clock_parse_unix_ms(const char *text, bool offset_needed, int64_t *unix_ms);

@@ -89,6 +89,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .path = "/api/worker/heartbeat",
             .caller = API_FOR_WORKERS,
             .request = &schema_heartbeat,
+            .body_bytes_max = REQUEST_HEARTBEAT_BYTES_MAX,
             .reply = &schema_heartbeat_reply,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | API_ERROR(ERROR_STALE_INCARNATION) | CALL_ERRORS,
             .label = "worker_heartbeat",
@@ -440,22 +441,22 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
 /* Names in the braces of paths. */
 static const struct schema_field path_parameters[] = {
     {"worker_id",
-     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      SCHEMA_REQUIRED,
      "\"gpu-1\"",
      "A worker's id."},
     {"service",
-     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      SCHEMA_REQUIRED,
      "\"ocr\"",
      "A service's name or alias."},
     {"type",
-     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      SCHEMA_REQUIRED,
      "\"ocr\"",
      "A service's name or alias."},
     {"rest", {.kind = SCHEMA_TEXT}, SCHEMA_REQUIRED, "\"a/b\"", "The path on the worker; it may have slashes."},
-    {"file", {.kind = SCHEMA_NAME, .maximum = 64}, SCHEMA_REQUIRED, "\"swagger.js\"", "A file's name."},
+    {"file", {.kind = SCHEMA_SEGMENT, .maximum = 64}, SCHEMA_REQUIRED, "\"swagger.js\"", "A file's name."},
 };
 
 const struct api_route *api_routes(void)

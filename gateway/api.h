@@ -82,6 +82,7 @@ struct api_route {
     unsigned flags;
     const struct schema_field *query; /* ends with a NULL name; NULL: none */
     const struct schema *request;     /* the body; NULL: none is read */
+    uint32_t body_bytes_max;          /* of the body, if that is less than --max-body-bytes; 0: it is not */
     const struct schema *reply;       /* NULL: not JSON, see reply_type */
     const char *reply_type;           /* content type of a reply that is not JSON; NULL: JSON, or whatever */
     unsigned reply_status;            /* 0: 200 */

@@ -2,6 +2,7 @@
  * without knowing anything. */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "gateway/backend.h"
@@ -67,11 +68,19 @@ static void document_collected(void *context, struct http_exchange *exchange, st
 /* The path's parameter, decoded. False: the exchange was answered. */
 static bool take_name(struct job *job, struct http_text parameter)
 {
+    const char *field_name = strchr(job->route->path, '{') + 1;
+    const struct schema_field *field = api_path_parameter(field_name, strcspn(field_name, "}"));
+    struct json_error error = {.message = ""};
     char name[REQUEST_WORKER_ID_BYTES_MAX + 1];
     int64_t bytes = http_percent_decode(parameter, false, name, sizeof name);
     if (bytes < 0) {
         front_fail(job->front, job->exchange, ERROR_INVALID_PATH,
-                   "the name in the path must be 1 to %d bytes long and well encoded", REQUEST_WORKER_ID_BYTES_MAX);
+                   "the %s in the path must be 1 to %d bytes long and well encoded", field->name,
+                   REQUEST_WORKER_ID_BYTES_MAX);
+        return false;
+    }
+    if (!schema_check_text(&field->value, field->name, name, (size_t)bytes, &error)) {
+        front_fail(job->front, job->exchange, ERROR_INVALID_PATH, "in the path, %s", error.message);
         return false;
     }
     job->name = arena_copy(&job->arena, name, (size_t)bytes);
@@ -129,6 +138,8 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
     if (match->parameter_count > 0 && !take_name(job, match->parameters[0]))
         return;
     size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;
+    if (route->body_bytes_max != 0 && route->body_bytes_max < limit_bytes)
+        limit_bytes = route->body_bytes_max;
     if (route->operation == API_REGISTER)
         http_exchange_collect_body(exchange, limit_bytes, registration_collected, job);
     else if (route->operation == API_HEARTBEAT)

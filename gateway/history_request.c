@@ -1,7 +1,5 @@
 /* See history_request.h. */
 
-#define _GNU_SOURCE /* timegm */
-
 #include "gateway/history_request.h"
 
 #include <ctype.h>
@@ -9,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "common/clock.h"
 
 #define HOUR_MS INT64_C(3600000)
 #define TEXT_BYTES 128
@@ -42,54 +41,6 @@ static int64_t take_number(const char **text, int digits_min, int digits_max)
     return digits < digits_min || digits > digits_max ? -1 : number;
 }
 
-static bool take_char(const char **text, const char *any_of)
-{
-    if (**text == '\0' || strchr(any_of, **text) == NULL)
-        return false;
-    (*text)++;
-    return true;
-}
-
-/* RFC 3339; what a query's "+" was decoded to counts as one. */
-static bool parse_date(const char *text, int64_t *unix_ms)
-{
-    int64_t parts[6];
-    static const char *const behind[6] = {"-", "-", "Tt ", ":", ":", ""};
-    for (size_t i = 0; i < 6; i++) {
-        parts[i] = take_number(&text, i == 0 ? 4 : 2, i == 0 ? 4 : 2);
-        if (parts[i] < 0 || (behind[i][0] != '\0' && !take_char(&text, behind[i])))
-            return false;
-    }
-    int64_t fraction_ms = 0;
-    if (take_char(&text, ".")) {
-        int64_t unit_ms = 100;
-        if (!isdigit((unsigned char)*text))
-            return false;
-        for (; isdigit((unsigned char)*text); text++, unit_ms /= 10)
-            fraction_ms += (*text - '0') * unit_ms;
-    }
-    int64_t offset_minutes = 0;
-    if (!take_char(&text, "Zz")) {
-        int64_t sign = *text == '-' ? -1 : 1;
-        int64_t hours = take_char(&text, "+- ") ? take_number(&text, 2, 2) : -1;
-        int64_t minutes = hours >= 0 && take_char(&text, ":") ? take_number(&text, 2, 2) : -1;
-        if (hours > 23 || minutes < 0 || minutes > 59)
-            return false;
-        offset_minutes = sign * (hours * 60 + minutes);
-    }
-    if (*text != '\0' || parts[1] < 1 || parts[1] > 12 || parts[2] < 1 || parts[2] > 31 || parts[3] > 23 ||
-        parts[4] > 59 || parts[5] > 60)
-        return false;
-    struct tm date = {.tm_year = (int)parts[0] - 1900,
-                      .tm_mon = (int)parts[1] - 1,
-                      .tm_mday = (int)parts[2],
-                      .tm_hour = (int)parts[3],
-                      .tm_min = (int)parts[4],
-                      .tm_sec = (int)parts[5]};
-    *unix_ms = ((int64_t)timegm(&date) - offset_minutes * 60) * 1000 + fraction_ms;
-    return true;
-}
-
 /* "15m": that long before now. */
 static bool parse_age(const char *text, int64_t now_ms, int64_t *unix_ms)
 {
@@ -114,7 +65,7 @@ static bool parse_seconds(const char *text, int64_t *unix_ms)
 
 static bool parse_since(const char *text, int64_t now_ms, int64_t *since_ms)
 {
-    if (!parse_age(text, now_ms, since_ms) && !parse_seconds(text, since_ms) && !parse_date(text, since_ms))
+    if (!parse_age(text, now_ms, since_ms) && !parse_seconds(text, since_ms) && !clock_parse_unix_ms(text, true, since_ms))
         return false;
     if (*since_ms < 0)
         *since_ms = 0;

@@ -16,7 +16,8 @@ static void read_registered_at(const struct json_fields *fields, int64_t *regist
     size_t bytes = node->text_bytes < sizeof text ? node->text_bytes : sizeof text - 1;
     memcpy(text, node->text, bytes);
     text[bytes] = '\0';
-    if (!clock_parse_unix_ms(text, registered_at_ms))
+    /* The coordinator that this one replaces writes its times without an offset. */
+    if (!clock_parse_unix_ms(text, false, registered_at_ms))
         json_fields_refuse(fields, "registered_at", "must be a time like 2026-01-05T10:30:00.125Z");
 }
 
@@ -36,11 +37,9 @@ static void read_worker(const struct json_fields *fields, struct arena *arena, M
     if (worker->spec->worker_id[0] == '\0')
         json_fields_refuse(fields, "worker_id", "is required");
     worker->type = worker->spec->worker_type;
-    worker->assigned_services = json_fields_text_list(fields, "assigned_services", REQUEST_WORKER_ID_BYTES_MAX, arena,
-                                                      &worker->n_assigned_services);
-    if (worker->n_assigned_services > REQUEST_SERVICES_MAX)
-        json_fields_refuse(fields, "assigned_services", "must have at most %d items", REQUEST_SERVICES_MAX);
-    (void)json_fields_uint(fields, "incarnation", INT64_MAX, &worker->incarnation);
+    worker->assigned_services = register_read_names(fields, "assigned_services", REQUEST_SERVICES_MAX, arena,
+                                                    &worker->n_assigned_services);
+    (void)json_fields_uint(fields, "incarnation", REQUEST_INCARNATION_MAX, &worker->incarnation);
     read_registered_at(fields, &worker->registered_at_ms);
     worker->draining = read_draining(fields);
 }

@@ -64,6 +64,10 @@ static void write_request_body(struct json_writer *writer, const struct api_rout
     if (route->request == NULL && (route->flags & API_RELAYED) == 0)
         return;
     openapi_begin_object(writer, "requestBody");
+    if (route->body_bytes_max != 0) {
+        json_write_key(writer, "x-muster-bytes-max");
+        json_write_uint(writer, route->body_bytes_max);
+    }
     json_write_key(writer, "required");
     json_write_bool(writer, route->request != NULL);
     if (route->request != NULL) {

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* Control characters, in a class of a regular expression. */
+#define CONTROLS "\\u0000-\\u001f\\u007f-\\u009f"
+
 /* --- Values --- */
 
 void openapi_write_reference(struct json_writer *writer, const struct schema *schema,
@@ -61,8 +64,12 @@ static void write_text_value(struct json_writer *writer, const struct schema_val
         openapi_write_text(writer, "format", "uri");
     if (value->kind == SCHEMA_TIME)
         openapi_write_text(writer, "format", "date-time");
+    if (value->kind == SCHEMA_LINE)
+        openapi_write_text(writer, "pattern", "^[^" CONTROLS "]*$");
     if (value->kind == SCHEMA_NAME)
-        openapi_write_text(writer, "pattern", "^[^\\u0000-\\u001f\\u007f]+$");
+        openapi_write_text(writer, "pattern", "^[^" CONTROLS "]+$");
+    if (value->kind == SCHEMA_SEGMENT)
+        openapi_write_text(writer, "pattern", "^(?!\\.\\.?(;|$))[^/\\\\" CONTROLS "]+$");
     write_limit(writer, "minLength", (uint64_t)value->minimum);
     /* A text of n bytes has at most n characters. */
     write_limit(writer, "maxLength", value->maximum);

@@ -25,24 +25,13 @@ static char *read_url(const struct json_fields *fields, const char *name, struct
     return url;
 }
 
-static bool has_control_character(const char *text)
+/* A name that can stand in a path: a worker's, a service's. */
+static char *read_segment(const struct json_fields *fields, const char *name, size_t limit_bytes, struct arena *arena)
 {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
-            return true;
-    }
-    return false;
-}
-
-static char *read_name(const struct json_fields *fields, const char *name, struct arena *arena)
-{
-    char *text = json_fields_text(fields, name, REQUEST_WORKER_ID_BYTES_MAX, arena);
-    if (text == NULL)
-        return NULL;
-    if (text[0] == '\0')
-        json_fields_refuse(fields, name, "must not be empty");
-    else if (has_control_character(text))
-        json_fields_refuse(fields, name, "must not contain control characters");
+    char *text = json_fields_text(fields, name, limit_bytes, arena);
+    const char *fault = text == NULL ? NULL : schema_text_fault(SCHEMA_SEGMENT, text, strlen(text));
+    if (fault != NULL)
+        json_fields_refuse(fields, name, "%s", fault);
     return text;
 }
 
@@ -60,9 +49,18 @@ static void read_type(const struct json_fields *fields, Muster__V1__WorkerType *
         *type = (Muster__V1__WorkerType)value;
 }
 
-static void take_text(const struct json_fields *fields, const char *name, struct arena *arena, char **into)
+static char *read_line(const struct json_fields *fields, const char *name, struct arena *arena)
 {
-    char *text = json_fields_text(fields, name, REQUEST_TEXT_BYTES_MAX, arena);
+    char *text = json_fields_text(fields, name, REQUEST_LINE_BYTES_MAX, arena);
+    const char *fault = text == NULL ? NULL : schema_text_fault(SCHEMA_LINE, text, strlen(text));
+    if (fault != NULL)
+        json_fields_refuse(fields, name, "%s", fault);
+    return text;
+}
+
+static void take_line(const struct json_fields *fields, const char *name, struct arena *arena, char **into)
+{
+    char *text = read_line(fields, name, arena);
     if (text != NULL)
         *into = text;
 }
@@ -74,11 +72,11 @@ static void read_typed_capabilities(const struct json_fields *fields, struct are
     uint64_t cores;
     if (json_fields_bool(fields, "has_gpu", &flag))
         capabilities->has_gpu = flag;
-    take_text(fields, "gpu_type", arena, &capabilities->gpu_type);
-    take_text(fields, "gpu_memory", arena, &capabilities->gpu_memory);
+    take_line(fields, "gpu_type", arena, &capabilities->gpu_type);
+    take_line(fields, "gpu_memory", arena, &capabilities->gpu_memory);
     if (json_fields_uint(fields, "cpu_cores", UINT32_MAX, &cores))
         capabilities->cpu_cores = (uint32_t)cores;
-    take_text(fields, "ram", arena, &capabilities->ram);
+    take_line(fields, "ram", arena, &capabilities->ram);
     if (json_fields_bool(fields, "has_storage", &flag))
         capabilities->has_storage = flag;
     if (json_fields_bool(fields, "has_edge", &flag))
@@ -116,7 +114,7 @@ static char *capabilities_with_gpu(const struct json_document *document, const s
 
 static void read_capabilities(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
 {
-    char *gpu = json_fields_text(body, "gpu", REQUEST_TEXT_BYTES_MAX, arena);
+    char *gpu = read_line(body, "gpu", arena);
     const struct json_node *object = json_fields_get_typed(body, "capabilities", JSON_TYPE_OBJECT);
     if (json_error_set(body->error) || (gpu == NULL && object == NULL))
         return;
@@ -146,6 +144,22 @@ static void read_capabilities(const struct json_fields *body, struct arena *aren
     spec->capabilities = capabilities;
 }
 
+char **register_read_names(const struct json_fields *fields, const char *name, size_t limit, struct arena *arena,
+                           size_t *count)
+{
+    char **names = json_fields_text_list(fields, name, REQUEST_SERVICE_BYTES_MAX, arena, count);
+    if (*count > limit)
+        json_fields_refuse(fields, name, "must have at most %zu items", limit);
+    for (size_t i = 0; i < *count && !json_error_set(fields->error); i++) {
+        char item[64];
+        const char *fault = schema_text_fault(SCHEMA_NAME, names[i], strlen(names[i]));
+        snprintf(item, sizeof item, "%s[%zu]", name, i);
+        if (fault != NULL)
+            json_fields_refuse(fields, item, "%s", fault);
+    }
+    return names;
+}
+
 static Muster__V1__AnnouncedService *read_service(const struct json_fields *body, const struct json_node *item,
                                                   size_t index, struct arena *arena)
 {
@@ -156,13 +170,12 @@ static Muster__V1__AnnouncedService *read_service(const struct json_fields *body
     muster__v1__announced_service__init(service);
     snprintf(prefix, sizeof prefix, "services[%zu]", index);
     if (item->type == JSON_TYPE_TEXT) {
-        if (item->text_bytes == 0 || item->text_bytes > REQUEST_WORKER_ID_BYTES_MAX) {
-            json_fields_refuse(body, prefix, "must be 1 to %d bytes long", REQUEST_WORKER_ID_BYTES_MAX);
-            return NULL;
-        }
+        const char *fault = schema_text_fault(SCHEMA_SEGMENT, item->text, item->text_bytes);
+        if (item->text_bytes > REQUEST_SERVICE_BYTES_MAX)
+            json_fields_refuse(body, prefix, "must be at most %d bytes long", REQUEST_SERVICE_BYTES_MAX);
+        else if (fault != NULL)
+            json_fields_refuse(body, prefix, "%s", fault);
         service->name = arena_copy(arena, item->text, item->text_bytes);
-        if (service->name != NULL && has_control_character(service->name))
-            json_fields_refuse(body, prefix, "must not contain control characters");
         return service->name == NULL ? NULL : service;
     }
     if (item->type != JSON_TYPE_OBJECT) {
@@ -171,7 +184,7 @@ static Muster__V1__AnnouncedService *read_service(const struct json_fields *body
     }
     snprintf(prefix, sizeof prefix, "services[%zu].", index);
     struct json_fields fields = json_fields_of(body->document, item, prefix, body->error);
-    char *name = read_name(&fields, "name", arena);
+    char *name = read_segment(&fields, "name", REQUEST_SERVICE_BYTES_MAX, arena);
     if (name == NULL) {
         json_fields_refuse(&fields, "name", "is required");
         return NULL;
@@ -180,8 +193,8 @@ static Muster__V1__AnnouncedService *read_service(const struct json_fields *body
     char *url = read_url(&fields, "url", arena);
     if (url != NULL)
         service->url = url;
-    service->capabilities =
-        json_fields_text_list(&fields, "capabilities", REQUEST_TEXT_BYTES_MAX, arena, &service->n_capabilities);
+    service->capabilities = register_read_names(&fields, "capabilities", REQUEST_SERVICE_CAPABILITIES_MAX, arena,
+                                                &service->n_capabilities);
     return service;
 }
 
@@ -224,7 +237,7 @@ static void read_containers(const struct json_fields *body, struct arena *arena,
 void register_read_spec(const struct json_fields *body, struct arena *arena, Muster__V1__WorkerSpec *spec)
 {
     static const char *const url_names[] = {"tunnel_url", "service_url", "url"};
-    char *id = read_name(body, "worker_id", arena);
+    char *id = read_segment(body, "worker_id", REQUEST_WORKER_ID_BYTES_MAX, arena);
     if (id != NULL)
         spec->worker_id = id;
     char *url = NULL;
@@ -237,7 +250,7 @@ void register_read_spec(const struct json_fields *body, struct arena *arena, Mus
     else
         json_fields_refuse(body, "tunnel_url", "is required");
     read_type(body, &spec->worker_type);
-    take_text(body, "location", arena, &spec->location);
+    take_line(body, "location", arena, &spec->location);
     read_capabilities(body, arena, spec);
     read_services(body, arena, spec);
     read_containers(body, arena, spec);

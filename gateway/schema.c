@@ -6,17 +6,41 @@
 #include <string.h>
 
 #include "common/http/target.h"
+#include "common/json/utf8.h"
 
 static void check_value(const struct json_fields *fields, const char *name, const struct json_node *node,
                         const struct schema_value *value);
 
-bool schema_has_control_character(const char *text, size_t bytes)
+static bool has_control_character(const char *text, size_t bytes)
 {
+    const unsigned char *all = (const unsigned char *)text;
     for (size_t i = 0; i < bytes; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+        bool c1 = all[i] == 0xC2 && i + 1 < bytes && all[i + 1] < 0xA0;
+        if (all[i] < 0x20 || all[i] == 0x7F || c1)
             return true;
     }
     return false;
+}
+
+/* As http_path_acceptable sees it: what follows a ";" does not count. */
+static bool is_dots(const char *text, size_t bytes)
+{
+    size_t dots = 0;
+    while (dots < bytes && text[dots] == '.')
+        dots++;
+    return (dots == 1 || dots == 2) && (dots == bytes || text[dots] == ';');
+}
+
+const char *schema_text_fault(enum schema_kind kind, const char *text, size_t bytes)
+{
+    if (kind != SCHEMA_LINE && bytes == 0)
+        return "must not be empty";
+    if (has_control_character(text, bytes))
+        return "must not contain control characters";
+    if (kind == SCHEMA_SEGMENT &&
+        (memchr(text, '/', bytes) != NULL || memchr(text, '\\', bytes) != NULL || is_dots(text, bytes)))
+        return "must not be . or .. or hold a slash or a backslash";
+    return NULL;
 }
 
 /* What JSON calls each kind; SCHEMA_EITHER and SCHEMA_ANY have none of their own. */
@@ -70,10 +94,12 @@ static void check_text(const struct json_fields *fields, const char *name, const
     } else if (value->maximum > 0 && node->text_bytes > value->maximum) {
         json_fields_refuse(fields, name, "must be at most %llu bytes long, not %u", (unsigned long long)value->maximum,
                            node->text_bytes);
-    } else if (node->text_bytes < (uint64_t)value->minimum || (value->kind == SCHEMA_NAME && node->text_bytes == 0)) {
+    } else if (node->text_bytes < (uint64_t)value->minimum) {
         json_fields_refuse(fields, name, "must not be empty");
-    } else if (value->kind == SCHEMA_NAME && schema_has_control_character(node->text, node->text_bytes)) {
-        json_fields_refuse(fields, name, "must not contain control characters");
+    } else if (value->kind == SCHEMA_LINE || value->kind == SCHEMA_NAME || value->kind == SCHEMA_SEGMENT) {
+        const char *fault = schema_text_fault(value->kind, node->text, node->text_bytes);
+        if (fault != NULL)
+            json_fields_refuse(fields, name, "%s", fault);
     } else if (value->kind == SCHEMA_URL && !is_url(node)) {
         json_fields_refuse(fields, name, "must be an http or https URL without credentials, query or fragment");
     }
@@ -237,6 +263,14 @@ bool schema_check(const struct schema *schema, const struct json_document *docum
     return !json_error_set(error);
 }
 
+static bool is_utf8(const char *text, size_t bytes)
+{
+    size_t length = 1;
+    for (size_t at = 0; at < bytes && length > 0; at += length)
+        length = utf8_sequence_bytes((const unsigned char *)text + at, bytes - at);
+    return length > 0;
+}
+
 bool schema_check_text(const struct schema_value *value, const char *name, const char *text, size_t bytes,
                        struct json_error *error)
 {
@@ -244,7 +278,10 @@ bool schema_check_text(const struct schema_value *value, const char *name, const
     struct json_fields fields = {.document = &document, .error = error};
     struct json_node node = {.type = JSON_TYPE_TEXT, .text = text, .text_bytes = (uint32_t)bytes};
     if (type_of(value->kind) == JSON_TYPE_TEXT) {
-        check_text(&fields, name, &node, value);
+        if (is_utf8(text, bytes)) /* which nothing has seen to, outside a body */
+            check_text(&fields, name, &node, value);
+        else
+            json_fields_refuse(&fields, name, "must be UTF-8");
         return !json_error_set(error);
     }
     /* Numbers and truth values are spelled as JSON spells them. */

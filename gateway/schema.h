@@ -22,7 +22,9 @@
 enum schema_kind {
     SCHEMA_END,         /* ends a list of fields or alternatives */
     SCHEMA_TEXT,        /* bytes of the text; `words`: only these */
-    SCHEMA_NAME,        /* bytes of a text that is not empty and has no control characters */
+    SCHEMA_LINE,        /* bytes of a text without control characters (C0, DEL, C1) */
+    SCHEMA_NAME,        /* bytes of a line that is not empty */
+    SCHEMA_SEGMENT,     /* bytes of a name that can be a segment of a path: not ".", not "..", no slash or backslash */
     SCHEMA_URL,         /* bytes of an http or https URL without credentials, query or fragment */
     SCHEMA_TIME,        /* RFC 3339; in requests only those that are read piece by piece */
     SCHEMA_BOOL,        /* nothing */
@@ -84,5 +86,6 @@ bool schema_check(const struct schema *schema, const struct json_document *docum
 bool schema_check_text(const struct schema_value *value, const char *name, const char *text, size_t bytes,
                        struct json_error *error);
 
-/* Whether a text has a character below U+0020 or U+007F. */
-bool schema_has_control_character(const char *text, size_t bytes);
+/* What is wrong with a text of UTF-8 as a SCHEMA_LINE, SCHEMA_NAME or SCHEMA_SEGMENT, its length aside: "must …",
+ * or NULL. */
+const char *schema_text_fault(enum schema_kind kind, const char *text, size_t bytes);

@@ -10,10 +10,10 @@ static const char *const worker_types[] = {"auto", "gpu", "cpu", "storage", "edg
 
 static const struct schema_field capabilities_fields[] = {
     {"has_gpu", {.kind = SCHEMA_BOOL}, 0, "true", "It has a graphics processor that services may use."},
-    {"gpu_type", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"RTX 4090\"", "Its model."},
-    {"gpu_memory", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"24 GB\"", "Its memory."},
+    {"gpu_type", {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX}, 0, "\"RTX 4090\"", "Its model."},
+    {"gpu_memory", {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX}, 0, "\"24 GB\"", "Its memory."},
     {"cpu_cores", {.kind = SCHEMA_WHOLE, .maximum = REQUEST_COUNT_MAX}, 0, "16", "Processor cores."},
-    {"ram", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"64GB\"", "Main memory."},
+    {"ram", {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX}, 0, "\"64GB\"", "Main memory."},
     {"has_storage", {.kind = SCHEMA_BOOL}, 0, "false", "It lends disk space."},
     {"has_edge", {.kind = SCHEMA_BOOL}, 0, "false", "It can take requests from the internet for others."},
     {"has_public_ip", {.kind = SCHEMA_BOOL}, 0, "false", "It has an address that the internet can reach."},
@@ -32,9 +32,11 @@ const struct schema schema_capabilities = {
     .is_request = true,
 };
 
+static const struct schema_value ability_value = {.kind = SCHEMA_NAME, .maximum = REQUEST_SERVICE_BYTES_MAX};
+
 static const struct schema_field announced_service_fields[] = {
     {"name",
-     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_SERVICE_BYTES_MAX},
      SCHEMA_REQUIRED,
      "\"ocr\"",
      "What clients ask for; an alias of the catalog is as good as the name there."},
@@ -44,7 +46,7 @@ static const struct schema_field announced_service_fields[] = {
      "\"https://ocr.example.com\"",
      "Where it is, if not at the worker's own URL."},
     {"capabilities",
-     {.kind = SCHEMA_LIST, .items = &text_value},
+     {.kind = SCHEMA_LIST, .maximum = REQUEST_SERVICE_CAPABILITIES_MAX, .items = &ability_value},
      0,
      "[\"embeddings\"]",
      "What it can do; broadcast jobs ask for these."},
@@ -60,7 +62,7 @@ const struct schema schema_announced_service = {
 
 static const struct schema_value announced_alternatives[] = {
     {.kind = SCHEMA_OBJECT, .of = &schema_announced_service},
-    {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+    {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_SERVICE_BYTES_MAX},
     {.kind = SCHEMA_END},
 };
 
@@ -90,9 +92,9 @@ static const char *const url_names[] = {"tunnel_url", "service_url", "url", NULL
          0,                                                                                                            \
          "\"gpu\"",                                                                                                    \
          "What kind of machine it is; auto, or nothing: the coordinator decides by the capabilities."},                \
-        {"location", {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX}, 0, "\"uk\"", "Where it stands."},       \
+        {"location", {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX}, 0, "\"uk\"", "Where it stands."},       \
         {"gpu",                                                                                                        \
-         {.kind = SCHEMA_TEXT, .maximum = REQUEST_TEXT_BYTES_MAX},                                                     \
+         {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX},                                                     \
          0,                                                                                                            \
          "\"RTX 4090\"",                                                                                               \
          "Short for capabilities.has_gpu with this capabilities.gpu_type."},                                           \
@@ -113,7 +115,7 @@ static const char *const url_names[] = {"tunnel_url", "service_url", "url", NULL
 
 static const struct schema_field registration_fields[] = {
     {"worker_id",
-     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      0,
      "\"gpu-1\"",
      "Who it is; without one the coordinator makes one up and returns it."},
@@ -187,11 +189,11 @@ const struct schema schema_heartbeat = {
 
 /* --- POST /api/admin/import --- */
 
-static const struct schema_value service_name_value = {.kind = SCHEMA_TEXT, .maximum = REQUEST_WORKER_ID_BYTES_MAX};
+static const struct schema_value service_name_value = {.kind = SCHEMA_NAME, .maximum = REQUEST_SERVICE_BYTES_MAX};
 
 static const struct schema_field imported_fields[] = {
     {"worker_id",
-     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      SCHEMA_REQUIRED,
      "\"gpu-7\"",
      "Who it is; skipped when it is on the roll already."},
@@ -202,7 +204,7 @@ static const struct schema_field imported_fields[] = {
      "[\"vision-ocr\"]",
      "What it was told to run."},
     {"registered_at", {.kind = SCHEMA_TIME}, 0, "\"2026-01-05T10:30:00.125Z\"", "When it registered; left out: now."},
-    {"incarnation", {.kind = SCHEMA_WHOLE, .maximum = INT64_MAX}, 0, "3", "How often its id had been registered."},
+    {"incarnation", {.kind = SCHEMA_WHOLE, .maximum = REQUEST_INCARNATION_MAX}, 0, "3", "How often its id had been registered."},
     {"status", {.kind = SCHEMA_TEXT}, 0, "\"online\"", "draining is kept; others count as reconnecting."},
     {"draining", {.kind = SCHEMA_BOOL}, 0, "false", "An operator had taken it out of new work."},
     {.name = NULL},

@@ -14,10 +14,15 @@
 #define REQUEST_WORKER_ID_BYTES_MAX 256
 #define REQUEST_URL_BYTES_MAX 760 /* what a struct http_origin holds */
 #define REQUEST_TEXT_BYTES_MAX 1024
+#define REQUEST_LINE_BYTES_MAX 256    /* of what is kept on the roll, as are the next two: services/registry/spec.h */
+#define REQUEST_SERVICE_BYTES_MAX 128 /* a service's name; also what it says that it can do */
+#define REQUEST_SERVICE_CAPABILITIES_MAX 100
 #define REQUEST_CAPABILITIES_BYTES_MAX (1024 * 1024)
 #define REQUEST_SERVICES_MAX 1000
 #define REQUEST_ITEMS_MAX 1000 /* of the lists in a heartbeat */
 #define REQUEST_COUNT_MAX UINT32_MAX
+#define REQUEST_INCARNATION_MAX (1ULL << 53)   /* of a worker of a backup: what JSON keeps exactly */
+#define REQUEST_HEARTBEAT_BYTES_MAX (60 * 1024) /* packed it is less than the 64 KiB that health takes of one */
 #define REQUEST_IMPORTED_BYTES_MAX (4 * 1024 * 1024) /* of one worker of a backup */
 #define REQUEST_SQL_BYTES_MAX 65536
 #define REQUEST_QUERY_ROWS_MAX 10000

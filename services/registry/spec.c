@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define URL_MAX_BYTES 2048
 #define TEXT_MAX_BYTES 256
@@ -53,14 +54,22 @@ static bool check_filled_text(const char *text, size_t max_bytes, const char *fi
     return check_text(text, max_bytes, field, error);
 }
 
+/* Ids and services are named in paths. Dots before a ";" are dots, too: some servers drop what
+ * follows it before they resolve them. */
+static bool check_segment(const char *text, const char *field, char error[SPEC_ERROR_BYTES])
+{
+    size_t dots = strspn(text, ".");
+    bool climbs = (dots == 1 || dots == 2) && (text[dots] == '\0' || text[dots] == ';');
+    if (climbs || strpbrk(text, "/\\") != NULL)
+        return refuse(error, "%s: must not be . or .. or hold a slash or a backslash", field);
+    return true;
+}
+
 bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERROR_BYTES])
 {
     if (!check_filled_text(worker_id, SPEC_ID_MAX_BYTES, field, error))
         return false;
-    /* An id is a segment of the paths that name its worker. */
-    if (strpbrk(worker_id, "/\\") != NULL || strcmp(worker_id, ".") == 0 || strcmp(worker_id, "..") == 0)
-        return refuse(error, "%s: must not be . or .. or hold a slash or a backslash", field);
-    return true;
+    return check_segment(worker_id, field, error);
 }
 
 static bool check_port(const char *digits, size_t count, const char *field, char error[SPEC_ERROR_BYTES])
@@ -110,7 +119,7 @@ static bool check_authority(const char *text, size_t bytes, const char *field, c
 static bool check_url(const char *url, const char *field, char error[SPEC_ERROR_BYTES])
 {
     size_t bytes = strlen(url);
-    size_t scheme_bytes = strncmp(url, "http://", 7) == 0 ? 7 : strncmp(url, "https://", 8) == 0 ? 8 : 0;
+    size_t scheme_bytes = strncasecmp(url, "http://", 7) == 0 ? 7 : strncasecmp(url, "https://", 8) == 0 ? 8 : 0;
     if (bytes > URL_MAX_BYTES)
         return refuse(error, "%s: is %zu bytes long; at most %d are allowed", field, bytes, URL_MAX_BYTES);
     if (scheme_bytes == 0)
@@ -159,7 +168,7 @@ static bool check_service(const Muster__V1__AnnouncedService *service, size_t nu
 {
     char field[FIELD_BYTES];
     snprintf(field, sizeof(field), "services[%zu].name", number);
-    if (!check_filled_text(service->name, NAME_MAX_BYTES, field, error))
+    if (!check_filled_text(service->name, NAME_MAX_BYTES, field, error) || !check_segment(service->name, field, error))
         return false;
     snprintf(field, sizeof(field), "services[%zu].url", number);
     if (service->url[0] != '\0' && !check_url(service->url, field, error))

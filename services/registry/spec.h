@@ -1,13 +1,14 @@
 /* What a worker says of itself: whether it may go on the roll, and what kind of machine it is.
  *
  * Registrations come from strangers, so every text that is kept is checked here, once:
- *   - worker_id: 1 to 256 bytes of UTF-8 without control characters (C0, DEL, C1). Anything
- *     else is legal, spaces, quotes and slashes included, and is kept byte for byte.
+ *   - worker_id: 1 to 256 bytes of UTF-8 without control characters (C0, DEL, C1), that can be a
+ *     segment of a path: no slash, no backslash, not "." or "..". Anything else is legal, spaces
+ *     and quotes included, and is kept byte for byte.
  *   - tunnel_url, services[].url: http or https with a host, printable ASCII, no user
  *     information, query or fragment, at most 2,048 bytes. A port is 1 to 65535.
  *   - location and the texts in capabilities: at most 256 bytes of such UTF-8.
- *   - services: at most 1,000, each name 1 to 128 bytes and only once; at most 100
- *     capabilities each, of 1 to 128 bytes.
+ *   - services: at most 1,000, each name 1 to 128 bytes that can be a segment of a path, too, and
+ *     only once; at most 100 capabilities each, of 1 to 128 bytes.
  *   - capabilities.json: one JSON object of at most 1 MiB; containers_json: one JSON array of
  *     at most 1 MiB. Both are shown in lists as they came, so that text which is no JSON would
  *     break the answer of everybody. Strict, as common/json reads it;

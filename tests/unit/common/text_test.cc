@@ -78,6 +78,40 @@ TEST(Clock, FormatsRfc3339WithMilliseconds)
     EXPECT_EQ(format_time(INT64_MAX), "1970-01-01T00:00:00.000Z");
 }
 
+// -1: it is no time.
+int64_t parse_time(const std::string &text, bool offset_needed = true)
+{
+    int64_t unix_ms = -1;
+    bool is_time = clock_parse_unix_ms(text.c_str(), offset_needed, &unix_ms);
+    EXPECT_EQ(is_time, unix_ms != -1) << text;
+    return unix_ms;
+}
+
+TEST(Clock, ParsesRfc3339)
+{
+    EXPECT_EQ(parse_time("2026-01-05T10:30:00.125Z"), 1767609000125);
+    EXPECT_EQ(parse_time("2026-01-05T10:30:00Z"), 1767609000000);
+    EXPECT_EQ(parse_time("2026-01-05t10:30:00.1259999z"), 1767609000125);
+    EXPECT_EQ(parse_time("2026-01-05 10:30:00.5+00:00"), 1767609000500);
+    EXPECT_EQ(parse_time("2026-01-05T11:30:00+01:00"), 1767609000000);
+    EXPECT_EQ(parse_time("2026-01-05T11:30:00 01:00"), 1767609000000) << "a plus in a query";
+    EXPECT_EQ(parse_time("2026-01-05T10:00:00-00:30"), 1767609000000);
+    for (const char *text : {"", "2026-01-05", "2026-01-05T10:30", "2026-01-05T10:30:00", "2026-01-05T10:30:00.Z",
+                             "2026-13-05T10:30:00Z", "2026-02-30T10:30:00Z", "2026-01-05T24:30:00Z",
+                             "2026-01-05T10:30:00+1:00", "2026-01-05T10:30:00+24:00", "2026-01-05T10:30:00+01",
+                             "2026-01-05T10:30:00+01:60", "2026-01-05T10:30:00+01:000", "2026-01-05T10:30:00Zx",
+                             " 026-01-05T10:30:00Z", "2026-01-05T10:30:00+", "2026-01-05T10:30:00+0"})
+        EXPECT_EQ(parse_time(text), -1) << text;
+}
+
+TEST(Clock, ParsesTimesWithoutAnOffsetIfItMay)
+{
+    EXPECT_EQ(parse_time("2026-01-05T10:30:00.125456", false), 1767609000125);
+    EXPECT_EQ(parse_time("2026-01-05 10:30:00", false), 1767609000000);
+    EXPECT_EQ(parse_time("2026-01-05T11:30:00+01:00", false), 1767609000000);
+    EXPECT_EQ(parse_time("2026-01-05T11:30:00x", false), -1);
+}
+
 TEST(Clock, MonotonicUnitsAgree)
 {
     uint64_t ms = clock_monotonic_ms(), us = clock_monotonic_us();

@@ -130,7 +130,14 @@ TEST_F(Register, NamesWhatIsWrong)
               "field capabilities.latency_ms must be a number, not a string");
     EXPECT_EQ(with(R"("services": {"a": 1})"), "field services must be an array, not an object");
     EXPECT_EQ(with(R"("services": [1])"), "field services[0] must be a string or an object, not a number");
-    EXPECT_EQ(with(R"("services": ["a", ""])"), "field services[1] must be 1 to 256 bytes long");
+    EXPECT_EQ(with(R"("services": ["a", ""])"), "field services[1] must not be empty");
+    EXPECT_EQ(with(R"("services": ["a", "b/c"])"),
+              "field services[1] must not be . or .. or hold a slash or a backslash");
+    EXPECT_EQ(with("\"services\": [\"a\", \"" + std::string(129, 'x') + "\"]"),
+              "field services[1] must be at most 128 bytes long");
+    EXPECT_EQ(with(R"("services": [{"name": "a", "capabilities": ["x", ""]}])"),
+              "field services[0].capabilities[1] must not be empty");
+    EXPECT_EQ(with(R"("location": "a\nb")"), "field location must not contain control characters");
     EXPECT_EQ(with(R"("services": [{"url": "http://x"}])"), "field services[0].name is required");
     EXPECT_EQ(with(R"("services": [{"name": "a", "url": "x"}])"), "field services[0].url " + url);
     EXPECT_EQ(with(R"("services": [{"name": "a", "capabilities": ["x", 1]}])"),

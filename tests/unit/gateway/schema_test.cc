@@ -1,9 +1,10 @@
-// Schemas: what they take and refuse, and that the two bodies that are read by hand are read as
-// their schemas say.
+// Schemas: what they take and refuse, that the two bodies that are read by hand are read as
+// their schemas say, and that the registry takes what they take.
 
 extern "C" {
 #include "gateway/request_json.h"
 #include "gateway/schemas.h"
+#include "services/registry/spec.h"
 }
 
 #include <gtest/gtest.h>
@@ -35,7 +36,12 @@ std::string by_register_parser(const std::string &body)
     json_error error = {};
     Muster__V1__RegisterWorkerRequest *request;
     arena_init(&arena, nullptr, 0);
-    (void)register_request_from_json(body.data(), body.size(), &arena, &request, &error);
+    if (register_request_from_json(body.data(), body.size(), &arena, &request, &error) == REQUEST_JSON_OK) {
+        char refusal[SPEC_ERROR_BYTES];
+        bool taken = spec_check(request->spec, refusal);
+        EXPECT_TRUE(taken || std::string(refusal).find("announced twice") != std::string::npos)
+            << body.substr(0, 300) << "\nthe registry: " << refusal;
+    }
     arena_free(&arena);
     return error.message;
 }
@@ -84,6 +90,15 @@ std::vector<std::string> candidates(const schema_value &value)
         R"("a")",
         R"("\u0001")",
         R"("\u007f")",
+        R"("\u0085")",
+        R"("\u00a0")",
+        R"("a/b")",
+        R"("a\\b")",
+        R"(".")",
+        R"("..")",
+        R"("..;a")",
+        R"("...")",
+        R"("HTTP://A.EXAMPLE")",
         R"("ä\"' ")",
         R"("http://a.example/x")",
         R"("https://u@b.example")",
@@ -102,7 +117,9 @@ std::vector<std::string> candidates(const schema_value &value)
     uint64_t limit = value.maximum;
     switch (value.kind) {
     case SCHEMA_TEXT:
+    case SCHEMA_LINE:
     case SCHEMA_NAME:
+    case SCHEMA_SEGMENT:
         if (limit > 0) {
             all.push_back(quoted(limit));
             all.push_back(quoted(limit + 1));
@@ -258,6 +275,8 @@ TEST(Schema, ParametersOfAQuery)
     EXPECT_EQ(by_text(name, "abc"), "");
     EXPECT_EQ(by_text(name, "abcd"), "field step must be at most 3 bytes long, not 4");
     EXPECT_EQ(by_text(name, ""), "field step must not be empty");
+    EXPECT_EQ(by_text(name, "a\xff"), "field step must be UTF-8");
+    EXPECT_EQ(by_text(name, "\xc3\xa9"), "");
 }
 
 } // namespace
