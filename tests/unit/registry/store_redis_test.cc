@@ -158,6 +158,22 @@ TEST_F(RedisStore, AServerThatGoesAndComesBackIsFoundAgainWithAllThatWasConfirme
     store_close(store);
 }
 
+TEST_F(RedisStore, AServerThatHasForgottenTheScriptsIsGivenThemAgain)
+{
+    RedisServer server;
+    struct store *store = open(server);
+    ASSERT_NE(store, nullptr) << text;
+    ASSERT_EQ(put(store, "a"), STORE_OK) << text;
+    server.command("SCRIPT FLUSH");
+    EXPECT_EQ(put(store, "b"), STORE_UNAVAILABLE) << "which nothing is lost by";
+    expect_text("NOSCRIPT");
+    EXPECT_EQ(put(store, "c"), STORE_OK) << text;
+    auto all = rows(store);
+    EXPECT_EQ(all.size(), 2u);
+    EXPECT_EQ(all.count("b"), 0u) << "the caller was told that it failed";
+    store_close(store);
+}
+
 TEST_F(RedisStore, AServerThatHasLostWhatItConfirmedIsNoticed)
 {
     RedisServer server;
