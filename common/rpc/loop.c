@@ -198,6 +198,23 @@ void rpc_loop_post(struct rpc_loop *loop, void (*function)(void *argument), void
     pthread_mutex_unlock(&loop->mutex);
 }
 
+/* They keep their places, since the loop may be in the midst of them. */
+static void cancel_posts(struct rpc_posts *posts, const void *argument)
+{
+    for (size_t i = 0; i < posts->count; i++) {
+        if (posts->items[i].argument == argument)
+            posts->items[i] = (struct rpc_post){do_nothing, NULL};
+    }
+}
+
+void rpc_loop_cancel_posts(struct rpc_loop *loop, const void *argument)
+{
+    cancel_posts(&loop->running_posts, argument);
+    pthread_mutex_lock(&loop->mutex);
+    cancel_posts(&loop->posts, argument);
+    pthread_mutex_unlock(&loop->mutex);
+}
+
 uint64_t rpc_loop_now_ms(const struct rpc_loop *loop)
 {
     return loop->now_ms;

@@ -49,6 +49,10 @@ void rpc_loop_stop(struct rpc_loop *loop);
  * one wake-up. */
 void rpc_loop_post(struct rpc_loop *loop, void (*function)(void *argument), void *argument);
 
+/* Forgets what was posted with this argument and has not run: for the owner of a helper thread that
+ * has ended, before it frees what the thread's posts point to. The loop's thread. */
+void rpc_loop_cancel_posts(struct rpc_loop *loop, const void *argument);
+
 /* Monotonic time in milliseconds, read once a turn. */
 uint64_t rpc_loop_now_ms(const struct rpc_loop *loop);
 

@@ -5,6 +5,7 @@
 #include "services/registry/handlers.h"
 
 #include "common/buffer.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define PIECE_BYTES (64 * 1024)
+#define COPY_NAME "backup.partial.sqlite3"
 
 struct backup {
     struct rpc_call *call; /* NULL: it has ended */
@@ -98,7 +100,7 @@ static void begin(struct rpc_call *call, const void *message)
     }
     struct backup *backup = calloc(1, sizeof(*backup));
     struct buffer path = BUFFER_INIT;
-    buffer_append_format(&path, "%s/backup-%d.sqlite3", handlers->data_directory, (int)getpid());
+    buffer_append_format(&path, "%s/" COPY_NAME, handlers->data_directory);
     if (backup != NULL)
         backup->path = buffer_take(&path);
     if (backup == NULL || backup->path == NULL) {
@@ -129,6 +131,22 @@ static void ended(struct rpc_call *call, enum rpc_status status, const char *tex
     /* The end of the copying frees it, if that comes later. */
     if (!backup->copying)
         free_backup(backup);
+}
+
+void backup_remove_left_behind(const char *data_directory)
+{
+    static const char *const names[] = {COPY_NAME, COPY_NAME "-journal"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct buffer path = BUFFER_INIT;
+        buffer_append_format(&path, "%s/%s", data_directory, names[i]);
+        /* Without memory the next start does it. */
+        if (!buffer_failed(&path) && unlink(path.data) == 0)
+            log_info("removed what a backup that was cut off left behind", LOG_TEXT("file", path.data));
+        else if (!buffer_failed(&path) && errno != ENOENT)
+            log_warning("cannot remove what a backup that was cut off left behind; remove it",
+                        LOG_TEXT("file", path.data), LOG_TEXT("error", strerror(errno)));
+        buffer_free(&path);
+    }
 }
 
 const struct rpc_events backup_events = {.message = begin, .writable = writable, .ended = ended};

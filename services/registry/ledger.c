@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/map.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -288,6 +289,12 @@ void ledger_destroy(struct ledger *ledger)
     rpc_loop_cancel_end_of_turn(ledger->loop, &ledger->hook);
     rpc_loop_timer_stop(ledger->loop, &ledger->retry);
     writer_destroy(ledger->writer);
+    snprintf(ledger->failure.text, sizeof(ledger->failure.text), "the registry is stopping; try again");
+    struct ledger_entry *entry;
+    while ((entry = queue_take(&ledger->batch)) != NULL)
+        discard_entry(ledger, entry);
+    while ((entry = queue_take(&ledger->waiting)) != NULL)
+        answer(entry, &(struct ledger_outcome){.result = LEDGER_STORE_FAILED, .text = ledger->failure.text});
     free(ledger->changes);
     free(ledger);
 }

@@ -82,8 +82,9 @@ struct ledger_events {
 struct ledger *ledger_create(struct rpc_loop *loop, struct registry *registry, struct writer *writer,
                              const struct ledger_events *events);
 
-/* A batch that is being written is waited for; entries are not answered any more, so do this
- * when the server has drained. NULL is fine. */
+/* A batch that is being written is waited for. Entries that are left are answered as if the store
+ * had failed: those of calls that were cancelled, since the server has drained before. NULL is
+ * fine. */
 void ledger_destroy(struct ledger *ledger);
 
 /* False: too many wait; try again later. */

@@ -1,5 +1,6 @@
 /* muster-registry: who is on the roll, kept on disk. */
 
+#include "services/registry/backup.h"
 #include "services/registry/handlers.h"
 #include "services/registry/store_choice.h"
 
@@ -118,6 +119,8 @@ static bool start(struct service *service)
 static void serving(struct service *service)
 {
     struct process *process = service->context;
+    if (writer_can_back_up(process->handlers.writer))
+        backup_remove_left_behind(process->store.data_directory);
     log_info("the roll is there", LOG_UINT("workers", registry_count(process->registry)),
              LOG_UINT("revision", registry_revision(process->registry)), LOG_TEXT("store", process->durability));
     rpc_channel_connect(process->assigner);

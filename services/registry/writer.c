@@ -138,7 +138,12 @@ void writer_destroy(struct writer *writer)
     pthread_cond_signal(&writer->changed);
     pthread_mutex_unlock(&writer->mutex);
     pthread_join(writer->thread, NULL);
+    rpc_loop_cancel_posts(writer->loop, writer);
     store_close(writer->store);
+    if (writer->backing_up) {
+        static const struct store_error stopping = {"the registry is stopping; make the backup again"};
+        writer->backup_done(writer->backup_argument, STORE_UNAVAILABLE, &stopping);
+    }
     pthread_cond_destroy(&writer->changed);
     pthread_mutex_destroy(&writer->mutex);
     free(writer);

@@ -17,7 +17,8 @@ struct writer;
 struct writer *writer_create(struct rpc_loop *loop, struct store *store);
 
 /* Waits for a batch that is being written (its `done` is not called any more), ends the thread
- * and closes the store. NULL is fine. */
+ * and closes the store. A backup that is under way is given up, and its `done` is called. NULL is
+ * fine. */
 void writer_destroy(struct writer *writer);
 
 /* Whether the store can be copied, and how: piece by piece between batches into a new file, until

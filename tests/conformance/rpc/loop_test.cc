@@ -63,6 +63,39 @@ TEST_F(Loop, APostInsideAPostRunsLater)
     EXPECT_TRUE(turn_until([&] { return nest.depth == 2; }));
 }
 
+TEST_F(Loop, PostsOfAnArgumentAreForgottenAndOthersAreNot)
+{
+    struct Context {
+        struct rpc_loop *loop;
+        Context *other;
+        int runs;
+    } kept = {loop, nullptr, 0}, cancelled = {loop, nullptr, 0};
+    kept.other = &cancelled;
+    auto count = [](void *argument) { static_cast<Context *>(argument)->runs++; };
+    rpc_loop_post(loop, count, &cancelled);
+    rpc_loop_post(loop, count, &kept);
+    rpc_loop_cancel_posts(loop, &cancelled);
+    rpc_loop_turn(loop, 1000);
+    EXPECT_EQ(kept.runs, 1);
+    EXPECT_EQ(cancelled.runs, 0);
+    // From within a post, those that are about to run, and those that wait for the next turn.
+    rpc_loop_post(
+        loop,
+        [](void *argument) {
+            auto *context = static_cast<Context *>(argument);
+            auto again = [](void *of) { static_cast<Context *>(of)->runs++; };
+            rpc_loop_post(context->loop, again, context->other);
+            rpc_loop_cancel_posts(context->loop, context->other);
+            rpc_loop_post(context->loop, again, context);
+        },
+        &kept);
+    rpc_loop_post(loop, count, &cancelled);
+    for (int i = 0; i < 100 && kept.runs < 2; i++)
+        rpc_loop_turn(loop, 100);
+    EXPECT_EQ(kept.runs, 2);
+    EXPECT_EQ(cancelled.runs, 0);
+}
+
 TEST_F(Loop, StopEndsARunAlsoOneThatHasNotBegun)
 {
     rpc_loop_stop(loop);

@@ -14,6 +14,8 @@ namespace
 {
 
 constexpr char nowhere[] = "127.0.0.1:1";
+// The copy of the database, while it is being made.
+constexpr char partial[] = "/backup.partial.sqlite3";
 
 using Message = std::vector<uint8_t>;
 
@@ -168,11 +170,16 @@ std::map<std::string, Message> export_all(Client &client, size_t *messages = nul
 }
 
 struct Registry {
-    explicit Registry(const std::function<void()> &before = nullptr)
-        : process(registry_program,
-                  {"--port=0", "--data-dir=" + data.path, std::string("--assigner-address=") + nowhere}, before),
-          client(process.ready())
+    explicit Registry(const std::function<void()> &before = nullptr, const std::vector<std::string> &flags = {})
+        : process(registry_program, arguments(flags), before), client(process.ready())
     {
+    }
+    std::vector<std::string> arguments(const std::vector<std::string> &flags) const
+    {
+        std::vector<std::string> all = {"--port=0", "--data-dir=" + data.path,
+                                        std::string("--assigner-address=") + nowhere};
+        all.insert(all.end(), flags.begin(), flags.end());
+        return all;
     }
     Directory data;
     Process process;
@@ -350,8 +357,7 @@ TEST(Transfer, ABackupIsMadeWhileRegistrationsGoOn)
         more.send(fleet(i, i + 100));
     EXPECT_EQ(backup.end(), RPC_OK) << backup.text;
     EXPECT_EQ(more.end(), RPC_OK) << more.text;
-    EXPECT_FALSE(
-        std::filesystem::exists(registry.data.path + "/backup-" + std::to_string(registry.process.id()) + ".sqlite3"));
+    EXPECT_FALSE(std::filesystem::exists(registry.data.path + partial));
 
     Directory restored;
     std::ofstream file(restored.path + "/registry.sqlite3", std::ios::binary);
@@ -372,6 +378,62 @@ TEST(Transfer, ABackupIsMadeWhileRegistrationsGoOn)
     EXPECT_GE(workers.size(), before);
     for (size_t i = 0; i < before; i++)
         EXPECT_EQ(workers.count("w" + std::to_string(i)), 1u);
+}
+
+// Killed in the middle of a backup, which has to be large enough to take a while.
+TEST(Transfer, WhatAKilledRegistryLeavesOfABackupIsRemovedAtTheNextStart)
+{
+    Registry registry;
+    Import import(registry.client);
+    for (size_t i = 0; i < 20000; i += 1000)
+        import.send(fleet(i, i + 1000));
+    ASSERT_EQ(import.end(), RPC_OK) << import.text;
+    std::string copy = registry.data.path + partial;
+    std::string others = registry.data.path + "/backup-1.sqlite3";
+    std::ofstream(others) << "an operator's";
+    {
+        Stream backup(registry.client, "BackUp");
+        Muster__V1__BackUpRequest request = MUSTER__V1__BACK_UP_REQUEST__INIT;
+        rpc_call_send(backup.call, &request.base);
+        ASSERT_TRUE(registry.client.wait([&] { return std::filesystem::exists(copy) || backup.ended; }));
+        EXPECT_EQ(registry.process.end(SIGKILL), -SIGKILL);
+        ASSERT_TRUE(registry.client.wait([&] { return backup.ended; }));
+    }
+    if (!std::filesystem::exists(copy)) // the copy was quicker than the signal
+        std::ofstream(copy) << "half";
+    std::ofstream(copy + "-journal") << "half";
+    Process again(registry_program,
+                  {"--port=0", "--data-dir=" + registry.data.path, std::string("--assigner-address=") + nowhere});
+    Client client(again.ready());
+    EXPECT_EQ(client.all_workers().size(), 20000u);
+    EXPECT_FALSE(std::filesystem::exists(copy));
+    EXPECT_FALSE(std::filesystem::exists(copy + "-journal"));
+    EXPECT_TRUE(std::filesystem::exists(others)) << "which is not the registry's";
+}
+
+// Calls that are cut off at the end have work in the ledger and with the writer. Nothing of it may
+// be lost track of, which the sanitizers see.
+TEST(Transfer, ImportsAndBackupsThatAreCutOffByTheEndLeaveNothingBehind)
+{
+    Registry registry({}, {"--drain-timeout-seconds=0"});
+    Import import(registry.client);
+    for (size_t i = 0; i < 20000; i += 1000)
+        import.send(fleet(i, i + 1000));
+    ASSERT_TRUE(registry.client.wait([&] { return import.responses.size() >= 10; }));
+    Stream backup(registry.client, "BackUp");
+    Muster__V1__BackUpRequest request = MUSTER__V1__BACK_UP_REQUEST__INIT;
+    rpc_call_send(backup.call, &request.base);
+    for (size_t i = 20000; i < 100000; i += 1000)
+        import.send(fleet(i, i + 1000));
+    size_t before = import.responses.size();
+    ASSERT_TRUE(registry.client.wait([&] { return import.responses.size() > before + 2; }));
+    EXPECT_EQ(registry.process.end(SIGTERM), 0) << registry.process.errors();
+    EXPECT_TRUE(registry.client.wait([&] { return import.ended && backup.ended; }));
+    EXPECT_FALSE(std::filesystem::exists(registry.data.path + partial));
+    Process again(registry_program,
+                  {"--port=0", "--data-dir=" + registry.data.path, std::string("--assigner-address=") + nowhere});
+    Client client(again.ready());
+    EXPECT_GE(client.all_workers().size(), (before + 2) * 1000) << "what was acknowledged";
 }
 
 TEST(Transfer, WhatIsNotInAFileCannotBeBackedUp)
