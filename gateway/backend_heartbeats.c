@@ -84,17 +84,23 @@ static void turn_ended(void *argument)
 
 void backend_run_heartbeat(struct backend *backend, struct job *job)
 {
+    bool is_up = backend->heartbeat_stream != NULL && rpc_kept_stream_is_up(backend->heartbeat_stream);
     switch (replica_judge(&backend->replica, job->heartbeat)) {
     case REPLICA_STALE_INCARNATION:
-        refuse_stale(job);
-        return;
+        if (!is_up) {
+            refuse_stale(job);
+            return;
+        }
+        /* Health is to know, too: it tells operators of two workers with one id. */
+        job->refusal = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION;
+        break;
     case REPLICA_REMOVED:
         refuse_unknown(job);
         return;
     case REPLICA_ASK_HEALTH:
         break;
     }
-    if (backend->heartbeat_stream == NULL || !rpc_kept_stream_is_up(backend->heartbeat_stream)) {
+    if (!is_up) {
         fail(backend, job);
         return;
     }

@@ -12,7 +12,9 @@ static enum detector_reason base_reason(const struct detector_lease *lease)
 {
     if (!lease->heard && lease->base != WORKER_ONLINE)
         return DETECTOR_NOT_HEARD_YET;
-    return lease->base == WORKER_ONLINE ? DETECTOR_WELL : DETECTOR_SAYS_SO;
+    if (lease->base != WORKER_ONLINE)
+        return DETECTOR_SAYS_SO;
+    return lease->contested ? DETECTOR_CONTESTED : DETECTOR_WELL;
 }
 
 /* Whether lateness would make a worker found in that state look better than it is. */
@@ -78,6 +80,9 @@ void detector_describe(const struct detector_settings *settings, enum detector_r
         break;
     case DETECTOR_HELD:
         snprintf(text, DETECTOR_TEXT_BYTES, "held out of routing: it came and went too often");
+        break;
+    case DETECTOR_CONTESTED:
+        snprintf(text, DETECTOR_TEXT_BYTES, "another worker uses this id, too; give each its own (--worker-id)");
         break;
     case DETECTOR_BRAKED:
         snprintf(text, DETECTOR_TEXT_BYTES, "not heard for %" PRIu64 " s; evictions are slowed down", silent_ms / 1000);

@@ -50,6 +50,7 @@ enum detector_reason {
     DETECTOR_GRACE_OVER,    /* given up after stream_grace_ms */
     DETECTOR_HELD,          /* well, but it came and went too often; see flapping.h */
     DETECTOR_BRAKED,        /* to be given up, when evictions are not slowed down; see brake.h */
+    DETECTOR_CONTESTED,     /* well, but another worker uses its id as well */
 };
 
 /* What is known of one worker. */
@@ -59,6 +60,7 @@ struct detector_lease {
     bool stream_broken;            /* and nothing was heard since */
     uint64_t held_until_ms;        /* not to be routed to before; 0: no hold */
     bool heard;                    /* by this process; false: found in `base` */
+    bool contested;                /* an earlier registration of its id is heard as well */
     Muster__V1__WorkerStatus base; /* what it says of itself, or was found in */
 };
 

@@ -295,6 +295,7 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     worker->last_heard_ms = now_ms;
     worker->stream_broken = false;
     worker->heard = fresh;
+    worker->beaten = false;
     worker->base = fresh ? WORKER_ONLINE : found_base(record->status);
     timer_stop(&health->wheel, &worker->lease);
     /* Whether it believes that it is to drain, left over from an earlier registration maybe,
@@ -306,7 +307,9 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     if (!first) {
         health_report_remove(health, worker);
         health_judge(health, worker, now_ms);
-        health_report_remove(health, worker); /* the registry knows what it just told us */
+        health_report_remove(health, worker); /* the registry knows what it just told us, */
+        if (worker->reason == DETECTOR_CONTESTED)
+            health_report_add(health, worker); /* but not this */
         return;
     }
     struct detector_lease lease = health_worker_lease(health, worker);

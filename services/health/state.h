@@ -62,6 +62,8 @@ struct health_worker {
     bool changed_since_report : 1;
     bool assignment_doubtful : 1; /* whether it was told of it; the registry is asked what to say */
     bool gone : 1;                /* a tombstone: only in `changes`, for watchers to be told */
+    bool beaten : 1;              /* the present registration has sent a heartbeat, here */
+    uint8_t contested : 4;        /* above 0: another worker uses the id, too; see streams.c */
     char id[];                    /* with a zero byte */
 };
 

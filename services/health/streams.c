@@ -143,11 +143,36 @@ static void note_history(struct health *health, struct health_worker *worker, co
         history_heartbeat(health->history, worker->history_place, load);
 }
 
+/* Two workers with one id. A heartbeat of an earlier registration that comes after one of the
+ * present registration was sent by another process: one that registers again does so once, and its
+ * heartbeats from before come before. Whoever set them up must see it, so that stays the worker's
+ * reason until nothing more of the other one was heard for CONTESTED_PERIODS, in which the worker
+ * itself was heard. */
+#define CONTESTED_PERIOD_MS 32768
+#define CONTESTED_PERIODS 9
+
+static void note_contest(struct health *health, struct health_worker *worker, uint64_t now_ms)
+{
+    if (!worker->beaten)
+        return;
+    worker->contested = CONTESTED_PERIODS;
+    health_judge(health, worker, now_ms);
+}
+
+static void forget_contest(struct health_worker *worker, uint64_t now_ms)
+{
+    if (now_ms / CONTESTED_PERIOD_MS != worker->last_heard_ms / CONTESTED_PERIOD_MS)
+        worker->contested--;
+}
+
 void health_stream_heard(struct health *health, struct health_worker *worker, struct health_stream *source,
                          uint8_t said, const Muster__V1__Load *load, uint64_t now_ms)
 {
     if (worker->reason == DETECTOR_STREAM_BROKEN || worker->reason == DETECTOR_BRAKED)
         health_returned(health, worker, now_ms);
+    if (worker->contested > 0)
+        forget_contest(worker, now_ms);
+    worker->beaten = true;
     worker->last_heard_ms = now_ms;
     worker->stream_broken = false;
     worker->heard = true;
@@ -223,6 +248,7 @@ static void take(struct health *health, struct health_stream *stream, struct hea
     }
     if (heartbeat->incarnation != 0 && heartbeat->incarnation < worker->incarnation) {
         health->counts.stale++;
+        note_contest(health, worker, now_ms);
         /* Out of memory: the worker is told with its next heartbeat. */
         (void)health_stream_command(health, stream, sequence, index, worker->id, heartbeat->incarnation,
                                     MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION, NULL,

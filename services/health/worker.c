@@ -38,6 +38,7 @@ struct detector_lease health_worker_lease(const struct health *health, const str
         .stream_broken = worker->stream_broken,
         .held_until_ms = worker->held ? flapping_hold_of(&health->flapping, worker->id).until_ms : 0,
         .heard = worker->heard,
+        .contested = worker->contested > 0,
         .base = (Muster__V1__WorkerStatus)worker->base,
     };
 }

@@ -79,6 +79,45 @@ TEST(HealthFaults, AFullDiskIsToldByHealthAndReadsGoOn)
     EXPECT_EQ(coordinator.stop(), 0);
 }
 
+// Two workers with one id, which register again as soon as they are pushed out, as simple ones do.
+TEST(HealthFaults, TwoWorkersWithOneIdAreToldAndShown)
+{
+    Coordinator coordinator;
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    long long incarnations[2] = {0, 0};
+    int pushed_out = 0;
+    for (int round = 0; round < 10; round++) {
+        for (long long &incarnation : incarnations) {
+            Response answer;
+            if (incarnation != 0) {
+                answer = coordinator.post("/api/worker/heartbeat", R"({"worker_id": "twin", "incarnation": )" +
+                                                                       std::to_string(incarnation) + "}");
+                if (answer.status == 200)
+                    continue;
+                ASSERT_EQ(answer.status, 409) << answer.described();
+                EXPECT_EQ(answer.json()["error"].text(), "stale_incarnation");
+                pushed_out++;
+            }
+            answer = put_worker(coordinator, "twin");
+            ASSERT_EQ(answer.status, 200) << answer.described();
+            incarnation = answer.json()["incarnation"].integer();
+            EXPECT_EQ(coordinator
+                          .post("/api/worker/heartbeat",
+                                R"({"worker_id": "twin", "incarnation": )" + std::to_string(incarnation) + "}")
+                          .status,
+                      200);
+        }
+    }
+    EXPECT_GE(pushed_out, 10);
+    Json twin;
+    EXPECT_TRUE(eventually([&] {
+        twin = coordinator.worker("twin");
+        return twin["status_reason"].text().find("another worker uses this id") != std::string::npos;
+    })) << twin.dump();
+    EXPECT_EQ(twin["status"].text(), "online");
+    EXPECT_EQ(coordinator.stop(), 0);
+}
+
 TEST(HealthFaults, AWorkerThatSendsTooManyHeartbeatsIsToldSo)
 {
     Coordinator coordinator({.flags = {}, .environment = {"HEARTBEATS_PER_SECOND_MAX=1"}});

@@ -197,6 +197,54 @@ TEST_F(HealthTest, AStaleIncarnationIsToldSoAndDoesNotRenew)
     health_stream_closed(health_, stream, now_);
 }
 
+TEST_F(HealthTest, TwoWorkersWithOneIdAreTheReasonUntilOneOfThemIsGone)
+{
+    Synchronise();
+    auto *watcher = health_watcher_open(health_);
+    ASSERT_TRUE(Put({"w", 1}));
+    auto *one = health_stream_open(health_, nullptr), *other = health_stream_open(health_, nullptr);
+    uint64_t sequence = 0;
+    auto send = [&](health_stream *stream, uint64_t incarnation) {
+        return Send(stream, {{"w", incarnation}}, false, ++sequence);
+    };
+    send(one, 1);
+    ASSERT_TRUE(Put({"w", 2}));
+    send(one, 1); // may have been on its way when it registered again
+    (void)Report();
+    EXPECT_EQ(Watch(watcher)["w"].reason, "");
+    send(other, 2);
+    To(1000);
+    send(one, 1);
+    EXPECT_EQ(Status("w"), WORKER_ONLINE);
+    EXPECT_EQ(Report().count("w"), 1u) << "for the list and the events";
+    Seen seen = Watch(watcher)["w"];
+    EXPECT_EQ(seen.status, WORKER_ONLINE);
+    EXPECT_NE(seen.reason.find("another worker uses this id"), std::string::npos) << seen.reason;
+    // They register in turn: it stays the reason.
+    ASSERT_TRUE(Put({"w", 3}));
+    EXPECT_EQ(Report().count("w"), 1u) << "of a new registration the registry knows no reason";
+    send(one, 3);
+    send(other, 2);
+    EXPECT_NE(Watch(watcher)["w"].reason, "");
+    // One ends. However often the other one is heard, that takes some minutes to be forgotten.
+    uint64_t last = now_ - kStart;
+    for (uint64_t ms = 0; ms < 120000; ms += 100) {
+        To(last + ms);
+        send(one, 3);
+    }
+    EXPECT_EQ(Report().count("w"), 0u);
+    for (uint64_t ms = 120000; ms < 320000; ms += 30000) {
+        To(last + ms);
+        send(one, 3);
+    }
+    EXPECT_EQ(Report().count("w"), 1u);
+    EXPECT_EQ(Watch(watcher)["w"].reason, "");
+    EXPECT_EQ(Status("w"), WORKER_ONLINE);
+    health_stream_closed(health_, one, now_);
+    health_stream_closed(health_, other, now_);
+    health_watcher_close(health_, watcher);
+}
+
 TEST_F(HealthTest, ANewAssignmentGoesOverTheStreamOnItsOwn)
 {
     Synchronise();
