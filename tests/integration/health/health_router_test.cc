@@ -12,6 +12,7 @@ namespace
 
 constexpr auto kRegisterAgain = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_REGISTER_AGAIN;
 constexpr auto kStale = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_STALE_INCARNATION;
+constexpr auto kSlowDown = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_SLOW_DOWN;
 constexpr auto kDrain = MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN;
 
 // Lets the loop run for a while, to see that something does not happen.
@@ -134,6 +135,82 @@ TEST(HealthRouterTest, SilenceDegradesAndThenRemoves)
         return !fleet.on_roll("silent");
     }));
     EXPECT_EQ(fleet.status("heard"), WORKER_ONLINE);
+}
+
+// A worker that sends without pause: what is too much is refused, and said once.
+TEST(HealthRouterTest, AFloodOverAStreamIsLimitedAndToldSo)
+{
+    Fleet fleet({"--heartbeats-per-second-max=10"});
+    uint64_t incarnation = fleet.add("loud", "echo");
+    ASSERT_NE(fleet.add("calm", "echo"), 0u);
+    Stream loud(*fleet.client, fleet.health_address), calm(*fleet.client, fleet.health_address);
+    ASSERT_TRUE(loud.beat("loud", incarnation, 0.25));
+    for (int i = 0; i < 2000; i++)
+        loud.send({{"loud", incarnation, 0.75}});
+    ASSERT_TRUE(fleet.client->wait([&] { return loud.acknowledged == loud.sequence; })) << "each is answered for";
+    size_t told = 0;
+    for (const auto &command : loud.commands)
+        told += command.type == kSlowDown;
+    EXPECT_GE(told, 1u);
+    EXPECT_LT(told, 100u) << "not each time";
+    EXPECT_FALSE(loud.ended);
+    ASSERT_TRUE(calm.beat("calm", 0, 0.5)) << "nobody else is hurt";
+    EXPECT_EQ(fleet.status("loud"), WORKER_ONLINE);
+    // Later it is heard again.
+    Routes routes(*fleet.client, fleet.router_address);
+    EXPECT_TRUE(fleet.client->wait([&] {
+        linger(fleet, 100);
+        return loud.beat("loud", incarnation, 0.1) && routes.table["echo"]["loud"] == 90;
+    }));
+}
+
+// All that were silent when health began are either really gone or not to blame.
+TEST(HealthRouterTest, AFleetThatIsSilentAfterHealthRestartedIsTakenOffSlowly)
+{
+    Fleet fleet({"--heartbeat-timeout-seconds=1", "--worker-timeout-seconds=2", "--eviction-brake-workers-min=5"});
+    for (int i = 0; i < 8; i++)
+        ASSERT_NE(fleet.add("w" + std::to_string(i), "echo"), 0u);
+    fleet.health->end(SIGKILL);
+    linger(fleet, 3000);
+    fleet.start_health();
+    ASSERT_TRUE(fleet.client->wait([&] { return fleet.status("w7") == WORKER_OFFLINE; }));
+    auto all = fleet.client->all_workers();
+    EXPECT_GE(all.size(), 7u) << "one may have been let go in the meantime";
+    EXPECT_NE(std::string(all.begin()->second->status_reason).find("slowed down"), std::string::npos)
+        << all.begin()->second->status_reason;
+    // Two come back, the others do not: one by one they go.
+    Stream relay(*fleet.client, fleet.health_address);
+    auto beat = [&] {
+        relay.send({{"w6"}, {"w7"}}, true);
+        linger(fleet, 100);
+    };
+    EXPECT_TRUE(fleet.client->wait([&] {
+        beat();
+        return fleet.status("w6") == WORKER_ONLINE && fleet.status("w7") == WORKER_ONLINE;
+    }));
+    EXPECT_TRUE(fleet.client->wait([&] {
+        beat();
+        return fleet.client->all_workers().size() <= 6;
+    }));
+    EXPECT_TRUE(fleet.on_roll("w6") && fleet.on_roll("w7"));
+}
+
+// And a few that are gone do not stay because health was away.
+TEST(HealthRouterTest, WhoIsGoneAfterHealthRestartedIsTakenOffAtItsTime)
+{
+    Fleet fleet({"--heartbeat-timeout-seconds=1", "--worker-timeout-seconds=2"});
+    ASSERT_NE(fleet.add("gone", "echo"), 0u);
+    ASSERT_NE(fleet.add("there", "echo"), 0u);
+    fleet.health->end(SIGKILL);
+    fleet.start_health();
+    EXPECT_TRUE(fleet.on_roll("gone"));
+    Stream relay(*fleet.client, fleet.health_address);
+    EXPECT_TRUE(fleet.client->wait([&] {
+        relay.send({{"there"}}, true);
+        linger(fleet, 100);
+        return !fleet.on_roll("gone");
+    }));
+    EXPECT_TRUE(fleet.on_roll("there"));
 }
 
 TEST(HealthRouterTest, StaleAndUnknownHeartbeatsAreAnsweredSo)
