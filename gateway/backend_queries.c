@@ -48,7 +48,7 @@ static void write_warning(const struct backend *backend, struct json_writer *wri
 static void render(struct backend *backend, enum view view, struct buffer *body)
 {
     if (view != VIEW_TOPOLOGY) {
-        view_render(view, &backend->replica, clock_unix_ms(), body);
+        view_render(view, &backend->replica, rpc_loop_now_ms(backend->loop), clock_unix_ms(), body);
         return;
     }
     const struct topology_coordinator coordinator = {.id = backend->gateway->coordinator_id,

@@ -159,6 +159,7 @@ static void forget_health(struct replica *replica, struct replica_worker *worker
     worker->health_incarnation = 0;
     worker->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
     worker->last_heartbeat_at_ms = 0;
+    worker->last_heard_ms = 0;
     worker->fresh_until_ms = 0;
     changed(replica, worker);
     review_status(replica, worker);
@@ -415,6 +416,7 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
     worker->held = health->held;
     set_reason(worker, health->reason);
     worker->last_heartbeat_at_ms = health->last_heartbeat_at_ms;
+    worker->last_heard_ms = now_ms > health->silent_ms ? now_ms - health->silent_ms : 0;
     bool fine = health->load == NULL || set_load(worker, health->load);
     changed(replica, worker);
     review_status(replica, worker);
@@ -464,8 +466,8 @@ bool replica_heartbeat(struct replica *replica, const Muster__V1__Heartbeat *hea
         /* In health's words (detector_describe). */
         set_reason(worker, said == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ? "" : "the worker says so");
     }
-    if (received_at_ms > worker->last_heartbeat_at_ms)
-        worker->last_heartbeat_at_ms = received_at_ms;
+    worker->last_heartbeat_at_ms = received_at_ms;
+    worker->last_heard_ms = now_ms;
     worker->fresh_until_ms = now_ms + REPLICA_FRESH_MS;
     bool fine = heartbeat->load == NULL || set_load(worker, heartbeat->load);
     changed(replica, worker);
@@ -515,10 +517,23 @@ bool replica_is_healthy(const struct replica_worker *worker)
            status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED;
 }
 
+/* Whether it was heard since it registered. Dates do not tell: a clock may have been set back. */
+static bool heard(const struct replica_worker *worker)
+{
+    return worker->last_heartbeat_at_ms != 0 && worker->health_incarnation == worker->record->incarnation;
+}
+
 int64_t replica_last_heard_ms(const struct replica_worker *worker)
 {
-    int64_t registered = worker->record->registered_at_ms;
-    return worker->last_heartbeat_at_ms > registered ? worker->last_heartbeat_at_ms : registered;
+    return heard(worker) ? worker->last_heartbeat_at_ms : worker->record->registered_at_ms;
+}
+
+uint64_t replica_age_ms(const struct replica_worker *worker, uint64_t now_ms, int64_t now_unix_ms)
+{
+    if (heard(worker) && worker->last_heard_ms != 0)
+        return now_ms > worker->last_heard_ms ? now_ms - worker->last_heard_ms : 0;
+    int64_t since_ms = now_unix_ms - replica_last_heard_ms(worker);
+    return since_ms > 0 ? (uint64_t)since_ms : 0;
 }
 
 double replica_load(const struct replica_worker *worker)

@@ -89,6 +89,7 @@ struct replica_worker {
     char *health_reason;                 /* why it has that status; NULL: it is well */
     int64_t health_status_changed_at_ms; /* 0: not known */
     int64_t last_heartbeat_at_ms;
+    uint64_t last_heard_ms;  /* the same moment, monotonic; 0: not known */
     uint64_t fresh_until_ms; /* monotonic; see REPLICA_FRESH_MS */
     uint32_t health_generation;
     struct buffer load;  /* a Load, packed; empty: none was reported. Heartbeats are many, readings of it few. */
@@ -177,6 +178,9 @@ bool replica_is_healthy(const struct replica_worker *worker);
 
 /* When it was last heard: its registration counts. Milliseconds since the epoch. */
 int64_t replica_last_heard_ms(const struct replica_worker *worker);
+
+/* How long ago that was: also right when the wall clock was set meanwhile. */
+uint64_t replica_age_ms(const struct replica_worker *worker, uint64_t now_ms, int64_t now_unix_ms);
 
 double replica_load(const struct replica_worker *worker);
 

@@ -69,7 +69,7 @@ static void render_workers(struct replica *replica, int64_t now_unix_ms, struct 
     for (size_t i = 0; i < replica->worker_count; i++) {
         if (!replica_is_healthy(replica->workers[i]))
             continue;
-        worker_json_write(writer, replica->workers[i], 0);
+        worker_json_write(writer, replica->workers[i]);
         count++;
     }
     json_write_array_end(writer);
@@ -78,15 +78,17 @@ static void render_workers(struct replica *replica, int64_t now_unix_ms, struct 
     json_write_object_end(writer);
 }
 
-static void render_admin_workers(struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
+static void render_admin_workers(struct replica *replica, uint64_t now_ms, int64_t now_unix_ms,
+                                 struct json_writer *writer)
 {
     size_t healthy = 0;
     json_write_object_begin(writer);
     json_write_key(writer, "workers");
     json_write_array_begin(writer);
     for (size_t i = 0; i < replica->worker_count; i++) {
-        worker_json_write(writer, replica->workers[i], now_unix_ms);
-        healthy += replica_is_healthy(replica->workers[i]) ? 1 : 0;
+        struct replica_worker *worker = replica->workers[i];
+        worker_json_write_admin(writer, worker, replica_age_ms(worker, now_ms, now_unix_ms));
+        healthy += replica_is_healthy(worker) ? 1 : 0;
     }
     json_write_array_end(writer);
     json_write_named_uint(writer, "total", replica->worker_count);
@@ -251,7 +253,7 @@ static void render_stats(const struct replica *replica, struct json_writer *writ
     json_write_object_end(writer);
 }
 
-void view_render(enum view view, struct replica *replica, int64_t now_unix_ms, struct buffer *out)
+void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64_t now_unix_ms, struct buffer *out)
 {
     struct json_writer writer = json_writer_into(out);
     switch (view) {
@@ -262,7 +264,7 @@ void view_render(enum view view, struct replica *replica, int64_t now_unix_ms, s
         render_services(replica, now_unix_ms, &writer);
         break;
     case VIEW_ADMIN_WORKERS:
-        render_admin_workers(replica, now_unix_ms, &writer);
+        render_admin_workers(replica, now_ms, now_unix_ms, &writer);
         break;
     case VIEW_ADMIN_SERVICES:
         render_admin_services(replica, &writer);

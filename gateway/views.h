@@ -24,7 +24,8 @@ enum view {
  * does a list's `timestamp`. 0: for ever. */
 uint32_t view_lifetime_ms(enum view view);
 
-void view_render(enum view view, struct replica *replica, int64_t now_unix_ms, struct buffer *out);
+/* now_ms: monotonic, as the replica is told it; now_unix_ms: the date at that moment. */
+void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64_t now_unix_ms, struct buffer *out);
 
 /* GET /api/services/discover/{service}. Returns how many workers it lists; with 0 nothing was
  * written. */

@@ -170,7 +170,8 @@ static void render_varying(struct replica_worker *worker)
     muster__v1__load__free_unpacked(kept, NULL);
 }
 
-void worker_json_write(struct json_writer *writer, struct replica_worker *worker, int64_t now_unix_ms)
+/* All but the end of the object. False: out of memory. */
+static bool begin_worker(struct json_writer *writer, struct replica_worker *worker)
 {
     if (worker->fixed_json.bytes == 0)
         render_fixed(worker);
@@ -181,16 +182,26 @@ void worker_json_write(struct json_writer *writer, struct replica_worker *worker
         buffer_clear(&worker->fixed_json);
         buffer_clear(&worker->varying_json);
         writer->out->failed = true;
-        return;
+        return false;
     }
     json_write_object_begin(writer);
     buffer_append(writer->out, worker->fixed_json.data, worker->fixed_json.bytes);
     buffer_append(writer->out, worker->varying_json.data, worker->varying_json.bytes);
     writer->comma = true;
-    if (now_unix_ms > 0) {
-        int64_t age_ms = now_unix_ms - replica_last_heard_ms(worker);
-        json_write_named_double(writer, "age_seconds", age_ms < 0 ? 0 : (double)age_ms / 1000.0);
-        json_write_named_bool(writer, "is_healthy", replica_is_healthy(worker));
-    }
+    return true;
+}
+
+void worker_json_write(struct json_writer *writer, struct replica_worker *worker)
+{
+    if (begin_worker(writer, worker))
+        json_write_object_end(writer);
+}
+
+void worker_json_write_admin(struct json_writer *writer, struct replica_worker *worker, uint64_t age_ms)
+{
+    if (!begin_worker(writer, worker))
+        return;
+    json_write_named_double(writer, "age_seconds", (double)age_ms / 1000.0);
+    json_write_named_bool(writer, "is_healthy", replica_is_healthy(worker));
     json_write_object_end(writer);
 }

@@ -15,9 +15,10 @@ const char *worker_type_word(Muster__V1__WorkerType type);
 /* The same for a status; who was removed is "offline" to the contract's clients. */
 const char *worker_status_word(Muster__V1__WorkerStatus status);
 
-/* Writes the object. With now_unix_ms above 0 it also has `age_seconds` (since it was last
- * heard) and `is_healthy`, as the admin list wants it. */
-void worker_json_write(struct json_writer *writer, struct replica_worker *worker, int64_t now_unix_ms);
+/* Writes the object. */
+void worker_json_write(struct json_writer *writer, struct replica_worker *worker);
+/* The same with `age_seconds` (since it was last heard) and `is_healthy`, as the admin list wants it. */
+void worker_json_write_admin(struct json_writer *writer, struct replica_worker *worker, uint64_t age_ms);
 
 /* The capabilities as they were registered, or made from the typed fields. */
 void worker_json_write_capabilities(struct json_writer *writer, const Muster__V1__Capabilities *capabilities);

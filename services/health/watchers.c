@@ -156,6 +156,7 @@ static void describe(struct health *health, const struct health_watcher *watcher
     health_describe(health, worker, now_ms, batch->texts[i]);
     message->reason = batch->texts[i];
     message->last_heartbeat_at_ms = unix_ms - (int64_t)silent_ms;
+    message->silent_ms = silent_ms;
     message->held = worker->reason == DETECTOR_HELD;
     message->status_changed_at_ms = unix_ms - (int64_t)(now_ms - worker->status_since_ms);
     if (worker->load != NULL && (worker->load_pending & watcher->bit) != 0) {

@@ -31,6 +31,7 @@ struct WorkerFields {
     Muster__V1__WorkerStatus status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
     bool draining = false;
     std::string capabilities_json = "";
+    int64_t registered_at_ms = 1767609000125;
 };
 
 class WorkerMessage
@@ -67,7 +68,7 @@ class WorkerMessage
         worker.revision = fields.revision;
         worker.status = fields.status;
         worker.draining = fields.draining;
-        worker.registered_at_ms = 1767609000125;
+        worker.registered_at_ms = fields.registered_at_ms;
     }
     WorkerMessage(const WorkerMessage &) = delete;
     const Muster__V1__Worker *get() const
@@ -184,6 +185,11 @@ class HealthChanges
         health_.back().reason = texts_.keep(reason);
         health_.back().status_changed_at_ms = since_ms;
         health_.back().held = held;
+        return *this;
+    }
+    HealthChanges &silent(uint64_t ms)
+    {
+        health_.back().silent_ms = ms;
         return *this;
     }
     HealthChanges &complete()

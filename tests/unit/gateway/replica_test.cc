@@ -233,6 +233,24 @@ class OwnHeartbeat : public Replica
     }
 };
 
+// A coordinator whose clock was ahead when the worker registered, and was then set right.
+TEST_F(OwnHeartbeat, AClockThatIsSetBackMakesNobodyYounger)
+{
+    const int64_t ahead = 1767609100000, right = ahead - 5 * 3600 * 1000;
+    WorkerFields fields{"a", 1};
+    fields.registered_at_ms = ahead;
+    put(fields);
+    EXPECT_EQ(replica_last_heard_ms(find("a")), ahead) << "all that is known";
+    beat(ahead + 1000, 5000, ONLINE, -1);
+    beat(right, 35000, ONLINE, -1);
+    EXPECT_EQ(replica_last_heard_ms(find("a")), right);
+    EXPECT_EQ(replica_age_ms(find("a"), 36000, right + 1000), 1000u);
+    EXPECT_EQ(replica_age_ms(find("a"), 36000, ahead), 1000u) << "whatever the date is";
+    apply(HealthChanges().worker("a", 1, ONLINE, right + 29000).silent(1000), 65000);
+    EXPECT_EQ(replica_last_heard_ms(find("a")), right + 29000);
+    EXPECT_EQ(replica_age_ms(find("a"), 65000, 0), 1000u);
+}
+
 TEST_F(OwnHeartbeat, ShowsAtOnceAndIsNotUndone)
 {
     put({"a", 1});

@@ -19,6 +19,7 @@ constexpr auto CPU = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
 constexpr auto ONLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
 constexpr auto OFFLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
 constexpr int64_t NOW = 1767609010125;
+constexpr uint64_t MONOTONIC = 5000000;
 
 class Views : public ::testing::Test
 {
@@ -44,7 +45,7 @@ class Views : public ::testing::Test
     void render(enum view view)
     {
         struct buffer out = BUFFER_INIT;
-        view_render(view, &replica, NOW, &out);
+        view_render(view, &replica, MONOTONIC, NOW, &out);
         load(out);
     }
     void load(struct buffer &out)
@@ -243,7 +244,7 @@ TEST_F(Views, EmptyOnesAreValidToo)
     replica_init(&nothing);
     for (int view = 0; view < VIEW_TOPOLOGY; view++) {
         struct buffer out = BUFFER_INIT;
-        view_render((enum view)view, &nothing, NOW, &out);
+        view_render((enum view)view, &nothing, MONOTONIC, NOW, &out);
         load(out);
     }
     replica_free(&nothing);
