@@ -137,7 +137,7 @@ static struct history_query *open_query(struct health_shell *shell, struct rpc_c
 static void read_points(struct recorder_task *task)
 {
     struct history_query *query = (struct history_query *)task;
-    sqlite3 *reader = history_store_open_reader(recorder_path(task->recorder), query->error);
+    sqlite3 *reader = history_store_open_reader(recorder_path(task->recorder), NULL, query->error);
     query->read =
         reader != NULL && history_store_read(reader, query->worker_id, query->step, query->since_seconds, INT64_MAX,
                                              clock_unix_ms() / 1000, &query->points, &query->point_count, query->error);

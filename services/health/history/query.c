@@ -13,10 +13,9 @@
 #include "services/health/history/query_tables.h"
 #include "services/health/history/store.h"
 
-/* Instructions of SQLite's machine between two looks at the clock. */
-#define PROGRESS_INSTRUCTIONS 1000
-/* Text of one value, and what one function may make. */
-#define VALUE_BYTES_MAX (256 << 10)
+/* Instructions of SQLite's machine between two looks at the clock: each may be a function over a
+ * value of QUERY_VALUE_BYTES_MAX, or two. */
+#define PROGRESS_INSTRUCTIONS 20
 
 bool query_wants_roll(const char *sql)
 {
@@ -53,15 +52,15 @@ static bool is_listed(const char *name, const char *const *list, size_t count)
 static bool is_safe_function(const char *name)
 {
     static const char *const safe[] = {
-        "abs",          "avg",        "changes",     "char",         "coalesce", "count",     "cume_dist", "date",
-        "datetime",     "dense_rank", "first_value", "floor",        "ceil",     "ceiling",   "format",    "glob",
-        "group_concat", "hex",        "ifnull",      "iif",          "instr",    "julianday", "lag",       "last_value",
-        "lead",         "length",     "like",        "lower",        "ltrim",    "max",       "min",       "mod",
-        "nth_value",    "ntile",      "nullif",      "percent_rank", "pow",      "power",     "printf",    "quote",
-        "rank",         "replace",    "round",       "row_number",   "rtrim",    "sign",      "sqrt",      "ln",
-        "log",          "log10",      "log2",        "exp",          "strftime", "substr",    "substring", "sum",
-        "time",         "total",      "trim",        "trunc",        "typeof",   "unicode",   "unixepoch", "upper",
-        "json_extract", "->",         "->>",
+        "abs",      "avg",        "changes",      "char",    "coalesce",  "count",   "cume_dist",    "date",
+        "datetime", "dense_rank", "first_value",  "floor",   "ceil",      "ceiling", "glob",         "group_concat",
+        "hex",      "ifnull",     "iif",          "instr",   "julianday", "lag",     "last_value",   "lead",
+        "length",   "like",       "lower",        "ltrim",   "max",       "min",     "mod",          "nth_value",
+        "ntile",    "nullif",     "percent_rank", "pow",     "power",     "quote",   "rank",         "replace",
+        "round",    "row_number", "rtrim",        "sign",    "sqrt",      "ln",      "log",          "log10",
+        "log2",     "exp",        "strftime",     "substr",  "substring", "sum",     "time",         "total",
+        "trim",     "trunc",      "typeof",       "unicode", "unixepoch", "upper",   "json_extract", "->",
+        "->>",
     };
     return is_listed(name, safe, sizeof(safe) / sizeof(safe[0]));
 }
@@ -111,12 +110,30 @@ static int authorize(void *argument, int action, const char *first, const char *
     return SQLITE_DENY;
 }
 
+/* To trim a set of characters takes the product of both lengths; what is usual, spaces, does not. */
+static void refuse_trim_set(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count, (void)values;
+    sqlite3_result_error(context, "trim takes one argument here", -1);
+}
+
+/* False: out of memory. */
+static bool replace_functions(sqlite3 *database)
+{
+    static const char *const names[] = {"trim", "ltrim", "rtrim"};
+    bool replaced = true;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        replaced = replaced && sqlite3_create_function_v2(database, names[i], 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                                          NULL, refuse_trim_set, NULL, NULL, NULL) == SQLITE_OK;
+    return replaced;
+}
+
 static void limit(sqlite3 *database)
 {
     static const struct {
         int what, value;
     } limits[] = {
-        {SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX},
+        {SQLITE_LIMIT_LENGTH, (int)QUERY_VALUE_BYTES_MAX},
         {SQLITE_LIMIT_SQL_LENGTH, QUERY_SQL_BYTES_MAX},
         {SQLITE_LIMIT_COLUMN, 100},
         {SQLITE_LIMIT_EXPR_DEPTH, 200},
@@ -257,6 +274,11 @@ static enum query_result explain(struct query *query, int result, const char *sq
         snprintf(error, QUERY_ERROR_BYTES, "%s", query->forbidden ? query->reason : "only reading is allowed");
         return QUERY_FORBIDDEN;
     }
+    if (query->files.full) {
+        snprintf(error, QUERY_ERROR_BYTES, "the statement needs more than %llu MB of temporary files; ask for less",
+                 QUERY_TEMPORARY_BYTES_MAX >> 20);
+        return QUERY_BAD_SQL;
+    }
     const char *message = sqlite3_errmsg(query->database);
     switch (result & 0xff) {
     case SQLITE_NOMEM:
@@ -305,9 +327,10 @@ enum query_result query_run(struct query *query, const char *sql, uint32_t row_l
     muster__v1__run_query_response__init(response);
     if (is_blank(sql))
         return refuse(error, QUERY_BAD_SQL, "there is no statement; write a SELECT");
-    if (!query_tables_finish(query))
+    if (!query_tables_finish(query) || !replace_functions(query->database))
         return explain(query, sqlite3_errcode(query->database), sql, error);
     limit(query->database);
+    query->files.limit_bytes = query->files.used_bytes + QUERY_TEMPORARY_BYTES_MAX;
     query->deadline_ms = monotonic_ms() + timeout_ms;
     sqlite3_progress_handler(query->database, PROGRESS_INSTRUCTIONS, is_late, query);
     (void)sqlite3_set_authorizer(query->database, authorize, query); /* always SQLITE_OK */

@@ -19,7 +19,9 @@
  * What keeps an operator's statement from doing harm: the connection is opened read-only; an
  * authorizer refuses all but SELECT on these tables with functions of a list; SQLite's own
  * limits on lengths and depths are low; a progress handler ends what takes too long; rows and
- * bytes of the answer are limited.
+ * bytes of the answer are limited, and so are temporary files. The clock is looked at between
+ * instructions of SQLite's machine, so no function of the list may take long for one value: printf
+ * (which counts to a billion for a width of a billion) is not among them, and values are short.
  *
  * Threading: one thread at a time for a query. */
 
@@ -38,6 +40,10 @@
 #define QUERY_TIMEOUT_MS_MAX 30000
 /* Of an answer; rows after that are cut off. */
 #define QUERY_ANSWER_BYTES_MAX (2u << 20)
+/* Of one value, whatever makes it. */
+#define QUERY_VALUE_BYTES_MAX (64u << 10)
+/* Of temporary files, beside those that hold the roll. */
+#define QUERY_TEMPORARY_BYTES_MAX (256ull << 20)
 
 struct query;
 

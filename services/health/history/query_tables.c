@@ -178,10 +178,15 @@ struct query *query_open(const char *path)
     if (query == NULL)
         return NULL;
     arena_init(&query->arena, NULL, 0);
-    query->database = path == NULL ? NULL : history_store_open_reader(path, error);
-    if (query->database == NULL && (sqlite3_open_v2(":memory:", &query->database,
-                                                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-                                    !history_store_create_tables(query->database))) {
+    if (!query_files_begin(&query->files)) {
+        query_close(query);
+        return NULL;
+    }
+    const char *vfs = query->files.name;
+    query->database = path == NULL ? NULL : history_store_open_reader(path, vfs, error);
+    if (query->database == NULL &&
+        (sqlite3_open_v2(":memory:", &query->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs) != SQLITE_OK ||
+         !history_store_create_tables(query->database))) {
         query_close(query);
         return NULL;
     }
@@ -207,6 +212,7 @@ void query_close(struct query *query)
     (void)sqlite3_finalize(query->add_worker); /* as above */
     (void)sqlite3_finalize(query->add_service);
     (void)sqlite3_close(query->database); /* nothing was written */
+    query_files_end(&query->files);
     arena_free(&query->arena);
     free(query);
 }

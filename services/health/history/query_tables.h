@@ -7,8 +7,10 @@
 
 #include "common/arena.h"
 #include "services/health/history/query.h"
+#include "services/health/history/query_files.h"
 
 struct query {
+    struct query_files files;
     sqlite3 *database;
     sqlite3_stmt *add_worker, *add_service;
     struct arena arena; /* of the answer */

@@ -374,11 +374,11 @@ bool history_store_write(struct history_store *store, const struct history_batch
 
 /* --- Reading --- */
 
-sqlite3 *history_store_open_reader(const char *path, char *error)
+sqlite3 *history_store_open_reader(const char *path, const char *vfs, char *error)
 {
     sqlite3 *reader = NULL;
     sqlite3_int64 version = 0;
-    if (sqlite3_open_v2(path, &reader, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
+    if (sqlite3_open_v2(path, &reader, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, vfs) == SQLITE_OK &&
         sqlite3_busy_timeout(reader, BUSY_TIMEOUT_MS) == SQLITE_OK &&
         ask_number(reader, "PRAGMA user_version", &version) && version == SCHEMA_VERSION)
         return reader;

@@ -55,8 +55,9 @@ bool history_store_write(struct history_store *store, const struct history_batch
 
 /* --- Reading --- */
 
-/* A connection that only reads; NULL with the reason in `error`. Close it with sqlite3_close. */
-sqlite3 *history_store_open_reader(const char *path, char *error);
+/* A connection that only reads, through that VFS of SQLite (NULL: the default one); NULL with the
+ * reason in `error`. Close it with sqlite3_close. */
+sqlite3 *history_store_open_reader(const char *path, const char *vfs, char *error);
 
 struct history_point {
     int64_t time_seconds;

@@ -57,7 +57,7 @@ class Recorder : public ::testing::Test
     size_t kept()
     {
         char error[HISTORY_ERROR_BYTES];
-        sqlite3 *reader = history_store_open_reader(path.c_str(), error);
+        sqlite3 *reader = history_store_open_reader(path.c_str(), nullptr, error);
         history_point *points = nullptr;
         size_t count = 0;
         if (reader != nullptr &&

@@ -84,7 +84,7 @@ class Store : public ::testing::Test
     std::vector<history_point> read(const std::string &worker, uint32_t step, int64_t now, int64_t since = 0,
                                     int64_t until = INT64_MAX)
     {
-        sqlite3 *reader = history_store_open_reader(path.c_str(), error);
+        sqlite3 *reader = history_store_open_reader(path.c_str(), nullptr, error);
         EXPECT_NE(reader, nullptr) << error;
         history_point *points = nullptr;
         size_t count = 0;
@@ -98,7 +98,7 @@ class Store : public ::testing::Test
     }
     long long number(const std::string &sql)
     {
-        sqlite3 *reader = history_store_open_reader(path.c_str(), error);
+        sqlite3 *reader = history_store_open_reader(path.c_str(), nullptr, error);
         sqlite3_stmt *statement = nullptr;
         EXPECT_EQ(sqlite3_prepare_v2(reader, sql.c_str(), -1, &statement, nullptr), SQLITE_OK);
         EXPECT_EQ(sqlite3_step(statement), SQLITE_ROW);
@@ -272,7 +272,7 @@ TEST_F(Store, SaysWhyItCannotBeOpened)
     path = folder + "/missing/history.sqlite3";
     EXPECT_EQ(history_store_open(path.c_str(), note, error), nullptr);
     EXPECT_NE(std::string(error).find("make its directory writable"), std::string::npos) << error;
-    EXPECT_EQ(history_store_open_reader(path.c_str(), error), nullptr);
+    EXPECT_EQ(history_store_open_reader(path.c_str(), nullptr, error), nullptr);
 }
 
 TEST_F(Store, AWriteThatFailsLeavesNothingHalf)
