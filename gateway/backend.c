@@ -161,6 +161,7 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
     backend_publish(backend);
     backend_watches_start(backend);
     backend_heartbeats_start(backend);
+    backend_registrations_start(backend);
     return backend;
 }
 
@@ -168,6 +169,7 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
 static void disconnect(struct backend *backend)
 {
     backend_heartbeats_stop(backend);
+    backend_registrations_stop(backend);
     http_calls_destroy(backend->http_calls);
     backend->http_calls = NULL;
     for (size_t i = 0; i < PART_COUNT; i++) {

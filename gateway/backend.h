@@ -49,6 +49,10 @@ struct backend {
     struct rpc_turn_hook heartbeat_hook;
     struct timer heartbeat_timer;
 
+    struct job *first_registration, **registrations_end; /* that wait to be sent */
+    unsigned registration_calls;                         /* under way */
+    struct rpc_turn_hook registration_hook;
+
     struct outcomes outcomes;
     unsigned reporting_outcomes; /* calls under way */
 
@@ -100,12 +104,25 @@ void backend_front_drained(void *backend);
 
 /* --- How jobs are run, by file --- */
 
-/* backend_calls.c: through the registry. */
+/* The registry waits 5 s for the assigner; a little more, so that its reason comes through. */
+#define BACKEND_REGISTRY_TIMEOUT_MS 10000
+
+/* backend_register.c */
 void backend_run_register(struct backend *backend, struct job *job);
+void backend_registrations_start(struct backend *backend);
+void backend_registrations_stop(struct backend *backend); /* and fails those that wait */
+
+/* backend_calls.c: through the registry. */
 void backend_run_unregister(struct backend *backend, struct job *job);
 void backend_run_drain(struct backend *backend, struct job *job);
 void backend_run_explain(struct backend *backend, struct job *job);
 void backend_run_undrain(struct backend *backend, struct job *job);
+
+/* Also backend_calls.c: answers a job whose call to the registry failed, or cannot be made any more; and shows a record
+ * that the registry answered to those who read from here next. False: it answered none, and the job has failed. */
+void backend_refuse(struct job *job, enum rpc_status status, const char *text);
+void backend_refuse_stopping(struct job *job);
+bool backend_take_record(struct job *job, const Muster__V1__Worker *worker);
 
 /* backend_heartbeats.c */
 void backend_run_heartbeat(struct backend *backend, struct job *job);

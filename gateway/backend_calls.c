@@ -1,29 +1,27 @@
 /* Jobs that change the roll: through the registry, and into the replica before they are
- * answered. */
+ * answered. Registrations are in backend_register.c. */
 
 #include "common/json/write.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
-#include "gateway/worker_json.h"
 
-/* The registry waits 5 s for the assigner; a little more, so that its reason comes through. */
-#define REGISTRY_TIMEOUT_MS 10000
-/* Asked of workers before health said how often it wants them. */
-#define UNHEARD_HEARTBEAT_INTERVAL_SECONDS 30
+void backend_refuse_stopping(struct job *job)
+{
+    job_fail(job, ERROR_PART_UNAVAILABLE, "the gateway is stopping; try another one");
+}
 
 static void call_registry(struct backend *backend, const char *method, const ProtobufCMessage *request, rpc_done done,
                           struct job *job)
 {
     if (backend->channels[PART_REGISTRY] == NULL) {
-        job_fail(job, ERROR_PART_UNAVAILABLE, "the gateway is stopping; try another one");
+        backend_refuse_stopping(job);
         return;
     }
     (void)rpc_channel_call(backend->channels[PART_REGISTRY], &muster__v1__registry_service__descriptor, method, request,
-                           &(struct rpc_call_options){.timeout_ms = REGISTRY_TIMEOUT_MS}, done, job);
+                           &(struct rpc_call_options){.timeout_ms = BACKEND_REGISTRY_TIMEOUT_MS}, done, job);
 }
 
-/* Answers a call to the registry that failed. */
-static void refuse(struct job *job, enum rpc_status status, const char *text)
+void backend_refuse(struct job *job, enum rpc_status status, const char *text)
 {
     enum error_id error = error_of_status(status);
     if (error == ERROR_PART_UNAVAILABLE)
@@ -34,9 +32,7 @@ static void refuse(struct job *job, enum rpc_status status, const char *text)
         job_fail(job, error, "%s", text);
 }
 
-/* Shows a record that the registry answered to those who read from here next. False: it
- * answered none, and the job has failed. */
-static bool take_record(struct job *job, const Muster__V1__Worker *worker)
+bool backend_take_record(struct job *job, const Muster__V1__Worker *worker)
 {
     struct backend *backend = job->front->gateway->backend;
     if (worker == NULL || worker->spec == NULL) {
@@ -49,127 +45,6 @@ static bool take_record(struct job *job, const Muster__V1__Worker *worker)
     return true;
 }
 
-/* --- Register --- */
-
-static void write_aliases(struct json_writer *writer, char *const *aliases, size_t count)
-{
-    json_write_key(writer, "aliases");
-    json_write_array_begin(writer);
-    for (size_t i = 0; i < count; i++)
-        json_write_text(writer, aliases[i]);
-    json_write_array_end(writer);
-}
-
-static void write_service_configs(struct json_writer *writer, const Muster__V1__RegisterWorkerResponse *response)
-{
-    json_write_key(writer, "service_configs");
-    json_write_array_begin(writer);
-    for (size_t i = 0; i < response->n_service_configs; i++) {
-        const Muster__V1__ServiceConfig *config = response->service_configs[i];
-        json_write_object_begin(writer);
-        json_write_key(writer, "name");
-        json_write_text(writer, config->name);
-        json_write_key(writer, "port");
-        json_write_uint(writer, config->port);
-        json_write_key(writer, "priority");
-        json_write_uint(writer, config->priority);
-        write_aliases(writer, config->aliases, config->n_aliases);
-        json_write_key(writer, "path");
-        json_write_text(writer, config->path[0] != '\0' ? config->path : PICK_DEFAULT_PATH);
-        json_write_object_end(writer);
-    }
-    json_write_array_end(writer);
-}
-
-/* All aliases of the catalog: a worker may be called directly, under any name of a service
- * that it announces or is assigned later. */
-static void write_service_aliases(struct json_writer *writer, const Muster__V1__WatchCatalogResponse *catalog)
-{
-    json_write_key(writer, "service_aliases");
-    json_write_array_begin(writer);
-    for (size_t i = 0; catalog != NULL && i < catalog->n_services; i++) {
-        const Muster__V1__CatalogService *service = catalog->services[i];
-        if (service->n_aliases == 0)
-            continue;
-        json_write_object_begin(writer);
-        json_write_key(writer, "name");
-        json_write_text(writer, service->name);
-        write_aliases(writer, service->aliases, service->n_aliases);
-        json_write_object_end(writer);
-    }
-    json_write_array_end(writer);
-}
-
-/* Whole seconds: agents in the field take no others. */
-static uint64_t heartbeat_interval_seconds(const struct backend *backend)
-{
-    if (backend->heartbeat_interval_ms == 0)
-        return UNHEARD_HEARTBEAT_INTERVAL_SECONDS;
-    return backend->heartbeat_interval_ms < 1000 ? 1 : backend->heartbeat_interval_ms / 1000;
-}
-
-static void write_registered(struct job *job, const struct backend *backend,
-                             const Muster__V1__RegisterWorkerResponse *response)
-{
-    const struct gateway *gateway = backend->gateway;
-    const Muster__V1__Worker *worker = response->worker;
-    struct json_writer inner = json_writer_into(&job->body);
-    struct json_writer *writer = &inner;
-    json_write_object_begin(writer);
-    json_write_key(writer, "status");
-    json_write_text(writer, "registered");
-    json_write_key(writer, "worker_id");
-    json_write_text(writer, worker->spec->worker_id);
-    json_write_key(writer, "worker_type");
-    json_write_text(writer, worker_type_word(worker->type));
-    json_write_key(writer, "tier");
-    json_write_uint(writer, (uint64_t)worker->type);
-    json_write_key(writer, "assigned_services");
-    json_write_array_begin(writer);
-    for (size_t i = 0; i < worker->n_assigned_services; i++)
-        json_write_text(writer, worker->assigned_services[i]);
-    json_write_array_end(writer);
-    write_service_configs(writer, response);
-    write_service_aliases(writer, backend->replica.catalog);
-    json_write_key(writer, "heartbeat_interval");
-    json_write_uint(writer, heartbeat_interval_seconds(backend));
-    if (!gateway->heartbeat_stream_is_local || job->client_is_local) {
-        json_write_key(writer, "heartbeat_stream");
-        json_write_text(writer, gateway->settings.heartbeat_stream);
-    }
-    json_write_key(writer, "incarnation");
-    json_write_uint(writer, worker->incarnation);
-    json_write_key(writer, "message");
-    struct buffer message = BUFFER_INIT;
-    buffer_append_format(&message, "Worker registered with %zu service(s)", worker->n_assigned_services);
-    json_write_text(writer, message.data);
-    buffer_free(&message);
-    json_write_object_end(writer);
-}
-
-static void registered(struct rpc_call *call, enum rpc_status status, const char *text, const void *response,
-                       void *argument)
-{
-    struct job *job = argument;
-    struct backend *backend = job->front->gateway->backend;
-    const Muster__V1__RegisterWorkerResponse *answer = response;
-    (void)call;
-    if (status != RPC_OK) {
-        refuse(job, status, text);
-        return;
-    }
-    if (!take_record(job, answer->worker))
-        return;
-    backend->registrations++;
-    write_registered(job, backend, answer);
-    job_done_with_body(job);
-}
-
-void backend_run_register(struct backend *backend, struct job *job)
-{
-    call_registry(backend, "RegisterWorker", &job->registration->base, registered, job);
-}
-
 /* --- Unregister --- */
 
 static void unregistered(struct rpc_call *call, enum rpc_status status, const char *text, const void *response,
@@ -180,7 +55,7 @@ static void unregistered(struct rpc_call *call, enum rpc_status status, const ch
     const Muster__V1__UnregisterWorkerResponse *answer = response;
     (void)call;
     if (status != RPC_OK) {
-        refuse(job, status, text);
+        backend_refuse(job, status, text);
         return;
     }
     /* As above; with the reason that the watch gives, which comes when nobody listens any more. */
@@ -208,10 +83,10 @@ static void draining_set(struct rpc_call *call, enum rpc_status status, const ch
     const Muster__V1__SetDrainingResponse *answer = response;
     (void)call;
     if (status != RPC_OK) {
-        refuse(job, status, text);
+        backend_refuse(job, status, text);
         return;
     }
-    if (!take_record(job, answer->worker))
+    if (!backend_take_record(job, answer->worker))
         return;
     struct json_writer writer = json_writer_into(&job->body);
     json_write_object_begin(&writer);

@@ -207,6 +207,10 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
     if (record->revision < worker->removed_at_revision ||
         (worker->record != NULL && record->revision < worker->record->revision))
         return true;
+    /* What a request through this gateway put comes again with the watch. */
+    if (worker->record != NULL && record->revision == worker->record->revision &&
+        record->incarnation == worker->record->incarnation)
+        return true;
     Muster__V1__Worker *copy = copy_message(&record->base);
     if (copy == NULL || (worker->record == NULL && !put_on_roll(replica, worker))) {
         if (copy != NULL)

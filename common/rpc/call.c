@@ -430,6 +430,11 @@ const uint8_t *rpc_call_message_bytes(const struct rpc_call *call, size_t *bytes
     return call->current != NULL ? call->current->bytes : NULL;
 }
 
+void *rpc_call_keep_message(struct rpc_call *call, const void *message, struct rpc_message_memory **memory)
+{
+    return rpc_arena_keep(&call->loop->arena, message, call->current, memory);
+}
+
 const void *rpc_call_header(const struct rpc_call *call, const char *key, size_t n, size_t *value_bytes)
 {
     return rpc_metadata_find(&call->received_headers, key, n, value_bytes);

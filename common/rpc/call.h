@@ -15,7 +15,7 @@
  *
  * Messages
  *   - A message handed to a callback is valid during that callback only: it lies in memory
- *     that the next message reuses. Copy what is kept.
+ *     that the next message reuses. Copy what is kept, or keep it whole (rpc_call_keep_message).
  *   - A message that is sent is packed at once; it stays the caller's.
  *   - The next message is asked for when the callback returns, unless reading was paused:
  *     what the program does not take, flow control holds back at the sender.
@@ -124,6 +124,13 @@ void rpc_call_resume(struct rpc_call *call);
 
 /* Inside a message callback: the message as it came, packed. */
 const uint8_t *rpc_call_message_bytes(const struct rpc_call *call, size_t *bytes);
+
+/* Inside a message callback, or the `done` of a unary call: keeps the message that it brought, nearly always
+ * without a copy, until its memory is freed. Returns the message to use from here on, or NULL when it needs more memory
+ * than its size allows; `memory` is set in any case. Once for each message. */
+struct rpc_message_memory;
+void *rpc_call_keep_message(struct rpc_call *call, const void *message, struct rpc_message_memory **memory);
+void rpc_message_memory_free(struct rpc_message_memory *memory); /* NULL is fine */
 
 /* The n-th value (from 0) that the peer sent under this key: at a server the client's
  * metadata, at a client the server's headers or trailers. NULL: there is none. Not followed

@@ -11,15 +11,18 @@
 #include "common/rpc/internal.h"
 
 #define FIRST_CHUNK_BYTES ((size_t)8 << 10)
-/* A larger chunk is freed with its message. */
-#define KEPT_CHUNK_BYTES ((size_t)256 << 10)
+/* A larger chunk is freed with its message; the messages that watches bring in number fit. */
+#define KEPT_CHUNK_BYTES ((size_t)1 << 20)
+/* A message that is kept holds its chunks; when they are larger than so many times its packed
+ * size, left over from a larger one, it is rather unpacked once more into chunks of its own. */
+#define KEPT_WASTE 4
 #define ALIGNMENT 16
 /* A sub-message of one field takes 20 to 30 times its packed size. */
 #define EXPANSION 32
 #define EXPANSION_FREE_BYTES ((size_t)1 << 20)
 
-struct arena_chunk {
-    struct arena_chunk *next;
+struct rpc_message_memory {
+    struct rpc_message_memory *next;
     size_t capacity;
     _Alignas(ALIGNMENT) uint8_t data[];
 };
@@ -30,7 +33,7 @@ static void *arena_allocate(void *data, size_t bytes)
     if (bytes > arena->limit_bytes)
         return NULL;
     bytes = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
-    struct arena_chunk *chunk = arena->chunks;
+    struct rpc_message_memory *chunk = arena->chunks;
     if (chunk == NULL || chunk->capacity - arena->used_bytes < bytes) {
         size_t capacity = chunk == NULL ? FIRST_CHUNK_BYTES : 2 * chunk->capacity;
         if (capacity < bytes)
@@ -58,8 +61,8 @@ static void arena_release(void *data, void *piece)
 static void arena_reset(struct rpc_arena *arena)
 {
     /* The newest chunk is the largest: the next message of this kind fits into it alone. */
-    struct arena_chunk *kept = arena->chunks;
-    struct arena_chunk *chunk = NULL;
+    struct rpc_message_memory *kept = arena->chunks;
+    struct rpc_message_memory *chunk = NULL;
     if (kept != NULL && kept->capacity <= KEPT_CHUNK_BYTES) {
         chunk = kept->next;
         kept->next = NULL;
@@ -69,19 +72,23 @@ static void arena_reset(struct rpc_arena *arena)
         arena->chunks = NULL;
         arena->total_bytes = 0;
     }
-    while (chunk != NULL) {
-        struct arena_chunk *next = chunk->next;
-        free(chunk);
-        chunk = next;
-    }
+    rpc_message_memory_free(chunk);
     arena->used_bytes = 0;
+}
+
+void rpc_message_memory_free(struct rpc_message_memory *memory)
+{
+    while (memory != NULL) {
+        struct rpc_message_memory *next = memory->next;
+        free(memory);
+        memory = next;
+    }
 }
 
 void rpc_arena_free(struct rpc_arena *arena)
 {
-    arena_reset(arena);
-    free(arena->chunks);
-    arena->chunks = NULL;
+    rpc_message_memory_free(arena->chunks);
+    *arena = (struct rpc_arena){.chunks = NULL};
 }
 
 ProtobufCMessage *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDescriptor *descriptor,
@@ -92,6 +99,21 @@ ProtobufCMessage *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDesc
     ProtobufCAllocator allocator = {arena_allocate, arena_release, arena};
     static const uint8_t nothing[1];
     return protobuf_c_message_unpack(descriptor, &allocator, count, count > 0 ? bytes : nothing);
+}
+
+void *rpc_arena_keep(struct rpc_arena *arena, const ProtobufCMessage *message, const struct rpc_incoming *incoming,
+                     struct rpc_message_memory **memory)
+{
+    void *kept = (void *)(uintptr_t)message; /* it lies in the arena */
+    struct rpc_arena own = {.chunks = NULL};
+    if (arena->total_bytes <= KEPT_WASTE * incoming->count + FIRST_CHUNK_BYTES) {
+        own = *arena;
+        *arena = (struct rpc_arena){.chunks = NULL};
+    } else {
+        kept = rpc_unpack(&own, message->descriptor, incoming->bytes, incoming->count);
+    }
+    *memory = own.chunks;
+    return kept;
 }
 
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message, size_t *packed_bytes)

@@ -40,10 +40,10 @@ struct rpc_tag {
 
 /* Memory for one unpacked message after the other; see codec.c. */
 struct rpc_arena {
-    struct arena_chunk *chunks; /* the newest first */
-    size_t used_bytes;          /* of the newest */
-    size_t total_bytes;         /* of all chunks */
-    size_t limit_bytes;         /* for the message at hand */
+    struct rpc_message_memory *chunks; /* the newest first */
+    size_t used_bytes;                 /* of the newest */
+    size_t total_bytes;                /* of all chunks */
+    size_t limit_bytes;                /* for the message at hand */
 };
 
 struct rpc_post {
@@ -105,6 +105,9 @@ void rpc_incoming_close(struct rpc_incoming *incoming);
 ProtobufCMessage *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                              const uint8_t *bytes, size_t count);
 void rpc_arena_free(struct rpc_arena *arena);
+/* rpc_call_keep_message: `message` was unpacked last, from `incoming`. */
+void *rpc_arena_keep(struct rpc_arena *arena, const ProtobufCMessage *message, const struct rpc_incoming *incoming,
+                     struct rpc_message_memory **memory);
 
 /* --- Metadata --- */
 

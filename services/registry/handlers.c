@@ -5,6 +5,7 @@
 #include "services/registry/backup.h"
 #include "services/registry/export.h"
 #include "services/registry/import.h"
+#include "services/registry/register.h"
 #include "services/registry/spec.h"
 
 #include "common/clock.h"
@@ -20,62 +21,6 @@
 /* A page ends early when its records have so many bytes. */
 #define PAGE_MAX_BYTES (8 * 1024 * 1024)
 #define GET_MAX_BYTES (48 * 1024 * 1024)
-
-/* --- RegisterWorker --- */
-
-static Muster__V1__WorkerSpec *copy_spec(const Muster__V1__WorkerSpec *spec, size_t *bytes)
-{
-    *bytes = muster__v1__worker_spec__get_packed_size(spec);
-    uint8_t *packed = malloc(*bytes + 1);
-    if (packed == NULL)
-        return NULL;
-    muster__v1__worker_spec__pack(spec, packed);
-    Muster__V1__WorkerSpec *copy = muster__v1__worker_spec__unpack(NULL, *bytes, packed);
-    free(packed);
-    return copy;
-}
-
-/* Gives the spec an id that is not on the roll. */
-static bool make_up_id(struct handlers *handlers, Muster__V1__WorkerSpec *spec)
-{
-    char id[32];
-    do
-        snprintf(id, sizeof(id), "worker-%016llx", (unsigned long long)random_next(&handlers->random));
-    while (registry_find(handlers->registry, id) != NULL);
-    /* What was there is the shared constant of empty strings. */
-    spec->worker_id = strdup(id);
-    return spec->worker_id != NULL;
-}
-
-static void register_worker(struct rpc_call *call, const void *message)
-{
-    struct handlers *handlers = rpc_call_context(call);
-    const Muster__V1__RegisterWorkerRequest *request = message;
-    char error[SPEC_ERROR_BYTES];
-    if (request->spec == NULL) {
-        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "spec: is missing; say who registers");
-        return;
-    }
-    if (!spec_check(request->spec, error)) {
-        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "%s", error);
-        return;
-    }
-    size_t bytes;
-    Muster__V1__WorkerSpec *spec = copy_spec(request->spec, &bytes);
-    bool ready = spec != NULL;
-    if (ready && spec->worker_id[0] == '\0' && !make_up_id(handlers, spec)) {
-        spec->worker_id = (char *)protobuf_c_empty_string;
-        ready = false;
-    }
-    if (!ready) {
-        if (spec != NULL)
-            muster__v1__worker_spec__free_unpacked(spec, NULL);
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
-        return;
-    }
-    spec_normalise(spec);
-    registrar_register(handlers->registrar, call, spec, bytes);
-}
 
 /* --- UnregisterWorker, SetDraining, SetAssignment --- */
 
@@ -480,6 +425,7 @@ bool handlers_add(struct handlers *handlers, struct rpc_server *server)
 {
     const struct rpc_method methods[] = {
         {"RegisterWorker", RPC_UNARY, {.message = register_worker}},
+        {"RegisterWorkers", RPC_UNARY, {.message = register_workers}},
         {"UnregisterWorker", RPC_UNARY, {.message = unregister_worker}},
         {"GetWorkers", RPC_UNARY, {.message = get_workers}},
         {"ListWorkers", RPC_UNARY, {.message = list_workers}},

@@ -7,8 +7,7 @@
 #include "common/log.h"
 #include "common/map.h"
 
-#include "muster/v1/assigner.pb-c.h"
-
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,16 +15,14 @@
 #define BATCH_MAX_BYTES (16 * 1024 * 1024) /* of specs: the assigner is told part of each */
 #define RETRY_MS 100
 
-struct registration {
-    struct ledger_entry entry; /* first: an entry is its registration */
-    struct registration *next;
+/* Registrations that the assigner is asked about together. */
+struct registrar_batch {
     struct registrar *registrar;
-    struct rpc_call *call;
-    Muster__V1__WorkerSpec *spec;
-    size_t spec_bytes;
-    uint64_t patience_ends_ms;
-    const Muster__V1__Assignment *assignment; /* in registrar->response */
-    char **assigned;                          /* its names */
+    struct registration **members;
+    size_t count;
+    size_t unanswered;
+    const Muster__V1__AssignResponse *response; /* once the assigner has answered */
+    struct rpc_message_memory *memory;          /* that it lies in */
 };
 
 struct registrar {
@@ -38,40 +35,40 @@ struct registrar {
     struct registration *first, **end; /* waiting */
     size_t waiting_count;
     size_t waiting_bytes;
-    struct registration **batch; /* under way */
-    size_t batch_count;
-    size_t batch_unanswered;
-    struct rpc_call *asking;              /* the call to the assigner */
-    Muster__V1__AssignResponse *response; /* its answer, while the batch is being stored */
+    struct map under_way;           /* registrations that are in a batch, by worker */
+    struct registrar_batch *asking; /* that the assigner is being asked about */
 };
 
-static void free_registration(struct registration *registration)
+static void free_batch(struct registrar_batch *batch)
 {
-    free(registration->assigned);
-    muster__v1__worker_spec__free_unpacked(registration->spec, NULL);
-    free(registration);
+    rpc_message_memory_free(batch->memory);
+    free(batch->members);
+    free(batch);
 }
 
-/* The batch's end, once each of its registrations has been answered. */
-static void end_of_answer(struct registrar *registrar)
+/* One answer less is missing. What waited for it goes on. */
+static void answered(struct registrar_batch *batch)
 {
-    if (--registrar->batch_unanswered > 0)
-        return;
-    free(registrar->batch);
-    registrar->batch = NULL;
-    registrar->batch_count = 0;
-    muster__v1__assign_response__free_unpacked(registrar->response, NULL);
-    registrar->response = NULL;
+    struct registrar *registrar = batch->registrar;
+    if (--batch->unanswered == 0)
+        free_batch(batch);
     if (registrar->first != NULL)
         rpc_loop_at_end_of_turn(registrar->loop, &registrar->hook);
 }
 
+static void finish(struct registration *registration, const struct registrar_outcome *outcome)
+{
+    struct registrar_batch *batch = registration->batch;
+    char **names = registration->assigned;
+    map_remove_text(&batch->registrar->under_way, registration->spec->worker_id);
+    registration->done(registration, outcome);
+    free(names);
+    answered(batch);
+}
+
 static void fail(struct registration *registration, enum rpc_status status, const char *text)
 {
-    struct registrar *registrar = registration->registrar;
-    rpc_call_finish(registration->call, status, "%s", text);
-    free_registration(registration);
-    end_of_answer(registrar);
+    finish(registration, &(struct registrar_outcome){.status = status, .text = text});
 }
 
 /* --- Storing --- */
@@ -79,24 +76,13 @@ static void fail(struct registration *registration, enum rpc_status status, cons
 static void stored(struct ledger_entry *entry, const struct ledger_outcome *outcome)
 {
     struct registration *registration = (struct registration *)entry;
-    if (outcome->result == LEDGER_STORE_FAILED) {
-        fail(registration, RPC_UNAVAILABLE, outcome->text);
-        return;
-    }
-    if (outcome->result == LEDGER_REFUSED) {
-        fail(registration, RPC_RESOURCE_EXHAUSTED, outcome->text);
-        return;
-    }
-    struct record_message message;
-    Muster__V1__RegisterWorkerResponse response = MUSTER__V1__REGISTER_WORKER_RESPONSE__INIT;
-    record_message_init(&message, outcome->record);
-    response.worker = &message.worker;
-    response.n_service_configs = registration->assignment->n_services;
-    response.service_configs = registration->assignment->services;
-    rpc_call_reply(registration->call, &response.base);
-    struct registrar *registrar = registration->registrar;
-    free_registration(registration);
-    end_of_answer(registrar);
+    if (outcome->result == LEDGER_DONE)
+        finish(registration,
+               &(struct registrar_outcome){
+                   .status = RPC_OK, .text = "", .record = outcome->record, .assignment = registration->assignment});
+    else
+        fail(registration, outcome->result == LEDGER_STORE_FAILED ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED,
+             outcome->text);
 }
 
 static void store(struct registration *registration, const Muster__V1__Assignment *assignment)
@@ -115,25 +101,32 @@ static void store(struct registration *registration, const Muster__V1__Assignmen
     registration->entry.wanted.registration.assigned = registration->assigned;
     registration->entry.wanted.registration.assigned_count = assignment->n_services;
     registration->entry.done = stored;
-    if (!ledger_submit(registration->registrar->ledger, &registration->entry))
+    if (!ledger_submit(registration->batch->registrar->ledger, &registration->entry))
         fail(registration, RPC_RESOURCE_EXHAUSTED, "too many changes wait for the disk; try again");
 }
 
 /* --- Asking the assigner --- */
 
-static void fail_batch(struct registrar *registrar, enum rpc_status status, const char *text)
+/* The last answer frees the batch, which may come inside a loop over its members: they are held by one more. */
+static void hold(struct registrar_batch *batch)
 {
-    struct registration **batch = registrar->batch;
-    size_t count = registrar->batch_count;
-    registrar->batch = NULL;
-    for (size_t i = 0; i < count; i++)
-        fail(batch[i], status, text);
-    free(batch);
+    batch->unanswered++;
+}
+
+static void fail_batch(struct registrar_batch *batch, enum rpc_status status, const char *text)
+{
+    hold(batch);
+    for (size_t i = 0; i < batch->count; i++)
+        fail(batch->members[i], status, text);
+    answered(batch);
 }
 
 static void give_up_on_impatient(struct registrar *registrar, const char *text)
 {
     struct registration **link = &registrar->first, *registration;
+    char reason[300];
+    snprintf(reason, sizeof(reason), "the assigner at %.100s does not answer (%.100s); try again",
+             rpc_channel_address(registrar->assigner), text);
     while ((registration = *link) != NULL) {
         if (registration->patience_ends_ms > rpc_loop_now_ms(registrar->loop)) {
             link = &registration->next;
@@ -142,51 +135,36 @@ static void give_up_on_impatient(struct registrar *registrar, const char *text)
         *link = registration->next;
         registrar->waiting_count--;
         registrar->waiting_bytes -= registration->spec_bytes;
-        rpc_call_finish(registration->call, RPC_UNAVAILABLE, "the assigner at %s does not answer (%s); try again",
-                        rpc_channel_address(registrar->assigner), text);
-        free_registration(registration);
+        registration->done(registration, &(struct registrar_outcome){.status = RPC_UNAVAILABLE, .text = reason});
     }
     registrar->end = link;
 }
 
 /* Puts the batch back in front of those that wait. */
-static void ask_again_later(struct registrar *registrar, const char *text)
+static void ask_again_later(struct registrar_batch *batch, const char *text)
 {
-    for (size_t i = registrar->batch_count; i-- > 0;) {
-        struct registration *registration = registrar->batch[i];
+    struct registrar *registrar = batch->registrar;
+    for (size_t i = batch->count; i-- > 0;) {
+        struct registration *registration = batch->members[i];
+        map_remove_text(&registrar->under_way, registration->spec->worker_id);
         registration->next = registrar->first;
         registrar->first = registration;
         registrar->waiting_count++;
         registrar->waiting_bytes += registration->spec_bytes;
     }
-    free(registrar->batch);
-    registrar->batch = NULL;
-    registrar->batch_count = 0;
-    registrar->batch_unanswered = 0;
+    free_batch(batch);
     /* Also sets the list's end. */
     give_up_on_impatient(registrar, text);
     if (registrar->first != NULL)
         rpc_loop_timer_start(registrar->loop, &registrar->retry, RETRY_MS, registrar->retry.expired, registrar);
 }
 
-static Muster__V1__AssignResponse *copy_response(const Muster__V1__AssignResponse *response)
+static bool answers_batch(const struct registrar_batch *batch, const Muster__V1__AssignResponse *response)
 {
-    size_t bytes = muster__v1__assign_response__get_packed_size(response);
-    uint8_t *packed = malloc(bytes + 1);
-    if (packed == NULL)
-        return NULL;
-    muster__v1__assign_response__pack(response, packed);
-    Muster__V1__AssignResponse *copy = muster__v1__assign_response__unpack(NULL, bytes, packed);
-    free(packed);
-    return copy;
-}
-
-static bool answers_batch(const struct registrar *registrar, const Muster__V1__AssignResponse *response)
-{
-    if (response->n_assignments != registrar->batch_count)
+    if (response->n_assignments != batch->count)
         return false;
-    for (size_t i = 0; i < registrar->batch_count; i++)
-        if (strcmp(response->assignments[i]->worker_id, registrar->batch[i]->spec->worker_id) != 0)
+    for (size_t i = 0; i < batch->count; i++)
+        if (strcmp(response->assignments[i]->worker_id, batch->members[i]->spec->worker_id) != 0)
             return false;
     return true;
 }
@@ -195,53 +173,50 @@ static void assigned(struct rpc_call *call, enum rpc_status status, const char *
                      void *argument)
 {
     struct registrar *registrar = argument;
-    (void)call;
+    struct registrar_batch *batch = registrar->asking;
     registrar->asking = NULL;
     if (status == RPC_UNAVAILABLE || status == RPC_DEADLINE_EXCEEDED || status == RPC_CANCELLED) {
-        ask_again_later(registrar, text[0] != '\0' ? text : rpc_status_name(status));
+        ask_again_later(batch, text[0] != '\0' ? text : rpc_status_name(status));
         return;
     }
     if (status != RPC_OK) {
         log_error("the assigner refused", LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("text", text));
-        fail_batch(registrar, RPC_INTERNAL, text);
+        fail_batch(batch, RPC_INTERNAL, text);
         return;
     }
-    if (!answers_batch(registrar, message)) {
+    if (!answers_batch(batch, message)) {
         log_error("the assigner's answer is about other workers than were asked about");
-        fail_batch(registrar, RPC_INTERNAL, "the assigner answered something else than it was asked");
+        fail_batch(batch, RPC_INTERNAL, "the assigner answered something else than it was asked");
         return;
     }
-    registrar->response = copy_response(message);
-    if (registrar->response == NULL) {
-        fail_batch(registrar, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
+    batch->response = rpc_call_keep_message(call, message, &batch->memory);
+    if (batch->response == NULL) {
+        fail_batch(batch, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
         return;
     }
-    /* The last answer frees the batch: it may come inside this loop. */
-    struct registration **batch = registrar->batch;
-    const Muster__V1__AssignResponse *response = registrar->response;
-    size_t count = registrar->batch_count;
-    registrar->batch = NULL;
-    registrar->batch_unanswered++;
-    for (size_t i = 0; i < count; i++)
-        store(batch[i], response->assignments[i]);
-    free(batch);
-    end_of_answer(registrar);
+    hold(batch);
+    for (size_t i = 0; i < batch->count; i++)
+        store(batch->members[i], batch->response->assignments[i]);
+    answered(batch);
 }
 
 /* --- A batch --- */
 
-/* Takes those that wait into the batch, each worker once. False when memory runs out. */
-static bool gather(struct registrar *registrar)
+/* Takes those that wait into a batch, as far as no other registration of the same worker is under way. NULL: there are
+ * none, or memory ran out. */
+static struct registrar_batch *gather(struct registrar *registrar)
 {
-    struct map ids = MAP_INIT;
     struct registration **link = &registrar->first, *registration;
     size_t room = registrar->waiting_count < BATCH_MAX ? registrar->waiting_count : BATCH_MAX, bytes = 0;
-    registrar->batch = calloc(room, sizeof(struct registration *));
-    if (registrar->batch == NULL)
-        return false;
-    while ((registration = *link) != NULL && registrar->batch_count < room && bytes < BATCH_MAX_BYTES) {
+    struct registrar_batch *batch = calloc(1, sizeof(*batch));
+    if (batch == NULL)
+        return NULL;
+    batch->registrar = registrar;
+    batch->members = calloc(room, sizeof(struct registration *));
+    while (batch->members != NULL && (registration = *link) != NULL && batch->count < room && bytes < BATCH_MAX_BYTES) {
         const char *id = registration->spec->worker_id;
-        if (map_get_text(&ids, id) != NULL || !map_put_text(&ids, id, registration, NULL)) {
+        if (map_get_text(&registrar->under_way, id) != NULL ||
+            !map_put_text(&registrar->under_way, id, registration, NULL)) {
             link = &registration->next;
             continue;
         }
@@ -249,14 +224,17 @@ static bool gather(struct registrar *registrar)
         if (registration->next == NULL)
             registrar->end = link;
         registration->next = NULL;
+        registration->batch = batch;
         registrar->waiting_count--;
         registrar->waiting_bytes -= registration->spec_bytes;
         bytes += registration->spec_bytes;
-        registrar->batch[registrar->batch_count++] = registration;
+        batch->members[batch->count++] = registration;
     }
-    map_free(&ids);
-    registrar->batch_unanswered = registrar->batch_count;
-    return true;
+    batch->unanswered = batch->count;
+    if (batch->count > 0)
+        return batch;
+    free_batch(batch);
+    return NULL;
 }
 
 /* What the assigner is told of a candidate; what it points to lives until it is freed. */
@@ -294,23 +272,23 @@ static bool describe(const struct registrar *registrar, const struct registratio
     return true;
 }
 
-static bool ask(struct registrar *registrar)
+static bool ask(struct registrar *registrar, struct registrar_batch *batch)
 {
-    size_t count = registrar->batch_count;
+    size_t count = batch->count;
     struct candidate *candidates = calloc(count, sizeof(*candidates));
     Muster__V1__AssignCandidate **pointers = calloc(count, sizeof(Muster__V1__AssignCandidate *));
     Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
     bool ready = candidates != NULL && pointers != NULL;
     for (size_t i = 0; ready && i < count; i++) {
-        ready = describe(registrar, registrar->batch[i], &candidates[i]);
+        ready = describe(registrar, batch->members[i], &candidates[i]);
         pointers[i] = &candidates[i].message;
     }
     if (ready) {
         request.n_candidates = count;
         request.candidates = pointers;
-        registrar->asking =
-            rpc_channel_call(registrar->assigner, &muster__v1__assigner_service__descriptor, "Assign", &request.base,
-                             &(struct rpc_call_options){.timeout_ms = REGISTRAR_PATIENCE_MS}, assigned, registrar);
+        registrar->asking = batch;
+        (void)rpc_channel_call(registrar->assigner, &muster__v1__assigner_service__descriptor, "Assign", &request.base,
+                               &(struct rpc_call_options){.timeout_ms = REGISTRAR_PATIENCE_MS}, assigned, registrar);
     }
     for (size_t i = 0; candidates != NULL && i < count; i++) {
         free(candidates[i].announced);
@@ -325,14 +303,17 @@ static bool ask(struct registrar *registrar)
 static void start_batch(void *argument)
 {
     struct registrar *registrar = argument;
-    if (registrar->batch_unanswered > 0 || registrar->first == NULL || timer_active(&registrar->retry))
+    if (registrar->asking != NULL || registrar->first == NULL || timer_active(&registrar->retry))
         return;
-    if (!gather(registrar)) {
-        rpc_loop_timer_start(registrar->loop, &registrar->retry, RETRY_MS, registrar->retry.expired, registrar);
+    struct registrar_batch *batch = gather(registrar);
+    if (batch == NULL) {
+        /* The end of what is under way comes here again, and so does the timer when it was for memory. */
+        if (registrar->under_way.count == 0)
+            rpc_loop_timer_start(registrar->loop, &registrar->retry, RETRY_MS, registrar->retry.expired, registrar);
         return;
     }
-    if (!ask(registrar))
-        fail_batch(registrar, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
+    if (!ask(registrar, batch))
+        fail_batch(batch, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
 static void retry(struct timer *timer, void *argument)
@@ -367,29 +348,22 @@ void registrar_destroy(struct registrar *registrar)
         return;
     rpc_loop_cancel_end_of_turn(registrar->loop, &registrar->hook);
     rpc_loop_timer_stop(registrar->loop, &registrar->retry);
+    map_free(&registrar->under_way);
     free(registrar);
 }
 
-void registrar_register(struct registrar *registrar, struct rpc_call *call, Muster__V1__WorkerSpec *spec,
-                        size_t spec_bytes)
+bool registrar_register(struct registrar *registrar, struct registration *registration)
 {
-    struct registration *registration = NULL;
-    if (registrar->waiting_count < REGISTRAR_QUEUE_MAX &&
-        registrar->waiting_bytes + spec_bytes <= REGISTRAR_QUEUE_MAX_BYTES)
-        registration = calloc(1, sizeof(*registration));
-    if (registration == NULL) {
-        muster__v1__worker_spec__free_unpacked(spec, NULL);
-        rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "too many registrations wait; try again in a few seconds");
-        return;
-    }
-    registration->registrar = registrar;
-    registration->call = call;
-    registration->spec = spec;
-    registration->spec_bytes = spec_bytes;
+    if (registrar->waiting_count >= REGISTRAR_QUEUE_MAX ||
+        registrar->waiting_bytes + registration->spec_bytes > REGISTRAR_QUEUE_MAX_BYTES)
+        return false;
+    registration->next = NULL;
+    registration->assigned = NULL;
     registration->patience_ends_ms = rpc_loop_now_ms(registrar->loop) + REGISTRAR_PATIENCE_MS;
     *registrar->end = registration;
     registrar->end = &registration->next;
     registrar->waiting_count++;
-    registrar->waiting_bytes += spec_bytes;
+    registrar->waiting_bytes += registration->spec_bytes;
     rpc_loop_at_end_of_turn(registrar->loop, &registrar->hook);
+    return true;
 }

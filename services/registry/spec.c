@@ -17,6 +17,7 @@
 #define NAME_MAX_BYTES 128
 #define SERVICE_CAPABILITIES_MAX 100
 #define FIELD_BYTES 96
+#define FEW_SERVICES 16 /* are compared with each other; more are put into a map */
 
 __attribute__((format(printf, 2, 3))) static bool refuse(char error[SPEC_ERROR_BYTES], const char *format, ...)
 {
@@ -116,6 +117,25 @@ static bool check_authority(const char *text, size_t bytes, const char *field, c
     return check_port(text + host_bytes + 1, bytes - host_bytes - 1, field, error);
 }
 
+/* What RFC 3986 leaves out must be percent-encoded: it would end up in a request line. */
+static bool may_be_in_url(char c)
+{
+    switch (c) {
+    case '"':
+    case '<':
+    case '>':
+    case '\\':
+    case '^':
+    case '`':
+    case '{':
+    case '|':
+    case '}':
+        return false;
+    default:
+        return c > ' ' && c < 0x7f;
+    }
+}
+
 static bool check_url(const char *url, const char *field, char error[SPEC_ERROR_BYTES])
 {
     size_t bytes = strlen(url);
@@ -125,8 +145,7 @@ static bool check_url(const char *url, const char *field, char error[SPEC_ERROR_
     if (scheme_bytes == 0)
         return refuse(error, "%s: must start with http:// or https://", field);
     for (size_t i = 0; i < bytes; i++) {
-        /* What RFC 3986 leaves out must be percent-encoded: it would end up in a request line. */
-        if (url[i] <= ' ' || url[i] >= 0x7f || strchr("\"<>\\^`{|}", url[i]) != NULL)
+        if (!may_be_in_url(url[i]))
             return refuse(error, "%s: has a character at byte %zu that a URL cannot have; percent-encode it", field, i);
         if (url[i] == '?' || url[i] == '#')
             return refuse(error, "%s: must end before '%c'; paths are put behind it", field, url[i]);
@@ -164,25 +183,44 @@ static bool check_capabilities(const Muster__V1__Capabilities *capabilities, cha
            check_json(capabilities->json, false, "capabilities", error);
 }
 
-static bool check_service(const Muster__V1__AnnouncedService *service, size_t number, char error[SPEC_ERROR_BYTES])
+/* Fields have names only where `error` is to tell them: nearly all are legal, and making names up takes longer than
+ * the checks. */
+static bool check_service_named(const Muster__V1__AnnouncedService *service, size_t number, bool named,
+                                char error[SPEC_ERROR_BYTES])
 {
-    char field[FIELD_BYTES];
-    snprintf(field, sizeof(field), "services[%zu].name", number);
+    char field[FIELD_BYTES] = "";
+    if (named)
+        snprintf(field, sizeof(field), "services[%zu].name", number);
     if (!check_filled_text(service->name, NAME_MAX_BYTES, field, error) || !check_segment(service->name, field, error))
         return false;
-    snprintf(field, sizeof(field), "services[%zu].url", number);
+    if (named)
+        snprintf(field, sizeof(field), "services[%zu].url", number);
     if (service->url[0] != '\0' && !check_url(service->url, field, error))
         return false;
-    snprintf(field, sizeof(field), "services[%zu].capabilities", number);
     if (service->n_capabilities > SERVICE_CAPABILITIES_MAX)
-        return refuse(error, "%s: has %zu entries; at most %d are allowed", field, service->n_capabilities,
-                      SERVICE_CAPABILITIES_MAX);
+        return refuse(error, "services[%zu].capabilities: has %zu entries; at most %d are allowed", number,
+                      service->n_capabilities, SERVICE_CAPABILITIES_MAX);
     for (size_t i = 0; i < service->n_capabilities; i++) {
-        snprintf(field, sizeof(field), "services[%zu].capabilities[%zu]", number, i);
+        if (named)
+            snprintf(field, sizeof(field), "services[%zu].capabilities[%zu]", number, i);
         if (!check_filled_text(service->capabilities[i], NAME_MAX_BYTES, field, error))
             return false;
     }
     return true;
+}
+
+static bool check_service(const Muster__V1__AnnouncedService *service, size_t number, char error[SPEC_ERROR_BYTES])
+{
+    return check_service_named(service, number, false, error) || check_service_named(service, number, true, error);
+}
+
+/* The service before this one that has its name. */
+static const Muster__V1__AnnouncedService *find_twin(const Muster__V1__WorkerSpec *spec, size_t number)
+{
+    for (size_t i = 0; i < number; i++)
+        if (strcmp(spec->services[i]->name, spec->services[number]->name) == 0)
+            return spec->services[i];
+    return NULL;
 }
 
 static bool check_services(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
@@ -195,9 +233,11 @@ static bool check_services(const Muster__V1__WorkerSpec *spec, char error[SPEC_E
         Muster__V1__AnnouncedService *service = spec->services[i];
         void *twin = NULL;
         legal = check_service(service, i, error);
-        if (legal && !map_put_text(&seen, service->name, service, &twin))
+        if (legal && spec->n_services <= FEW_SERVICES)
+            twin = (void *)(uintptr_t)find_twin(spec, i);
+        else if (legal && !map_put_text(&seen, service->name, service, &twin))
             legal = refuse(error, "services: out of memory; try again");
-        else if (legal && twin != NULL)
+        if (legal && twin != NULL)
             legal = refuse(error, "services[%zu].name: '%s' is announced twice", i, service->name);
     }
     map_free(&seen);

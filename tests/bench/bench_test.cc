@@ -457,9 +457,18 @@ class Loads : public ::testing::Test
     struct load_result result = {};
 };
 
+struct http_load load_of(const struct http_requests *requests, unsigned expected_status, const char *expected_text)
+{
+    struct http_load load = {};
+    load.requests = requests;
+    load.expected_status = expected_status;
+    load.expected_text = expected_text;
+    return load;
+}
+
 TEST_F(Loads, HttpCountsWhatTheUpstreamAnswers)
 {
-    struct http_load load = {&requests, 200, "mmmm"};
+    struct http_load load = load_of(&requests, 200, "mmmm");
     plan.window_ms = 50;
     ASSERT_TRUE(load_http(&loop, &plan, &load, &result, &failure)) << failure.text;
     EXPECT_GT(result.per_second, 0);
@@ -470,7 +479,7 @@ TEST_F(Loads, HttpCountsWhatTheUpstreamAnswers)
 
 TEST_F(Loads, HttpFailsOnAnotherStatusAnotherBodyAndNoServer)
 {
-    struct http_load other_status = {&requests, 201, "mmmm"}, other_body = {&requests, 200, "nnnn"};
+    struct http_load other_status = load_of(&requests, 201, "mmmm"), other_body = load_of(&requests, 200, "nnnn");
     plan.window_ms = 50;
     EXPECT_FALSE(load_http(&loop, &plan, &other_status, &result, &failure));
     EXPECT_STREQ(failure.text, "an answer has status 200");

@@ -21,7 +21,10 @@ struct connection {
     struct watch watch; /* first: the loop hands it back */
     struct http_load_run *run;
     size_t next_request;
-    size_t unsent_from; /* offset in the current request; its length when all of it is sent */
+    const char *request; /* the current one */
+    size_t request_bytes;
+    size_t unsent_from; /* offset in it; its length when all of it is sent */
+    char *made;         /* the current one, when it was made for this; NULL otherwise */
     struct buffer head; /* an answer's head that came in pieces */
     size_t body_left;
     bool in_body;
@@ -97,13 +100,22 @@ static bool read_head(const char *head, size_t bytes, unsigned *status, size_t *
 
 static void send_rest(struct connection *connection)
 {
-    const struct http_requests *requests = connection->run->what->requests;
-    size_t length = requests->lengths[connection->next_request];
-    if (connection->unsent_from == length)
+    if (connection->unsent_from == connection->request_bytes)
         return;
-    connection->unsent_from += load_send(&connection->run->load, &connection->watch,
-                                         requests->texts[connection->next_request] + connection->unsent_from,
-                                         length - connection->unsent_from);
+    connection->unsent_from +=
+        load_send(&connection->run->load, &connection->watch, connection->request + connection->unsent_from,
+                  connection->request_bytes - connection->unsent_from);
+}
+
+static bool make_request(struct connection *connection)
+{
+    struct http_load_run *run = connection->run;
+    free(connection->made);
+    connection->request = connection->made = run->what->make(run->what->context);
+    connection->request_bytes = connection->made == NULL ? 0 : strlen(connection->made);
+    if (connection->made == NULL)
+        load_fail(&run->load, "out of memory");
+    return connection->made != NULL && load_wants_more(&run->load);
 }
 
 /* Picks the connection's next request; false when there is to be no more. With a limit the
@@ -112,17 +124,21 @@ static bool pick_request(struct connection *connection, bool first)
 {
     struct http_load_run *run = connection->run;
     const struct load_plan *plan = run->load.plan;
-    size_t count = run->what->requests->count;
+    const struct http_requests *requests = run->what->requests;
     connection->unsent_from = 0;
+    if (run->what->make != NULL)
+        return make_request(connection);
     if (plan->limit > 0) {
         if (run->begun == plan->limit) {
-            connection->unsent_from = run->what->requests->lengths[connection->next_request];
+            connection->request_bytes = 0;
             return false;
         }
-        connection->next_request = run->begun++ % count;
+        connection->next_request = run->begun++ % requests->count;
     } else if (!first) {
-        connection->next_request = (connection->next_request + plan->connections) % count;
+        connection->next_request = (connection->next_request + plan->connections) % requests->count;
     }
+    connection->request = requests->texts[connection->next_request];
+    connection->request_bytes = requests->lengths[connection->next_request];
     return load_wants_more(&run->load);
 }
 
@@ -219,14 +235,17 @@ static bool open_connection(struct load *load, struct watch *watch, unsigned num
 {
     struct connection *connection = (struct connection *)watch;
     connection->run = (struct http_load_run *)load;
-    connection->next_request = number % connection->run->what->requests->count;
+    const struct http_requests *requests = connection->run->what->requests;
+    connection->next_request = requests == NULL ? 0 : number % requests->count;
     (void)pick_request(connection, true); /* one too many for a limit just stays silent */
     return true;
 }
 
 static void close_connection(struct watch *watch)
 {
-    buffer_free(&((struct connection *)watch)->head);
+    struct connection *connection = (struct connection *)watch;
+    buffer_free(&connection->head);
+    free(connection->made);
 }
 
 bool load_http(struct loop *loop, const struct load_plan *plan, const struct http_load *what,

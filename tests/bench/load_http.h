@@ -1,7 +1,8 @@
 /* Load over HTTP/1.1: kept-alive connections, one request outstanding on each.
  *
  * The requests are bytes put together beforehand; connection i sends number i, then i +
- * connections, and so on around; with a limit, each is sent once in their order. An answer
+ * connections, and so on around; with a limit, each is sent once in their order. Or each is made
+ * when it is sent, when no two may be alike. An answer
  * counts when its status is the expected one, it has a Content-Length and all of its body
  * came; the first answer on each connection must contain `expected_text` as well, when it
  * came in one piece. */
@@ -28,6 +29,9 @@ struct http_load {
     const struct http_requests *requests;
     unsigned expected_status;
     const char *expected_text;
+    /* Instead of `requests`, without a limit: the next one, which the load frees; NULL when memory runs out. */
+    char *(*make)(void *context);
+    void *context;
 };
 
 bool load_http(struct loop *loop, const struct load_plan *plan, const struct http_load *what,

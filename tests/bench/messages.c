@@ -264,6 +264,36 @@ struct grpc_source registration_source(struct registrations *registrations)
                                 .context = registrations};
 }
 
+/* A RegisterWorkersRequest is the same bytes as RegisterWorkerRequests one after the other. */
+static void next_registrations(void *context, unsigned lane, uint64_t sequence, struct buffer *message)
+{
+    for (unsigned i = 0; i < REGISTRATIONS_IN_A_CALL; i++)
+        next_registration(context, lane, sequence, message);
+}
+
+static int64_t judge_registrations(void *context, unsigned lane, uint64_t answered, const uint8_t *answer, size_t bytes,
+                                   struct failure *failure)
+{
+    (void)context, (void)lane, (void)answered;
+    Muster__V1__RegisterWorkersResponse *response = muster__v1__register_workers_response__unpack(NULL, bytes, answer);
+    bool taken = response != NULL && response->n_results == REGISTRATIONS_IN_A_CALL;
+    for (size_t i = 0; taken && i < response->n_results; i++)
+        taken = response->results[i]->worker != NULL && response->results[i]->worker->incarnation == 1;
+    muster__v1__register_workers_response__free_unpacked(response, NULL);
+    if (!taken)
+        fail(failure, "registrations were not all answered with incarnation 1");
+    return taken ? 1 : -1;
+}
+
+struct grpc_source registrations_source(struct registrations *registrations)
+{
+    return (struct grpc_source){.path = "/muster.v1.RegistryService/RegisterWorkers",
+                                .units = REGISTRATIONS_IN_A_CALL,
+                                .next = next_registrations,
+                                .judge = judge_registrations,
+                                .context = registrations};
+}
+
 static void next_assignment(void *context, unsigned lane, uint64_t sequence, struct buffer *message)
 {
     unsigned *next = context;

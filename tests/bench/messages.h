@@ -52,3 +52,7 @@ struct registrations {
     const char *service_url;
 };
 struct grpc_source registration_source(struct registrations *registrations);
+
+/* The same, so many to a call, as a gateway sends those that wait together. */
+enum { REGISTRATIONS_IN_A_CALL = 32 };
+struct grpc_source registrations_source(struct registrations *registrations);

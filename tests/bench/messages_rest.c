@@ -56,9 +56,20 @@ static bool requests_make(struct http_requests *requests, unsigned count, const 
     return made;
 }
 
+static const char register_path[] = "/api/worker/register";
+
+char *next_registration_request(void *context)
+{
+    unsigned *next = context;
+    char *body = registration_json((*next)++, 0);
+    char *request = body == NULL ? NULL : http_request_text("POST", register_path, body);
+    free(body);
+    return request;
+}
+
 bool registration_requests(struct http_requests *requests, unsigned count)
 {
-    return requests_make(requests, count, "/api/worker/register", 1, registration_json);
+    return requests_make(requests, count, register_path, 1, registration_json);
 }
 
 bool heartbeat_requests(struct http_requests *requests, unsigned count)

@@ -10,6 +10,10 @@
 char *registration_json(unsigned number, unsigned variant); /* one variant: 0 */
 char *heartbeat_json(unsigned number, unsigned variant);    /* 0 or 1: the load differs */
 
+/* The registration of the next worker, as a struct http_load makes it: `context` is an unsigned, the worker's number.
+ */
+char *next_registration_request(void *context);
+
 /* Requests with such bodies for workers 0 to count - 1; heartbeats twice, in both variants. */
 bool registration_requests(struct http_requests *requests, unsigned count);
 bool heartbeat_requests(struct http_requests *requests, unsigned count);

@@ -127,7 +127,7 @@ static bool fill_fastapi(struct bench *bench, const struct server *server, unsig
     struct http_requests requests;
     if (!registration_requests(&requests, workers))
         return fail(failure, "out of memory");
-    struct http_load load = {&requests, 200, "registered"};
+    struct http_load load = {.requests = &requests, .expected_status = 200, .expected_text = "registered"};
     struct load_plan plan = {
         .port = server->port, .connections = REGISTERING_CONNECTIONS, .outstanding = 1, .limit = workers};
     struct load_result result;

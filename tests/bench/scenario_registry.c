@@ -1,27 +1,53 @@
-/* Durable changes of the registry beside those of etcd, on the same disk. */
+/* Durable changes of the registry beside those of etcd, on the same disk, in three ways: through
+ * one connection, as a gateway carries the registrations of its callers and as clients of etcd
+ * carry theirs; by a gRPC call on a connection of its own for each; and by REST, while etcd's callers
+ * go on with gRPC, which is the fastest that it has. */
 
 #include <string.h>
 
 #include "tests/bench/bench.h"
+#include "tests/bench/messages_rest.h"
 #include "tests/bench/puts.h"
 
-static void measure_registrations(struct bench *bench, struct row_result *result, const struct server *muster,
-                                  const struct server *etcd)
+/* The next worker of each kind of load: every registration is of a new one. */
+struct numbers {
+    struct registrations grpc, put;
+    unsigned rest;
+};
+
+enum { REST_FIRST = 4000000 };
+
+static void measure(struct bench *bench, struct row_result *result, const struct server *muster,
+                    const struct server *etcd, struct numbers *numbers)
 {
-    struct registrations registered = {0}, put = {0};
-    struct grpc_source registrations = registration_source(&registered), puts = put_source(&put);
+    const char *name = result->row->name;
+    struct grpc_source calls = registration_source(&numbers->grpc), shared = registrations_source(&numbers->grpc),
+                       puts = put_source(&numbers->put);
+    struct http_load posts = {.expected_status = 200,
+                              .expected_text = "registered",
+                              .make = next_registration_request,
+                              .context = &numbers->rest};
     struct load_plan plan = {.connections = result->row->connections, .outstanding = result->row->outstanding};
-    struct contender contenders[] = {{&result->muster, muster, plan, contest_grpc, &registrations},
+    struct contender contenders[] = {{&result->muster, muster, plan, contest_grpc, &calls},
                                      {&result->peers[0], etcd, plan, contest_grpc, &puts}};
     contenders[0].plan.port = muster->registry_port;
     contenders[1].plan.port = etcd->port;
-    contest(bench, result->row->name, contenders, sizeof contenders / sizeof contenders[0]);
+    if (strcmp(name, "register-64") == 0) {
+        contenders[0].plan.outstanding /= REGISTRATIONS_IN_A_CALL;
+        contenders[0].what = &shared;
+    } else if (strcmp(name, "register-rest-64") == 0) {
+        contenders[0].plan.port = muster->port;
+        contenders[0].run = contest_http;
+        contenders[0].what = &posts;
+    }
+    contest(bench, name, contenders, sizeof contenders / sizeof contenders[0]);
 }
 
 void scenario_registry(struct bench *bench, struct row_result *results, size_t count)
 {
     struct server muster = {0}, etcd = {0};
     struct server_plan plan = server_plan_of(bench, 0);
+    struct numbers numbers = {.rest = REST_FIRST};
     struct failure failure;
     if (!group_selected(results, count, ROW_REGISTRY))
         return;
@@ -30,8 +56,8 @@ void scenario_registry(struct bench *bench, struct row_result *results, size_t c
     if (!server_start_muster(&muster, &plan, &failure))
         group_fail(results, count, ROW_REGISTRY, "muster", &failure);
     for (size_t i = 0; i < count; i++)
-        if (strcmp(results[i].row->name, "register-64") == 0)
-            measure_registrations(bench, &results[i], &muster, &etcd);
+        if (results[i].row->group == ROW_REGISTRY)
+            measure(bench, &results[i], &muster, &etcd, &numbers);
     server_stop(&muster);
     server_stop(&etcd);
 }

@@ -73,7 +73,7 @@ void scenario_relay(struct bench *bench, struct row_result *results, size_t coun
     struct backend *backend = backend_open(&bench->loop, &failure);
     char *get = http_request_text("GET", "/service/" BENCH_SERVICE "/item", NULL);
     if (backend != NULL && get != NULL && http_requests_make(&requests, &get, 1)) {
-        struct http_load load = {&requests, 200, "mmmm"};
+        struct http_load load = {.requests = &requests, .expected_status = 200, .expected_text = "mmmm"};
         measure_all(bench, results, count, backend, &load);
     } else {
         if (backend != NULL)

@@ -70,7 +70,8 @@ static void measure_all(struct bench *bench, struct row_result *results, size_t 
                         const struct http_requests *list)
 {
     struct server servers[SERVERS] = {{0}};
-    struct http_load listing = {list, 200, "\"workers\""}, beating = {heartbeats, 200, "ok"};
+    struct http_load listing = {.requests = list, .expected_status = 200, .expected_text = "\"workers\""};
+    struct http_load beating = {.requests = heartbeats, .expected_status = 200, .expected_text = "ok"};
     for (size_t i = 0; i < SERVERS; i++)
         start(bench, results, count, &servers[i], names[i], registrations);
     for (size_t i = 0; i < count; i++)

@@ -94,28 +94,55 @@ Answer<Message> Client::call(const ProtobufCServiceDescriptor *service, const ch
     return answer;
 }
 
+// The message of a registration, which must outlive it.
+struct Spec {
+    explicit Spec(const Client::Registration &registration) : services(registration.services.size())
+    {
+        muster__v1__worker_spec__init(&message);
+        muster__v1__capabilities__init(&capabilities);
+        for (size_t i = 0; i < services.size(); i++) {
+            muster__v1__announced_service__init(&services[i]);
+            services[i].name = text(registration.services[i]);
+            pointers.push_back(&services[i]);
+        }
+        message.worker_id = text(registration.id);
+        message.tunnel_url = text(registration.url);
+        message.worker_type = registration.type;
+        message.n_services = pointers.size();
+        message.services = pointers.data();
+        capabilities.json = text(registration.capabilities_json);
+        message.capabilities = &capabilities;
+    }
+    Spec(const Spec &) = delete;
+
+    Muster__V1__WorkerSpec message;
+    Muster__V1__Capabilities capabilities;
+    std::vector<Muster__V1__AnnouncedService> services;
+    std::vector<Muster__V1__AnnouncedService *> pointers;
+};
+
 void Client::start_registration(const Registration &registration, std::function<void(const Registered &)> done)
 {
     Muster__V1__RegisterWorkerRequest request = MUSTER__V1__REGISTER_WORKER_REQUEST__INIT;
-    Muster__V1__WorkerSpec spec = MUSTER__V1__WORKER_SPEC__INIT;
-    Muster__V1__Capabilities capabilities = MUSTER__V1__CAPABILITIES__INIT;
-    std::vector<Muster__V1__AnnouncedService> services(registration.services.size());
-    std::vector<Muster__V1__AnnouncedService *> pointers;
-    for (size_t i = 0; i < services.size(); i++) {
-        muster__v1__announced_service__init(&services[i]);
-        services[i].name = text(registration.services[i]);
-        pointers.push_back(&services[i]);
-    }
-    request.spec = &spec;
-    spec.worker_id = text(registration.id);
-    spec.tunnel_url = text(registration.url);
-    spec.worker_type = registration.type;
-    spec.n_services = pointers.size();
-    spec.services = pointers.data();
-    capabilities.json = text(registration.capabilities_json);
-    spec.capabilities = &capabilities;
+    Spec spec(registration);
+    request.spec = &spec.message;
     start<Muster__V1__RegisterWorkerResponse>(&muster__v1__registry_service__descriptor, "RegisterWorker",
                                               &request.base, std::move(done));
+}
+
+Answer<Muster__V1__RegisterWorkersResponse> Client::register_workers(const std::vector<Registration> &registrations)
+{
+    Muster__V1__RegisterWorkersRequest request = MUSTER__V1__REGISTER_WORKERS_REQUEST__INIT;
+    std::vector<std::unique_ptr<Spec>> specs;
+    std::vector<Muster__V1__WorkerSpec *> pointers;
+    for (const Registration &registration : registrations) {
+        specs.push_back(std::make_unique<Spec>(registration));
+        pointers.push_back(&specs.back()->message);
+    }
+    request.n_specs = pointers.size();
+    request.specs = pointers.data();
+    return call<Muster__V1__RegisterWorkersResponse>(&muster__v1__registry_service__descriptor, "RegisterWorkers",
+                                                     &request.base);
 }
 
 Client::Registered Client::register_worker(const Registration &registration)

@@ -113,6 +113,86 @@ TEST(RegistryProcess, RegistersListsAndUnregisters)
     EXPECT_EQ(pair.assigner->end(SIGTERM), 0);
 }
 
+// The results of a call with many registrations, in the order of its specs.
+std::vector<const Muster__V1__RegisterWorkersResult *>
+results_in_order(const Answer<Muster__V1__RegisterWorkersResponse> &answer)
+{
+    std::vector<const Muster__V1__RegisterWorkersResult *> results(answer->n_results);
+    for (size_t i = 0; i < answer->n_results; i++) {
+        EXPECT_LT(answer->results[i]->index, results.size());
+        EXPECT_EQ(results.at(answer->results[i]->index), nullptr) << "two results of one spec";
+        results.at(answer->results[i]->index) = answer->results[i];
+    }
+    return results;
+}
+
+TEST(RegistryProcess, RegistersManyInOneCallAndJudgesEachByItself)
+{
+    Pair pair;
+    auto answer = pair.client->register_workers({{.id = "w1"},
+                                                 {.id = "a\nb"},
+                                                 {.id = ""},
+                                                 {.id = "w1", .url = "http://192.0.2.8:8070"},
+                                                 {.id = "w2", .services = {"ocr", "ocr"}},
+                                                 {.id = "w3"}});
+    ASSERT_TRUE(answer.ok()) << answer.text;
+    auto results = results_in_order(answer);
+    ASSERT_EQ(results.size(), 6u);
+
+    EXPECT_EQ(results[0]->status, 0u) << results[0]->text;
+    EXPECT_STREQ(results[0]->worker_id, "w1");
+    EXPECT_EQ(results[0]->worker->incarnation, 1u);
+    EXPECT_EQ(results[0]->worker->status, online);
+    EXPECT_EQ(results[0]->worker->spec, nullptr) << "the caller has it";
+    ASSERT_EQ(results[0]->worker->n_assigned_services, 3u);
+    EXPECT_EQ(results[1]->status, RPC_INVALID_ARGUMENT);
+    EXPECT_EQ(std::string(results[1]->text).rfind("worker_id: ", 0), 0u) << results[1]->text;
+    EXPECT_EQ(results[1]->worker, nullptr);
+    EXPECT_EQ(std::string(results[2]->worker_id).rfind("worker-", 0), 0u) << results[2]->worker_id;
+    EXPECT_EQ(results[3]->worker->incarnation, 2u) << "one worker's registrations are made in their order";
+    EXPECT_EQ(results[4]->status, RPC_INVALID_ARGUMENT);
+    EXPECT_STREQ(results[4]->text, "services[1].name: 'ocr' is announced twice");
+    EXPECT_EQ(results[5]->status, 0u) << results[5]->text;
+
+    // How to run each service that anybody was assigned is said once.
+    std::set<std::string> configured, assigned;
+    for (size_t i = 0; i < answer->n_service_configs; i++)
+        EXPECT_TRUE(configured.insert(answer->service_configs[i]->name).second) << answer->service_configs[i]->name;
+    for (const auto *result : results)
+        for (size_t i = 0; result->worker != nullptr && i < result->worker->n_assigned_services; i++)
+            assigned.insert(result->worker->assigned_services[i]);
+    EXPECT_EQ(configured, assigned);
+
+    // All of it is on disk.
+    pair.restart_registry(SIGKILL);
+    auto workers = pair.client->all_workers();
+    ASSERT_EQ(workers.size(), 3u);
+    EXPECT_STREQ(workers["w1"]->spec->tunnel_url, "http://192.0.2.8:8070");
+    EXPECT_EQ(workers["w1"]->incarnation, 2u);
+    EXPECT_EQ(workers.count(results[2]->worker_id), 1u);
+}
+
+TEST(RegistryProcess, TakesAThousandRegistrationsInOneCallAndNoMore)
+{
+    Pair pair;
+    std::vector<Client::Registration> registrations;
+    EXPECT_EQ(pair.client->register_workers(registrations)->n_results, 0u);
+    for (int i = 0; i < 1000; i++)
+        registrations.push_back({.id = "w" + std::to_string(i)});
+    auto most = pair.client->register_workers(registrations);
+    ASSERT_TRUE(most.ok()) << most.text;
+    auto results = results_in_order(most);
+    ASSERT_EQ(results.size(), 1000u);
+    for (size_t i = 0; i < results.size(); i++)
+        EXPECT_STREQ(results[i]->worker_id, registrations[i].id.c_str());
+    EXPECT_EQ(pair.client->all_workers().size(), 1000u);
+
+    registrations.push_back({.id = "one too many"});
+    auto refused = pair.client->register_workers(registrations);
+    EXPECT_EQ(refused.status, RPC_INVALID_ARGUMENT);
+    EXPECT_EQ(refused.text, "specs: has 1001 entries; at most 1000 are allowed");
+}
+
 TEST(RegistryProcess, SaysWhatIsWrongWithARequest)
 {
     Pair pair;
