@@ -157,10 +157,24 @@ static bool parse_escape(struct parser *parser, char *out, size_t *written)
     }
 }
 
+/* Whether eight characters are plain ASCII: no quote, backslash, control character or byte above 0x7F. Subtracting 1
+ * from a byte that is 0 sets its highest bit, and so does subtracting 0x20 from a control character; what is borrowed
+ * from the next byte can only make a plain one look special, and then it is looked at by itself. */
+static bool are_plain(const unsigned char *eight)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+    uint64_t word;
+    memcpy(&word, eight, sizeof word);
+    uint64_t special = word | (word - 0x20 * ones) | ((word ^ '"' * ones) - ones) | ((word ^ '\\' * ones) - ones);
+    return (special & high) == 0;
+}
+
 /* Moves over the run of plain characters; stops at a quote, a backslash or the end. */
 static bool skip_plain_text(struct parser *parser)
 {
     const unsigned char *source = (const unsigned char *)parser->source;
+    while (parser->bytes - parser->at >= 8 && are_plain(source + parser->at))
+        parser->at += 8;
     while (parser->at < parser->bytes) {
         unsigned char c = source[parser->at];
         if (c == '"' || c == '\\')

@@ -7,6 +7,9 @@
 
 /* Of at most 256 KiB or so each, and mostly of one commit. */
 #define SHARED_MESSAGES 16
+/* After so many changes at a time the next ones are gathered for so long. */
+#define MANY_CHANGES 16
+#define GATHER_MS 4
 
 struct watcher {
     struct watcher *next, **link;
@@ -27,6 +30,8 @@ struct watchers {
     struct rpc_loop *loop;
     struct registry *registry;
     struct rpc_turn_hook hook;
+    struct timer gathering;
+    uint64_t fed_revision; /* up to which everybody was last fed who takes it */
     struct watcher *first;
     struct shared_message shared[SHARED_MESSAGES];
     size_t next_shared; /* the place of the next, which is that of the oldest */
@@ -98,11 +103,21 @@ static void feed(struct watcher *watcher)
         continue;
 }
 
+static void gathered(struct timer *timer, void *argument)
+{
+    (void)timer;
+    watchers_wake(argument);
+}
+
 static void feed_all(void *argument)
 {
     struct watchers *watchers = argument;
+    uint64_t changes = registry_revision(watchers->registry) - watchers->fed_revision;
+    watchers->fed_revision += changes;
     for (struct watcher *watcher = watchers->first; watcher != NULL; watcher = watcher->next)
         feed(watcher);
+    if (changes >= MANY_CHANGES)
+        rpc_loop_timer_start(watchers->loop, &watchers->gathering, GATHER_MS, gathered, watchers);
 }
 
 struct watchers *watchers_create(struct rpc_loop *loop, struct registry *registry)
@@ -122,6 +137,7 @@ void watchers_destroy(struct watchers *watchers)
     if (watchers == NULL)
         return;
     rpc_loop_cancel_end_of_turn(watchers->loop, &watchers->hook);
+    rpc_loop_timer_stop(watchers->loop, &watchers->gathering);
     for (size_t i = 0; i < SHARED_MESSAGES; i++)
         rpc_packed_free(watchers->shared[i].packed);
     free(watchers);
@@ -167,7 +183,7 @@ void watchers_ended(struct rpc_call *call)
 
 void watchers_wake(struct watchers *watchers)
 {
-    if (watchers->first != NULL)
+    if (watchers->first != NULL && !timer_active(&watchers->gathering))
         rpc_loop_at_end_of_turn(watchers->loop, &watchers->hook);
 }
 

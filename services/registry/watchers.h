@@ -7,6 +7,9 @@
  * messages of changes are kept packed, by the revision that they begin after, and a hundred
  * watchers cost one packing. (Messages of snapshots are each watcher's own.)
  *
+ * A change is told at once, unless many were just told: then what comes in the next 4 ms is told together, since a
+ * message costs everybody more than a change does.
+ *
  * Threading: the loop's thread. */
 
 #pragma once
@@ -28,7 +31,7 @@ void watchers_add(struct watchers *watchers, struct rpc_call *call, uint64_t aft
 void watchers_writable(struct rpc_call *call);
 void watchers_ended(struct rpc_call *call);
 
-/* The roll has changed: at the end of this turn everybody is sent what is new. */
+/* The roll has changed: at the end of this turn, or a little later, everybody is sent what is new. */
 void watchers_wake(struct watchers *watchers);
 
 /* Tells everybody, those who come later too, that the store fails, and why; NULL: it works. */

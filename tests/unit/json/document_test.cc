@@ -161,6 +161,29 @@ TEST(JsonDocument, RefusesWhatIsNotStrictJson)
     EXPECT_FALSE(behind.parsed);
 }
 
+// Text is looked through eight characters at a time.
+TEST(JsonDocument, SeesEachCharacterWhereverItStands)
+{
+    for (int c = 1; c < 256; c++) {
+        for (size_t before = 0; before < 20; before++) {
+            // With its neighbours from where a borrow could come.
+            for (char neighbour : {' ', '!', '#', '[', ']', '\x7f'}) {
+                std::string plain(20, neighbour), text = plain;
+                text[before] = static_cast<char>(c);
+                if (c == '"' || c == '\\')
+                    text.insert(before, "\\");
+                Document d("\"" + text + "\"");
+                bool legal = c >= 0x20 && c < 0x80;
+                ASSERT_EQ(d.parsed, legal) << c << " behind " << before;
+                if (legal) {
+                    ASSERT_EQ(Document::text(json_root(&d.document)),
+                              plain.replace(before, 1, 1, static_cast<char>(c)));
+                }
+            }
+        }
+    }
+}
+
 TEST(JsonDocument, SaysWhere)
 {
     Document d("{\n  \"a\": 1,\n  \"b\": x}");
