@@ -81,6 +81,7 @@ void backend_publish(struct backend *backend);
 /* backend_events.c: from now on changes are events. Before that the replica is filled with what
  * has long been so. */
 void backend_events_begin(struct backend *backend);
+void backend_run_subscribe(struct backend *backend, struct job *job);
 void backend_events_publish(struct backend *backend);
 void backend_events_free(struct backend *backend);
 

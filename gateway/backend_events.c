@@ -1,5 +1,5 @@
 /* The feed of events: what the replica tells is rendered and handed to the fronts, all of a
- * turn's changes together. */
+ * turn's changes together. While nobody subscribes they are only counted. */
 
 #include <stdlib.h>
 
@@ -8,11 +8,24 @@
 #include "gateway/backend.h"
 #include "gateway/front.h"
 
+/* So long after the last subscriber has left, it may come back and be told what it missed. */
+#define KEPT_FOR_MS (10 * 60 * 1000)
+
+static bool somebody_listens(const struct backend *backend)
+{
+    const struct gateway *gateway = backend->gateway;
+    uint64_t left_at_ms = atomic_load_explicit(&gateway->subscriber_left_at_ms, memory_order_relaxed);
+    return atomic_load_explicit(&gateway->subscribers, memory_order_relaxed) > 0 ||
+           (left_at_ms != 0 && rpc_loop_now_ms(backend->loop) < left_at_ms + KEPT_FOR_MS);
+}
+
 static void note_change(void *context, const struct replica_change *change)
 {
     struct backend *backend = context;
     struct backend_events *feed = &backend->events;
     struct event event = {.revision = ++feed->revision};
+    if (!somebody_listens(backend))
+        return;
     if (feed->count == feed->capacity) {
         size_t capacity = feed->capacity == 0 ? 64 : feed->capacity * 2;
         struct event *list = realloc(feed->list, capacity * sizeof *list);
@@ -64,6 +77,14 @@ void backend_events_publish(struct backend *backend)
     for (unsigned i = 0; i < backend->gateway->front_count; i++)
         hand_to(backend->gateway->fronts[i], feed);
     backend_events_free(backend);
+}
+
+/* The subscriber was counted before it asked, so what comes after this revision is rendered. */
+void backend_run_subscribe(struct backend *backend, struct job *job)
+{
+    backend_events_publish(backend);
+    job->event_revision = backend->events.revision;
+    job_done(job);
 }
 
 void backend_events_free(struct backend *backend)

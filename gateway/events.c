@@ -146,11 +146,18 @@ static void drop_oldest(struct event_ring *ring)
     *slot = NULL;
 }
 
+void event_ring_skip(struct event_ring *ring, uint64_t revision)
+{
+    if (revision <= ring->newest)
+        return;
+    event_ring_free(ring);
+    ring->newest = revision;
+}
+
 void event_ring_push(struct event_ring *ring, const struct event *event)
 {
     if (event->text == NULL || event->revision != ring->newest + 1) {
-        event_ring_free(ring);
-        ring->newest = event->revision;
+        event_ring_skip(ring, event->revision);
         return;
     }
     if (ring->count == EVENT_RING_CAPACITY)

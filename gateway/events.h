@@ -24,8 +24,8 @@
  * elsewhere is found out: it lies outside what is kept here. They stay below 2^53, which
  * JavaScript counts exactly.
  *
- * The backend renders events; each front keeps the last of them in a ring of its own, whose
- * texts are shared. A subscriber is no more than the revision that it has come to: nothing is
+ * The backend renders events while somebody subscribes, and for ten minutes after; each front keeps the last of them in
+ * a ring of its own, whose texts are shared. A subscriber is no more than the revision that it has come to: nothing is
  * queued for it, and one that falls behind the ring is to be dropped.
  *
  * Threading: a ring belongs to one thread; texts may be shared. No I/O, no clock. */
@@ -72,6 +72,9 @@ void event_ring_free(struct event_ring *ring);
 /* Takes a reference of its own. The revision must be the next one: if it is not, or the text is
  * NULL (memory ran out), all that is kept is let go, so that nobody takes the gap for nothing. */
 void event_ring_push(struct event_ring *ring, const struct event *event);
+
+/* Events up to this revision were not kept: nobody listened. Does nothing when the ring is there already. */
+void event_ring_skip(struct event_ring *ring, uint64_t revision);
 
 /* Whether one who knows everything up to this revision can be told all that came since. */
 bool event_ring_continues(const struct event_ring *ring, uint64_t revision);

@@ -22,7 +22,7 @@ struct subscriber {
     struct front *front;
     struct http_exchange *exchange;
     struct websocket *websocket;
-    struct job *job; /* asked for the topology; NULL: no need */
+    struct job *job; /* asks for the revision, then for the topology if that is wanted */
     struct timer timer;
     uint64_t revision; /* it has been told everything up to this one */
     uint64_t heard_at_ms;
@@ -59,6 +59,7 @@ static void finished(void *context, struct http_exchange *exchange)
         else
             front->subscribers = subscriber->next;
     }
+    atomic_store_explicit(&front->gateway->subscriber_left_at_ms, loop_now_ms(front->loop), memory_order_relaxed);
     atomic_fetch_sub_explicit(&front->gateway->subscribers, 1, memory_order_relaxed);
     /* Later: frames of it may be on the stack. */
     loop_reap(front->loop, &subscriber->reapable, free_subscriber);
@@ -250,17 +251,12 @@ static void topology_arrived(struct job *job)
     follow(subscriber);
 }
 
-static void ask_for_topology(struct subscriber *subscriber, const struct api_route *route)
+static void ask_for_topology(struct subscriber *subscriber)
 {
-    struct job *job = front_job(subscriber->front, subscriber->exchange, route);
-    if (job == NULL)
-        return;
-    subscriber->job = job;
-    http_exchange_on_finished(subscriber->exchange, finished, subscriber);
+    struct job *job = subscriber->job;
     job->view = VIEW_TOPOLOGY;
     job->run = backend_run_view;
     job->arrived = topology_arrived;
-    job->context = subscriber;
     front_submit(job);
 }
 
@@ -272,14 +268,17 @@ static uint64_t since_of(const struct http_exchange *exchange)
     return bytes > 0 ? strtoull(text, NULL, 10) : 0;
 }
 
-static void start(struct subscriber *subscriber, const struct api_route *route)
+/* The backend renders events from this revision on, if it did not before. */
+static void subscribed(struct job *job)
 {
-    const struct event_ring *ring = &subscriber->front->events;
+    struct subscriber *subscriber = job->context;
+    struct event_ring *ring = &subscriber->front->events;
+    event_ring_skip(ring, job->event_revision);
     uint64_t since = since_of(subscriber->exchange);
     bool continues = since != 0 && event_ring_continues(ring, since);
     subscriber->revision = since;
     if (subscriber->wants_topology && !continues) {
-        ask_for_topology(subscriber, route);
+        ask_for_topology(subscriber);
         return;
     }
     if (!continues)
@@ -289,6 +288,19 @@ static void start(struct subscriber *subscriber, const struct api_route *route)
     greet(subscriber, since != 0 && !continues ? "reset" : "ready", since != 0 && !continues,
           (struct http_text){NULL, 0});
     follow(subscriber);
+}
+
+static void start(struct subscriber *subscriber, const struct api_route *route)
+{
+    struct job *job = front_job(subscriber->front, subscriber->exchange, route);
+    http_exchange_on_finished(subscriber->exchange, finished, subscriber);
+    if (job == NULL)
+        return;
+    subscriber->job = job;
+    job->run = backend_run_subscribe;
+    job->arrived = subscribed;
+    job->context = subscriber;
+    front_submit(job);
 }
 
 /* Whether the handshake is right; answers it if it is not. */
@@ -343,7 +355,6 @@ void front_handle_subscription(struct front *front, struct http_exchange *exchan
     subscriber->exchange = exchange;
     subscriber->wants_topology = route->operation == API_WS_TOPOLOGY;
     memcpy(subscriber->accept, accept, sizeof accept);
-    http_exchange_on_finished(exchange, finished, subscriber);
     start(subscriber, route);
 }
 

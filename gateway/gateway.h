@@ -54,8 +54,9 @@ struct gateway {
     atomic_uint_fast64_t replica_version;
     atomic_uint_fast64_t jobs; /* at the backend, or on their way back */
     atomic_uint_fast64_t subscribers;
-    uint64_t first_event_revision; /* the one before the first; set once */
-    atomic_bool ready;             /* everything was heard of once */
+    atomic_uint_fast64_t subscriber_left_at_ms; /* when the last one did; 0: there was none */
+    uint64_t first_event_revision;              /* the one before the first; set once */
+    atomic_bool ready;                          /* everything was heard of once */
     atomic_bool draining;
 
     struct rpc_loop *rpc_loop;

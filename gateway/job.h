@@ -70,6 +70,7 @@ struct job {
     struct buffer body;
     struct rendered *rendered; /* a list, instead of a body; a reference */
     struct job_location *location;
+    uint64_t event_revision; /* of a subscription: everything after it will be told */
 
     struct arena arena;
     /* Enough for a heartbeat, and no more than what malloc keeps at hand for each thread: see front_job. */

@@ -288,6 +288,30 @@ class OwnGateway(Shared):
                 await websockets.connect(url, origin="https://evil.example")
             self.assertEqual(refused.exception.status_code, 403)
 
+    async def test_what_nobody_listens_to_is_counted_and_not_kept(self):
+        def change(worker_id, port):
+            body = {"worker_id": worker_id, "tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu"}
+            self.assertEqual(self.coordinator.request("POST", "/api/worker/register", body, port=port)[0], 200)
+
+        with self.gateway() as (port, _, _):
+            url = "ws://127.0.0.1:%d/ws/events" % port
+            for worker_id in ("unheard-1", "unheard-2"):
+                await asyncio.to_thread(change, worker_id, port)
+            async with websockets.connect(url) as stream:
+                ready = await read(stream)
+                self.assertEqual((ready["type"], ready["missed"]), ("ready", False))
+                await asyncio.to_thread(change, "heard", port)
+                event, before = await read_until(stream, type="worker_registered", worker_id="heard")
+                self.assertEqual([e for e in before if e.get("worker_id", "").startswith("unheard")], [])
+                self.assertEqual(event["revision"], ready["revision"] + 1 + len(before))
+            async with websockets.connect(url + "?since=%d" % (ready["revision"] - 1)) as stream:
+                self.assertEqual((await read(stream))["type"], "reset", "nobody was there to keep it for")
+            # Who was there is remembered.
+            await asyncio.to_thread(change, "missed", port)
+            async with websockets.connect(url + "?since=%d" % event["revision"]) as stream:
+                self.assertEqual((await read(stream))["type"], "ready")
+                await read_until(stream, type="worker_registered", worker_id="missed")
+
     async def test_limit(self):
         with self.gateway("--websockets-max", "1") as (port, _, _):
             url = "ws://127.0.0.1:%d/ws/events" % port
