@@ -52,6 +52,18 @@ void take_unary(struct rpc_call *call, const void *message)
     rpc_call_reply(call, &response.base);
 }
 
+struct Waits {
+    size_t count = 0;
+    double longest = 0;
+};
+
+void note_wait(void *context, double milliseconds)
+{
+    auto *waits = static_cast<Waits *>(context);
+    waits->count++;
+    waits->longest = std::max(waits->longest, milliseconds);
+}
+
 class GrpcLoad : public ::testing::Test
 {
   protected:
@@ -103,6 +115,7 @@ class GrpcLoad : public ::testing::Test
     struct failure failure = {""};
     struct heartbeat_messages batches = {};
     struct load_plan plan = {};
+    Waits waits;
     struct load_result result = {};
 };
 
@@ -127,21 +140,8 @@ TEST_F(GrpcLoad, UnaryUpToALimitSendsExactlyThatMany)
     EXPECT_EQ(server.heartbeats, 500u * HEARTBEATS_IN_A_BATCH);
 }
 
-struct Waits {
-    size_t count = 0;
-    double longest = 0;
-};
-
-void note_wait(void *context, double milliseconds)
-{
-    auto *waits = static_cast<Waits *>(context);
-    waits->count++;
-    waits->longest = std::max(waits->longest, milliseconds);
-}
-
 TEST_F(GrpcLoad, TellsHowLongEachMessageWaited)
 {
-    Waits waits;
     plan.connections = 2;
     plan.outstanding = 8;
     plan.limit = 500;
