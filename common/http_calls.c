@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "common/address.h"
 #include "common/log.h"
 
 /* The functions of libcurl that are used here. The library is loaded for the first
@@ -47,6 +49,7 @@ struct transfer {
     CURL *handle;
     struct transfer *next; /* of those under way */
     struct transfer **link;
+    bool refused; /* it would have gone to an address that is not public */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -92,6 +95,25 @@ static bool set_body(CURL *handle, const struct http_call_batch *batch)
             curl.easy_setopt(handle, CURLOPT_POSTFIELDS, batch->body) == CURLE_OK);
 }
 
+/* For what strangers name: asked for each address that a name turns out to have, so that a name
+ * that means another one the second time helps nobody. */
+static curl_socket_t open_public(void *argument, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfer *transfer = argument;
+    (void)purpose; /* there is only one */
+    if (address_is_public(&address->addr))
+        return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    transfer->refused = true;
+    return CURL_SOCKET_BAD;
+}
+
+static bool keep_public(struct transfer *transfer)
+{
+    return !transfer->batch->public_only ||
+           (curl.easy_setopt(transfer->handle, CURLOPT_OPENSOCKETFUNCTION, open_public) == CURLE_OK &&
+            curl.easy_setopt(transfer->handle, CURLOPT_OPENSOCKETDATA, transfer) == CURLE_OK);
+}
+
 static bool set_up(struct http_calls *owner, struct transfer *transfer)
 {
     CURL *handle = transfer->handle;
@@ -104,7 +126,7 @@ static bool set_up(struct http_calls *owner, struct transfer *transfer)
            curl.easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)batch->timeout_ms) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_HTTPHEADER, owner->headers) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_USERAGENT, owner->user_agent) == CURLE_OK && set_body(handle, batch) &&
-           curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&
+           keep_public(transfer) && curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_ERRORBUFFER, transfer->error) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_PRIVATE, transfer) == CURLE_OK;
@@ -147,7 +169,9 @@ static void end_transfer(struct http_calls *owner, struct transfer *transfer, CU
         call->status = 0;
         call->timed_out = result == CURLE_OPERATION_TIMEDOUT;
         snprintf(call->error, sizeof(call->error), "%.159s",
-                 transfer->error[0] != '\0' ? transfer->error : curl.easy_strerror(result));
+                 transfer->refused            ? "it is at a private address, which is not called"
+                 : transfer->error[0] != '\0' ? transfer->error
+                                              : curl.easy_strerror(result));
     }
     *transfer->link = transfer->next;
     if (transfer->next != NULL)

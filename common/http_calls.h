@@ -43,6 +43,7 @@ struct http_call_batch {
     char *body;                   /* sent as JSON with POST; NULL: GET */
     size_t body_bytes;
     uint32_t timeout_ms;     /* of each call */
+    bool public_only;        /* no address of this machine or network is connected to (address.h) */
     struct http_call *calls; /* the owner's, all zero but for id and url */
     size_t call_count;       /* at least 1 */
     /* All targets have answered or not; the batch is the owner's again. When the owner
