@@ -59,6 +59,19 @@ static const struct schema_field subscription_query[] = {
     {.name = NULL},
 };
 
+#define DHT_ERRORS (API_ERROR(ERROR_NOT_FOUND) | CALL_ERRORS)
+
+static const char *const discovery_scopes[] = {"local", "all", NULL};
+static const struct schema_field discovery_query[] = {
+    {"scope",
+     {.kind = SCHEMA_TEXT, .words = discovery_scopes},
+     0,
+     "\"all\"",
+     "local: this coordinator's workers; all: also those that other coordinators have published in the hash table. "
+     "Absent: local."},
+    {.name = NULL},
+};
+
 static const struct api_route routes[API_OPERATION_COUNT] = {
     [API_RELAY_SERVICE] =
         {
@@ -157,10 +170,12 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/services/discover/{service}",
             .caller = API_FOR_CLIENTS,
+            .query = discovery_query,
             .reply = &schema_discovery,
             .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
             .label = "services_discover",
-            .help = "Lists the healthy workers of a service, the least loaded first.",
+            .help = "Lists the healthy workers of a service, the least loaded first; with scope=all those of other "
+                    "coordinators behind them.",
         },
     [API_ADMIN_WORKERS] =
         {
@@ -312,6 +327,64 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .label = "topology",
             .help = "Shows the coordinator, its workers, and what runs where.",
         },
+    [API_DHT_BOOTSTRAP] =
+        {
+            .operation = API_DHT_BOOTSTRAP,
+            .method = "GET",
+            .path = "/api/dht/bootstrap",
+            .caller = API_FOR_EVERYBODY,
+            .reply = &schema_dht_bootstrap,
+            .errors = DHT_ERRORS,
+            .label = "dht_bootstrap",
+            .help = "Names nodes of the coordinators' hash table to one that wants to join it.",
+        },
+    [API_DHT_TOPOLOGY] =
+        {
+            .operation = API_DHT_TOPOLOGY,
+            .method = "GET",
+            .path = "/api/dht/topology",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_dht_topology,
+            .errors = DHT_ERRORS,
+            .label = "dht_topology",
+            .help = "Shows whom this coordinator's node of the hash table knows.",
+        },
+    [API_DHT_STATS] =
+        {
+            .operation = API_DHT_STATS,
+            .method = "GET",
+            .path = "/api/dht/stats",
+            .caller = API_FOR_OPERATORS,
+            .reply = &schema_dht_stats,
+            .errors = DHT_ERRORS,
+            .label = "dht_stats",
+            .help = "Counts what this coordinator's node of the hash table does and keeps.",
+        },
+    [API_DHT_LOOKUP] =
+        {
+            .operation = API_DHT_LOOKUP,
+            .method = "GET",
+            .path = "/api/dht/lookup/{key}",
+            .caller = API_FOR_CLIENTS,
+            .reply = &schema_dht_lookup,
+            .errors = DHT_ERRORS | API_ERROR(ERROR_INVALID_FIELD),
+            .label = "dht_lookup",
+            .help = "Looks up what coordinators have published under coordinator:{location}, worker:{service} or "
+                    "service:{worker_id}.",
+        },
+    [API_DHT_RPC] =
+        {
+            .operation = API_DHT_RPC,
+            .method = "POST",
+            .path = "/api/dht/rpc",
+            .caller = API_FOR_EVERYBODY,
+            .request = &schema_dht_message,
+            .reply = &schema_dht_message_reply,
+            .errors = DHT_ERRORS,
+            .label = "dht_rpc",
+            .help = "A message of another coordinator's node to this one's, and the answer. Its signatures count, not "
+                    "who brings it.",
+        },
     [API_WS_EVENTS] =
         {
             .operation = API_WS_EVENTS,
@@ -455,6 +528,11 @@ static const struct schema_field path_parameters[] = {
      SCHEMA_REQUIRED,
      "\"ocr\"",
      "A service's name or alias."},
+    {"key",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"worker:vision-ocr\"",
+     "A key of the hash table."},
     {"rest", {.kind = SCHEMA_TEXT}, SCHEMA_REQUIRED, "\"a/b\"", "The path on the worker; it may have slashes."},
     {"file", {.kind = SCHEMA_SEGMENT, .maximum = 64}, SCHEMA_REQUIRED, "\"swagger.js\"", "A file's name."},
 };

@@ -159,6 +159,7 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
     for (size_t i = 0; i < PART_COUNT; i++)
         backend->channels[i] = rpc_channel_create(backend->loop, addresses[i], NULL);
     backend_publish(backend);
+    backend_dht_start(backend);
     backend_watches_start(backend);
     backend_heartbeats_start(backend);
     backend_registrations_start(backend);
@@ -170,6 +171,7 @@ static void disconnect(struct backend *backend)
 {
     backend_heartbeats_stop(backend);
     backend_registrations_stop(backend);
+    backend_dht_stop(backend);
     http_calls_destroy(backend->http_calls);
     backend->http_calls = NULL;
     for (size_t i = 0; i < PART_COUNT; i++) {

@@ -30,6 +30,7 @@ struct backend {
     struct rpc_loop *loop;
     struct rpc_channel *channels[PART_COUNT];
     struct rpc_kept_stream *watches[PART_COUNT];
+    struct rpc_channel *dht; /* NULL: there is no node of the hash table */
     bool heard[PART_COUNT];                     /* its watch brought everything once */
     void (*all_heard)(struct gateway *gateway); /* called once, when that is so for all */
 
@@ -144,6 +145,15 @@ void backend_run_query(struct backend *backend, struct job *job);
 
 /* backend_broadcast.c: to the workers. */
 void backend_run_broadcast(struct backend *backend, struct job *job);
+
+/* backend_dht.c: through muster-dht. */
+void backend_run_dht_describe(struct backend *backend, struct job *job); /* bootstrap, topology, stats */
+void backend_run_dht_lookup(struct backend *backend, struct job *job);
+void backend_run_dht_exchange(struct backend *backend, struct job *job);
+void backend_discover_everywhere(struct backend *backend, struct job *job);
+void backend_dht_start(struct backend *backend);
+void backend_dht_stop(struct backend *backend);
+bool backend_dht_has_failed(const struct backend *backend); /* it is there, and cannot be reached */
 
 /* backend_watches.c */
 void backend_watches_start(struct backend *backend);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/http/target.h"
 #include "common/json/write.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
@@ -25,7 +26,7 @@ static bool has_failed_part(const struct backend *backend)
         if (!backend_part_is_up(backend, i))
             return true;
     }
-    return false;
+    return backend_dht_has_failed(backend);
 }
 
 static bool has_warning(const struct backend *backend)
@@ -112,7 +113,10 @@ void backend_run_find(struct backend *backend, struct job *job)
 
 void backend_run_discover(struct backend *backend, struct job *job)
 {
-    if (view_render_discovery(&backend->replica, job->name, strlen(job->name), &job->body) == 0)
+    char scope[8];
+    if (http_query_get(job->query, "scope", scope, sizeof scope) >= 0 && strcmp(scope, "all") == 0)
+        backend_discover_everywhere(backend, job);
+    else if (view_render_discovery(&backend->replica, job->name, strlen(job->name), &job->body) == 0)
         fail_no_worker(job);
     else
         job_done_with_body(job);
@@ -173,6 +177,8 @@ void backend_run_health(struct backend *backend, struct job *job)
             if (!backend_part_is_up(backend, i))
                 json_write_text(writer, backend_part_name(i));
         }
+        if (backend_dht_has_failed(backend))
+            json_write_text(writer, "dht");
         json_write_array_end(writer);
     }
     json_write_object_end(writer);

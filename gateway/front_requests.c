@@ -117,6 +117,14 @@ static void (*runner(enum api_operation operation))(struct backend *, struct job
         return backend_run_find;
     case API_DISCOVER:
         return backend_run_discover;
+    case API_DHT_BOOTSTRAP:
+    case API_DHT_TOPOLOGY:
+    case API_DHT_STATS:
+        return backend_run_dht_describe;
+    case API_DHT_LOOKUP:
+        return backend_run_dht_lookup;
+    case API_DHT_RPC:
+        return backend_run_dht_exchange;
     case API_HEALTH:
         return backend_run_health;
     case API_METRICS:

@@ -42,6 +42,7 @@ struct gateway_settings {
     const char *coordinator_id;   /* "": the host's name */
     const char *heartbeat_stream; /* "": health_address */
     const char *registry_address, *assigner_address, *health_address, *router_address;
+    const char *dht_address; /* "": there is none */
     const char *ready_descriptor;
 };
 

@@ -271,6 +271,8 @@ int main(int argc, char **argv)
          "Where muster-health is.", 0, 0},
         {"router-address", SETTING_TEXT, &settings->router_address, "127.0.0.1:7104", "HOST:PORT",
          "Where muster-router is.", 0, 0},
+        {"dht-address", SETTING_TEXT, &settings->dht_address, "", "HOST:PORT",
+         "Where muster-dht is, this coordinator's node of the hash table; empty: there is none.", 0, 0},
         {"first-byte-timeout-seconds", SETTING_DOUBLE, &settings->first_byte_timeout_seconds, "120", "SECONDS",
          "How long a worker may take to begin its answer, before the client gets 504.", 0.001, 86400},
         {"drain-timeout-seconds", SETTING_DOUBLE, &settings->drain_timeout_seconds, "10", "SECONDS",

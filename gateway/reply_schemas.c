@@ -246,34 +246,6 @@ const struct schema schema_service_list = {
         },
 };
 
-static const struct schema discovered_worker = {
-    .name = "DiscoveredWorker",
-    .help = "A healthy worker of a service.",
-    .fields =
-        (const struct schema_field[]){
-            {"worker_id", {.kind = SCHEMA_TEXT}, REQUIRED, "\"gpu-1\"", "Who."},
-            {"tunnel_url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Where it serves it."},
-            {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "As it registered them."},
-            {"load", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "0 idle, 1 as much as it can take."},
-            {"last_heartbeat", {.kind = SCHEMA_TIME}, REQUIRED | SCHEMA_NULLABLE, NULL, "When it was last heard."},
-            {.name = NULL},
-        },
-};
-static const struct schema_value discovered_worker_value = {OBJECT(discovered_worker)};
-
-const struct schema schema_discovery = {
-    .name = "Discovery",
-    .help = "The healthy workers of a service.",
-    .fields =
-        (const struct schema_field[]){
-            {"service", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The service's name in the catalog."},
-            {"workers", {LIST_OF(discovered_worker_value)}, REQUIRED, NULL, "The least loaded first."},
-            {"count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
-            {"recommended", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The worker to take."},
-            {.name = NULL},
-        },
-};
-
 /* --- Admin --- */
 
 static const struct schema admin_service = {

@@ -276,6 +276,23 @@ const struct schema schema_query = {
     .is_request = true,
 };
 
+/* --- POST /api/dht/rpc --- */
+
+const struct schema schema_dht_message = {
+    .name = "DhtMessage",
+    .help = "What one node of the hash table says to another.",
+    .fields =
+        (const struct schema_field[]){
+            {"message",
+             {.kind = SCHEMA_TEXT, .minimum = 1, .maximum = REQUEST_DHT_MESSAGE_BYTES_MAX / 3 * 4},
+             SCHEMA_REQUIRED,
+             "\"EgA\"", /* a DhtPing */
+             "An ExchangeRequest of muster.v1 as protobuf, in base64url without padding."},
+            {.name = NULL},
+        },
+    .is_request = true,
+};
+
 /* --- POST /api/coordinator/broadcast-job --- */
 
 const struct schema schema_broadcast = {

@@ -1,8 +1,8 @@
 /* The bodies of the REST contract, as schemas (schema.h): one for each name that a route of
  * api.c mentions, and those inside them.
  *
- * To add one: declare it here, describe it in schemas.c (requests and what is in them) or
- * reply_schemas.c. Every field has a help text; every field of a request has an example, and a
+ * To add one: declare it here, describe it in schemas.c (requests and what is in them),
+ * reply_schemas.c or reply_schemas_discovery.c. Every field has a help text; every field of a request has an example, and a
  * body with all the examples must be one that the operation takes. That is all: the check of
  * requests, the OpenAPI document and the test that drives every operation follow. */
 
@@ -28,6 +28,7 @@
 #define REQUEST_QUERY_ROWS_MAX 10000
 #define REQUEST_QUERY_TIMEOUT_MS_MAX 30000
 #define REQUEST_LOAD_MAX 1000000000
+#define REQUEST_DHT_MESSAGE_BYTES_MAX 12288 /* as bytes; the text is a third longer */
 
 extern const struct schema schema_capabilities;
 extern const struct schema schema_announced_service;
@@ -38,6 +39,7 @@ extern const struct schema schema_heartbeat;
 extern const struct schema schema_backup;
 extern const struct schema schema_query;
 extern const struct schema schema_broadcast;
+extern const struct schema schema_dht_message;
 
 /* Replies. */
 extern const struct schema schema_error;
@@ -62,5 +64,10 @@ extern const struct schema schema_drain_reply;
 extern const struct schema schema_import_reply;
 extern const struct schema schema_export;
 extern const struct schema schema_topology;
+extern const struct schema schema_dht_bootstrap;
+extern const struct schema schema_dht_topology;
+extern const struct schema schema_dht_stats;
+extern const struct schema schema_dht_lookup;
+extern const struct schema schema_dht_message_reply;
 extern const struct schema schema_health;
 extern const struct schema schema_openapi;

@@ -303,14 +303,12 @@ struct replica_worker *view_best_worker(const struct replica_service *service)
     return best;
 }
 
-size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out)
+size_t view_write_discovered(struct replica *replica, const struct replica_service *service, struct json_writer *writer,
+                             const char *coordinator_id, const char **recommended)
 {
-    const struct replica_service *service = replica_find_service(replica, name, name_bytes);
-    if (service == NULL || healthy_workers(service) == 0)
-        return 0;
-    struct replica_worker **workers = malloc(service->worker_count * sizeof(struct replica_worker *));
+    struct replica_worker **workers = malloc((service->worker_count + 1) * sizeof(struct replica_worker *));
     if (workers == NULL) {
-        out->failed = true;
+        writer->out->failed = true;
         return 1;
     }
     size_t count = 0;
@@ -319,12 +317,6 @@ size_t view_render_discovery(struct replica *replica, const char *name, size_t n
             workers[count++] = service->workers[i];
     }
     qsort(workers, count, sizeof *workers, by_load);
-    struct json_writer inner = json_writer_into(out);
-    struct json_writer *writer = &inner;
-    json_write_object_begin(writer);
-    json_write_named_text(writer, "service", service->name);
-    json_write_key(writer, "workers");
-    json_write_array_begin(writer);
     for (size_t i = 0; i < count; i++) {
         json_write_object_begin(writer);
         json_write_named_text(writer, "worker_id", workers[i]->id);
@@ -335,12 +327,32 @@ size_t view_render_discovery(struct replica *replica, const char *name, size_t n
         json_write_double(writer, replica_load(workers[i]));
         json_write_key(writer, "last_heartbeat");
         json_write_time(writer, replica_last_heard_ms(workers[i]));
+        if (coordinator_id != NULL)
+            json_write_named_text(writer, "coordinator_id", coordinator_id);
         json_write_object_end(writer);
     }
+    if (count > 0 && *recommended == NULL)
+        *recommended = workers[0]->id;
+    free(workers);
+    return count;
+}
+
+size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out)
+{
+    const struct replica_service *service = replica_find_service(replica, name, name_bytes);
+    const char *recommended = NULL;
+    if (service == NULL || healthy_workers(service) == 0)
+        return 0;
+    struct json_writer inner = json_writer_into(out);
+    struct json_writer *writer = &inner;
+    json_write_object_begin(writer);
+    json_write_named_text(writer, "service", service->name);
+    json_write_key(writer, "workers");
+    json_write_array_begin(writer);
+    size_t count = view_write_discovered(replica, service, writer, NULL, &recommended);
     json_write_array_end(writer);
     json_write_named_uint(writer, "count", count);
-    json_write_named_text(writer, "recommended", workers[0]->id);
+    json_write_named_text(writer, "recommended", recommended);
     json_write_object_end(writer);
-    free(workers);
     return count;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/buffer.h"
+#include "common/json/write.h"
 #include "gateway/replica.h"
 
 /* Lists without parameters. */
@@ -30,6 +31,11 @@ void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64
 /* GET /api/services/discover/{service}. Returns how many workers it lists; with 0 nothing was
  * written. */
 size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out);
+
+/* The items of its list, into an array that was begun. With a coordinator's id each says whose
+ * it is (NULL: it does not). *recommended is set to the first one's id if it is NULL. */
+size_t view_write_discovered(struct replica *replica, const struct replica_service *service, struct json_writer *writer,
+                             const char *coordinator_id, const char **recommended);
 
 /* The healthy worker of a service with the lowest load, or NULL. */
 struct replica_worker *view_best_worker(const struct replica_service *service);

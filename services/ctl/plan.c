@@ -15,16 +15,22 @@ static const struct {
     enum plan_role role;
     const char *binary;
     unsigned int stage;
-} fixed[PLAN_FIXED_COUNT] = {
+} fixed[PLAN_WORKER] = {
     {PLAN_REGISTRY, "muster-registry", 0}, {PLAN_ASSIGNER, "muster-assigner", 1}, {PLAN_HEALTH, "muster-health", 2},
-    {PLAN_ROUTER, "muster-router", 2},     {PLAN_GATEWAY, "muster-gateway", 3},
+    {PLAN_ROUTER, "muster-router", 2},     {PLAN_GATEWAY, "muster-gateway", 3},   {PLAN_DHT, "muster-dht", 3},
 };
 
 #define WORKER_STAGE 4
 
-size_t plan_process_count(unsigned int demo_workers)
+/* Processes before the demo workers. */
+static size_t fixed_count(const struct plan_options *options)
 {
-    return PLAN_FIXED_COUNT + (size_t)demo_workers;
+    return PLAN_FIXED_COUNT + (options->dht ? 1 : 0);
+}
+
+size_t plan_process_count(const struct plan_options *options)
+{
+    return fixed_count(options) + (size_t)options->demo_workers;
 }
 
 const char *plan_host_of(const struct plan_options *options, size_t index)
@@ -55,6 +61,18 @@ __attribute__((format(printf, 4, 5))) static void add(struct plan *plan, struct 
     process->arguments[process->argument_count++] = value;
 }
 
+/* Adds --flag. */
+static void add_switch(struct plan *plan, struct plan_process *process, const char *flag)
+{
+    char *name = NULL;
+    if (asprintf(&name, "--%s", flag) < 0 || process->argument_count + 1 > PLAN_MAX_ARGUMENTS) {
+        free(name);
+        plan->failed = true;
+        return;
+    }
+    process->arguments[process->argument_count++] = name;
+}
+
 void plan_local_url(const struct plan_options *options, char *text, size_t text_bytes)
 {
     const char *host = options->host;
@@ -81,6 +99,8 @@ static bool calls(enum plan_role role, enum plan_role other)
         return other == PLAN_REGISTRY || other == PLAN_ASSIGNER || other == PLAN_HEALTH;
     case PLAN_GATEWAY:
         return other < PLAN_GATEWAY;
+    case PLAN_DHT:
+        return other == PLAN_REGISTRY || other == PLAN_ROUTER;
     case PLAN_WORKER:
     default:
         return false;
@@ -98,7 +118,7 @@ static void add_addresses(struct plan *plan, struct plan_process *process)
 static void fill(struct plan *plan, struct plan_process *process, size_t index, const struct plan_options *options)
 {
     const char *host = plan_host_of(options, index);
-    if (index < PLAN_FIXED_COUNT) {
+    if (index < fixed_count(options)) {
         process->role = fixed[index].role;
         process->stage = fixed[index].stage;
         process->binary = fixed[index].binary;
@@ -107,7 +127,7 @@ static void fill(struct plan *plan, struct plan_process *process, size_t index, 
         process->role = PLAN_WORKER;
         process->stage = WORKER_STAGE;
         process->binary = "muster-worker";
-        (void)snprintf(process->name, sizeof(process->name), "demo-%zu", index - PLAN_FIXED_COUNT + 1);
+        (void)snprintf(process->name, sizeof(process->name), "demo-%zu", index - fixed_count(options) + 1);
     }
     port_format_address(host, options->ports[index], process->address, sizeof(process->address));
     add(plan, process, "host", "%s", host);
@@ -136,8 +156,20 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
     case PLAN_HEALTH:
         add(plan, process, "data-dir", "%s", options->data_dir);
         break;
-    case PLAN_ROUTER:
     case PLAN_GATEWAY:
+        if (options->dht)
+            add(plan, process, "dht-address", "%s", plan->processes[PLAN_DHT].address);
+        break;
+    case PLAN_DHT:
+        plan_local_url(options, url, sizeof(url));
+        add(plan, process, "data-dir", "%s", options->data_dir);
+        add(plan, process, "public-url", "%s", options->public_url[0] != '\0' ? options->public_url : url);
+        add(plan, process, "location", "%s", options->location);
+        add(plan, process, "dht-seeds", "%s", options->dht_seeds);
+        if (options->dht_private_peers)
+            add_switch(plan, process, "dht-private-peers");
+        break;
+    case PLAN_ROUTER:
     default:
         break;
     }
@@ -145,7 +177,7 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
 
 bool plan_build(struct plan *plan, const struct plan_options *options)
 {
-    size_t count = plan_process_count(options->demo_workers);
+    size_t count = plan_process_count(options);
     *plan = (struct plan){.processes = calloc(count, sizeof(*plan->processes))};
     if (plan->processes == NULL)
         return false;

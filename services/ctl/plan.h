@@ -4,7 +4,7 @@
  *     stage 0   muster-registry
  *           1   muster-assigner
  *           2   muster-health, muster-router
- *           3   muster-gateway
+ *           3   muster-gateway, and muster-dht if that is wanted
  *           4   muster-worker, one for each demo worker: demo-1, demo-2, …
  *
  * Each stage finds those before it serving, so that none starts with a back-off. What is
@@ -25,12 +25,14 @@ enum plan_role {
     PLAN_HEALTH,
     PLAN_ROUTER,
     PLAN_GATEWAY,
+    PLAN_DHT,
     PLAN_WORKER,
 };
 
-/* Processes before the demo workers. */
+/* Processes that every coordinator has; behind them comes muster-dht, if it is wanted, and then
+ * the demo workers. */
 #define PLAN_FIXED_COUNT 5
-#define PLAN_MAX_ARGUMENTS 24
+#define PLAN_MAX_ARGUMENTS 32
 
 struct plan_process {
     enum plan_role role;
@@ -55,13 +57,18 @@ struct plan_options {
     const char *catalog;   /* file, or "" for the built-in one */
     const char *log_level; /* handed on */
     const char *log_format;
+    bool dht;               /* whether it takes part in the coordinators' hash table */
+    bool dht_private_peers; /* and calls nodes on private networks */
+    const char *dht_seeds;  /* "": none */
+    const char *public_url; /* of the gateway; "": plan_local_url */
+    const char *location;
     unsigned int demo_workers;
     const uint16_t *ports; /* one for each process, in the order of the plan */
     int ready_fd;          /* of the processes */
 };
 
 /* How many processes the plan will have, and so how many ports it takes. */
-size_t plan_process_count(unsigned int demo_workers);
+size_t plan_process_count(const struct plan_options *options);
 
 /* The host and the role of the n-th process, for choosing its port. */
 const char *plan_host_of(const struct plan_options *options, size_t index);

@@ -26,6 +26,8 @@
 
 struct up_settings {
     const char *host, *grpc_host, *data_dir, *log_dir, *bin_dir, *catalog;
+    const char *dht_seeds, *public_url, *location;
+    bool dht, dht_private_peers;
     uint64_t port, grpc_port, demo_workers;
     double start_timeout_seconds, stop_timeout_seconds;
 };
@@ -88,6 +90,8 @@ static uint64_t wanted_port(const struct up_settings *settings, size_t index)
 {
     if (index == PLAN_GATEWAY)
         return settings->port;
+    if (index == PLAN_DHT && settings->dht) /* behind the others, among which the gateway is none */
+        return settings->grpc_port == 0 ? 0 : settings->grpc_port + PLAN_GATEWAY;
     if (index >= PLAN_FIXED_COUNT)
         return 0;
     return settings->grpc_port == 0 ? 0 : settings->grpc_port + index;
@@ -95,7 +99,7 @@ static uint64_t wanted_port(const struct up_settings *settings, size_t index)
 
 static bool reserve_ports(struct up *up, const struct plan_options *options)
 {
-    size_t count = plan_process_count(options->demo_workers);
+    size_t count = plan_process_count(options);
     up->reservations = calloc(count, sizeof(*up->reservations));
     up->ports = calloc(count, sizeof(*up->ports));
     up->answered = calloc(count, sizeof(*up->answered));
@@ -212,6 +216,16 @@ static void announce(void *argument)
 
 /* --- All of it --- */
 
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+static bool is_every_address(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
+}
+
 static int run(struct up *up, const struct config *config)
 {
     const struct up_settings *settings = &up->settings;
@@ -222,9 +236,16 @@ static int run(struct up *up, const struct config *config)
         .catalog = settings->catalog,
         .log_level = config->log_level,
         .log_format = config->log_format,
+        .dht = settings->dht,
+        .dht_private_peers = settings->dht_private_peers || is_loopback(settings->host),
+        .dht_seeds = settings->dht_seeds,
+        .public_url = settings->public_url,
+        .location = settings->location,
         .demo_workers = (unsigned int)settings->demo_workers,
         .ready_fd = CHILD_READY_FD,
     };
+    if (settings->dht && *settings->public_url == '\0' && is_every_address(settings->host))
+        return fail("others cannot call %s: say with --public-url where they reach this coordinator", settings->host);
     if (*settings->log_dir != '\0' && mkdir(settings->log_dir, 0755) != 0 && errno != EEXIST)
         return fail("cannot create the log directory %s: %s; choose another --log-dir", settings->log_dir,
                     strerror(errno));
@@ -275,13 +296,22 @@ int command_up(const struct command *command, int argc, char **argv)
         {"grpc-host", SETTING_TEXT, &settings->grpc_host, "127.0.0.1", "HOST",
          "Where the processes behind it listen, and the demo workers.", 0, 0},
         {"grpc-port", SETTING_UINT, &settings->grpc_port, "7101", "PORT",
-         "First of four ports: registry, assigner, health, router; 0: any free ones.", 0, 65532},
+         "First of five ports: registry, assigner, health, router, dht; 0: any free ones.", 0, 65531},
         {"data-dir", SETTING_TEXT, &settings->data_dir, "muster-data", "DIR",
          "Where the registry's database lies; created if it is not there.", 0, 0},
         {"demo-workers", SETTING_UINT, &settings->demo_workers, "0", "N",
          "How many workers to run beside it, named demo-1 and so on.", 0, 1000},
         {"catalog", SETTING_TEXT, &settings->catalog, "", "FILE",
          "The catalog of services, instead of the built-in one.", 0, 0},
+        {"dht", SETTING_BOOL, &settings->dht, NULL, NULL,
+         "Take part in the coordinators' hash table, as the first one of them or with --dht-seeds.", 0, 0},
+        {"dht-seeds", SETTING_TEXT, &settings->dht_seeds, "", "URLS",
+         "Coordinators that take part, separated by commas: take part, too, and find the others through them.", 0, 0},
+        {"dht-private-peers", SETTING_BOOL, &settings->dht_private_peers, NULL, NULL,
+         "Call other coordinators also on private networks; always so with a --host that is 127.0.0.1.", 0, 0},
+        {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
+         "Where other coordinators reach the gateway; without it where it listens.", 0, 0},
+        {"location", SETTING_TEXT, &settings->location, "", "TEXT", "The place of this coordinator: \"uk\".", 0, 0},
         {"log-dir", SETTING_TEXT, &settings->log_dir, "", "DIR",
          "Where each process writes NAME.log; without it all log to standard error.", 0, 0},
         {"bin-dir", SETTING_TEXT, &settings->bin_dir, "", "DIR", "Where the programs are; without it beside this one.",
@@ -298,6 +328,7 @@ int command_up(const struct command *command, int argc, char **argv)
         .setting_count = sizeof(table) / sizeof(table[0]),
     };
     config_parse_or_exit(&config, argc, argv);
+    settings->dht = settings->dht || *settings->dht_seeds != '\0';
     /* In its log lines the program has its own name, without the command. */
     enum log_level level = LOG_INFO;
     enum log_format format = LOG_FORMAT_TEXT;

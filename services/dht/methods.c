@@ -107,8 +107,7 @@ static Muster__V1__DhtNode *fill_node(const struct dht_contact *contact, struct 
 static Muster__V1__DhtFoundRecord *fill_record(const struct dht_shell *shell, const struct dht_value *value,
                                                struct arena *arena)
 {
-    Muster__V1__DhtRecord *record =
-        value->data_bytes == 0 ? NULL : muster__v1__dht_record__unpack(NULL, value->data_bytes, value->data);
+    Muster__V1__DhtRecord *record = dht_wire_read_record(value);
     Muster__V1__DhtFoundRecord *found = record == NULL ? NULL : arena_take(arena, sizeof *found);
     if (found == NULL) {
         if (record != NULL)

@@ -207,7 +207,7 @@ static struct peer_channel *channel_to(struct peers *peers, const char *address)
 }
 
 static void exchanged(struct rpc_call *rpc, enum rpc_status status, const char *text, const void *response,
-                     void *argument)
+                      void *argument)
 {
     struct peer_call *call = argument;
     (void)rpc;

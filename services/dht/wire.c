@@ -153,6 +153,25 @@ bool dht_wire_take_reply(const Muster__V1__ExchangeResponse *wire, enum dht_meth
     return take_values(wire->values, wire->n_values, reply->values, &reply->value_count, error);
 }
 
+static bool is_place(const char *url)
+{
+    struct http_origin origin;
+    return http_origin_parse((struct http_text){url, strlen(url)}, &origin);
+}
+
+Muster__V1__DhtRecord *dht_wire_read_record(const struct dht_value *value)
+{
+    Muster__V1__DhtRecord *record =
+        value->data_bytes == 0 ? NULL : muster__v1__dht_record__unpack(NULL, value->data_bytes, value->data);
+    bool fine = record != NULL && (record->coordinator_url[0] == '\0' || is_place(record->coordinator_url));
+    for (size_t i = 0; fine && i < record->n_workers; i++)
+        fine = is_place(record->workers[i]->url);
+    if (fine || record == NULL)
+        return record;
+    muster__v1__dht_record__free_unpacked(record, NULL);
+    return NULL;
+}
+
 /* --- Filling --- */
 
 /* Protobuf-c's messages are not constant, what they point to is not changed all the same. */

@@ -23,6 +23,10 @@ bool dht_wire_take_reply(const Muster__V1__ExchangeResponse *wire, enum dht_meth
 bool dht_wire_fill_request(const struct dht_request *request, Muster__V1__ExchangeRequest *wire, struct arena *arena);
 bool dht_wire_fill_reply(const struct dht_reply *reply, Muster__V1__ExchangeResponse *wire, struct arena *arena);
 
+/* What a publisher says, from the data of a value; NULL: it says nothing, or names a place that is
+ * no http or https URL. Freed with muster__v1__dht_record__free_unpacked. */
+Muster__V1__DhtRecord *dht_wire_read_record(const struct dht_value *value);
+
 /* Whether a node may be at such a place: an http or https URL; an IP address with a port. */
 bool dht_wire_url_is_fine(const char *url);
 bool dht_wire_address_is_fine(const char *address);

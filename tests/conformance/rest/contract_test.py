@@ -74,7 +74,7 @@ class Operation:
 class Contract(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.coordinator = Coordinator()
+        cls.coordinator = Coordinator(flags=["--dht"])
         cls.addClassCleanup(cls.coordinator.stop)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeWorker)
         server.daemon_threads = True

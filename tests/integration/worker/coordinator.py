@@ -17,7 +17,7 @@ PROGRAMS = {os.path.basename(path): os.path.abspath(path) for path in sys.argv[1
 class Coordinator:
     """`musterctl up` with a folder of its own."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, flags=()):
         self.folder = tempfile.TemporaryDirectory(prefix="worker-coordinator-")
         programs = os.path.join(self.folder.name, "bin")
         os.mkdir(programs)
@@ -27,7 +27,7 @@ class Coordinator:
         self.process = subprocess.Popen(
             [PROGRAMS["musterctl"], "up", "--port", str(port), "--grpc-port", "0", "--data-dir", self.data,
              "--log-dir", os.path.join(self.folder.name, "logs"), "--bin-dir", programs,
-             "--start-timeout-seconds", "90"],
+             "--start-timeout-seconds", "90", *flags],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline().split()
         assert line and line[0] == "ready", line

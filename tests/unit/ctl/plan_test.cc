@@ -25,6 +25,9 @@ struct Plan : ::testing::Test {
         options.catalog = "";
         options.log_level = "info";
         options.log_format = "text";
+        options.dht_seeds = "";
+        options.public_url = "";
+        options.location = "";
         options.demo_workers = 3;
         options.ports = ports;
         options.ready_fd = 3;
@@ -113,11 +116,41 @@ TEST_F(Plan, AGatewayOnAllAddressesIsReachedOnTheLoopback)
     EXPECT_STREQ(url, "http://[::1]:8080");
 }
 
+TEST_F(Plan, ANodeOfTheHashTableStandsBehindTheGateway)
+{
+    options.dht = true;
+    options.dht_seeds = "http://a,http://b";
+    options.location = "uk";
+    options.dht_private_peers = true;
+    options.demo_workers = 2;
+    ports[5] = 7105;
+    EXPECT_EQ(plan_process_count(&options), 8u);
+    ASSERT_TRUE(plan_build(&p, &options));
+    EXPECT_STREQ(p.processes[PLAN_DHT].name, "muster-dht");
+    EXPECT_EQ(p.processes[PLAN_DHT].stage, 3u);
+    EXPECT_STREQ(p.processes[6].name, "demo-1");
+    EXPECT_EQ(flag(PLAN_GATEWAY, "dht-address"), "127.0.0.1:7105");
+    EXPECT_EQ(flag(PLAN_DHT, "registry-address"), "127.0.0.1:7101");
+    EXPECT_EQ(flag(PLAN_DHT, "router-address"), "127.0.0.1:7104");
+    EXPECT_EQ(flag(PLAN_DHT, "data-dir"), "/data");
+    EXPECT_EQ(flag(PLAN_DHT, "dht-seeds"), "http://a,http://b");
+    EXPECT_EQ(flag(PLAN_DHT, "location"), "uk");
+    EXPECT_EQ(flag(PLAN_DHT, "public-url"), "http://127.0.0.1:8080");
+    const plan_process &dht = p.processes[PLAN_DHT];
+    EXPECT_STREQ(dht.arguments[dht.argument_count - 1], "--dht-private-peers");
+    plan_free(&p);
+    options.public_url = "https://uk.example.org";
+    options.dht_private_peers = false;
+    ASSERT_TRUE(plan_build(&p, &options));
+    EXPECT_EQ(flag(PLAN_DHT, "public-url"), "https://uk.example.org");
+}
+
 TEST_F(Plan, WithoutDemoWorkers)
 {
     options.demo_workers = 0;
     ASSERT_TRUE(plan_build(&p, &options));
     EXPECT_EQ(p.count, 5u);
+    EXPECT_EQ(flag(PLAN_GATEWAY, "dht-address"), "(none)");
 }
 
 } // namespace
