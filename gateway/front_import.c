@@ -126,6 +126,14 @@ static void chunk_arrived(struct loop_task *task)
 
 /* --- Elements --- */
 
+/* One without an id is told by its place. */
+static void skip_invalid(struct import *import, const char *worker_id, const char *number, const char *reason)
+{
+    char text[384];
+    snprintf(text, sizeof text, "%s: %s", number, reason);
+    skip(import, worker_id, worker_id[0] == '\0' ? text : reason);
+}
+
 /* One worker's text into the chunk, or among the skipped. */
 static void take_element(struct import *import, struct import_chunk *chunk)
 {
@@ -145,7 +153,7 @@ static void take_element(struct import *import, struct import_chunk *chunk)
         chunk->workers[chunk->count++] = worker;
         break;
     case REQUEST_JSON_INVALID:
-        skip(import, worker == NULL ? "" : worker->spec->worker_id, error.message);
+        skip_invalid(import, worker == NULL ? "" : worker->spec->worker_id, number, error.message);
         break;
     case REQUEST_JSON_MALFORMED:
         fail(import, ERROR_MALFORMED_JSON, "%s: %s", number, error.message);

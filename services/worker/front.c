@@ -29,10 +29,10 @@ struct request {
 
 /* ---- errors ---- */
 
-static void answer_error(struct http_exchange *exchange, unsigned status, const char *code, const char *message)
+/* `header` may be NULL. */
+static void send_error(struct http_exchange *exchange, unsigned status, const char *code, const char *message,
+                       const struct http_header *header)
 {
-    static const struct http_header retry = {"Retry-After", "1"};
-    static const struct http_header allow = {"Allow", "POST"};
     char body[1024];
     /* The texts are ours and need no escapes. */
     int bytes =
@@ -40,12 +40,24 @@ static void answer_error(struct http_exchange *exchange, unsigned status, const 
     struct http_response response = {
         .status = status,
         .content_type = "application/json",
-        .headers = status == 405 ? &allow : &retry,
-        .header_count = status == 503 || status == 405 ? 1 : 0,
+        .headers = header,
+        .header_count = header != NULL ? 1 : 0,
         .body = body,
         .body_bytes = bytes > 0 && (size_t)bytes < sizeof body ? (size_t)bytes : 0,
     };
     http_respond(exchange, &response);
+}
+
+static void answer_error(struct http_exchange *exchange, unsigned status, const char *code, const char *message)
+{
+    static const struct http_header retry = {"Retry-After", "1"};
+    send_error(exchange, status, code, message, status == 503 ? &retry : NULL);
+}
+
+static void refuse_method(struct http_exchange *exchange, const char *allowed, const char *message)
+{
+    const struct http_header allow = {"Allow", allowed};
+    send_error(exchange, 405, "method_not_allowed", message, &allow);
 }
 
 static void answer_not_running(struct http_exchange *exchange, const char *name, const char *state)
@@ -132,7 +144,7 @@ static void process_document(struct request *request, struct http_exchange *exch
 {
     static const struct http_body_reader reader = {document_data, document_end};
     if (http_exchange_head(exchange)->method != HTTP_METHOD_POST) {
-        answer_error(exchange, 405, "method_not_allowed", "Send the document with POST.");
+        refuse_method(exchange, "POST", "Send the document with POST.");
         return;
     }
     request->document = document_create();
@@ -244,8 +256,11 @@ static void handle(void *context, struct http_exchange *exchange)
     const struct http_head *head = http_exchange_head(exchange);
     struct http_text path = http_head_path(head);
     bool reads = head->method == HTTP_METHOD_GET || head->method == HTTP_METHOD_HEAD;
-    if (reads && http_text_equal(path, "/health")) {
-        answer_health(front, exchange);
+    if (http_text_equal(path, "/health")) {
+        if (reads)
+            answer_health(front, exchange);
+        else
+            refuse_method(exchange, "GET, HEAD", "Ask for the worker's health with GET.");
         return;
     }
     struct service_route route;

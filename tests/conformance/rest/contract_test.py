@@ -3,10 +3,12 @@
     contract_test.py PROGRAM...      (musterctl and the others)
 
 Operations that are added to the gateway's table are driven without a change here: with a
-valid request made of the examples, each field missing, each mistyped, each too large, and the
-replies are held against their schemas.
+valid request made of the examples; with each field of the body, of the query and of the path
+missing, mistyped, too large, and at its limits; and the replies are held against their schemas.
+A field or parameter for which the document says too little to do so fails the test.
 """
 
+import base64
 import http.client
 import http.server
 import json
@@ -28,6 +30,8 @@ from generate import Schemas  # noqa: E402
 
 METHODS = ["get", "post", "put", "patch", "delete"]
 BODY_BYTES_MAX = 4 << 20
+NOT_A_VALID_REQUEST = ("malformed_json", "malformed_request", "invalid_field", "invalid_path", "body_too_large",
+                       "internal_error")
 
 
 class FakeWorker(http.server.BaseHTTPRequestHandler):
@@ -56,7 +60,9 @@ class Operation:
         self.piped = described.get("x-muster-piped", False)
         self.relayed = described.get("x-muster-relayed", False)
         self.parameters = described.get("parameters", [])
-        self.body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+        request = described.get("requestBody", {})
+        self.body = request.get("content", {}).get("application/json", {}).get("schema")
+        self.body_bytes_max = request.get("x-muster-bytes-max", BODY_BYTES_MAX)
         self.success = next((s for s in described["responses"] if s.startswith(("1", "2"))), None)
 
     def target(self, changes=None):
@@ -65,7 +71,8 @@ class Operation:
         for parameter in self.parameters:
             value = (changes or {}).get(parameter["name"], parameter.get("example"))
             if parameter["in"] == "path":
-                path = path.replace("{%s}" % parameter["name"], urllib.parse.quote(str(value), safe="/"))
+                text = value if isinstance(value, bytes) else str(value)
+                path = path.replace("{%s}" % parameter["name"], urllib.parse.quote(text, safe="/"))
             elif value is not None:
                 query[parameter["name"]] = value
         return path + ("?" + urllib.parse.urlencode(query) if query else "")
@@ -91,6 +98,8 @@ class Contract(unittest.TestCase):
     def setUp(self):
         self.connection = http.client.HTTPConnection(self.coordinator.host, self.coordinator.port, timeout=60)
         self.addCleanup(self.connection.close)
+        for worker in json.loads(self.request("GET", "/api/admin/workers")[1])["workers"]:
+            self.request("DELETE", "/api/worker/unregister/" + urllib.parse.quote(worker["worker_id"], safe=""))
         status, text, _ = self.send(self.registration, self.valid_body(self.registration))
         self.assertEqual(status, 200, text)
 
@@ -111,8 +120,13 @@ class Contract(unittest.TestCase):
 
     def valid_body(self, operation):
         """Made of the examples; workers' addresses are the fake worker's."""
-        body = None if operation.body is None else self.schemas.example(operation.body)
+        return None if operation.body is None else self.redirected(self.schemas.example(operation.body))
 
+    def valid_bodies(self, operation):
+        """One for each form that the body may have."""
+        return [self.redirected(self.schemas.example(form)) for form in self.schemas.alternatives(operation.body)]
+
+    def redirected(self, body):
         def redirect(value):
             if isinstance(value, dict):
                 return {k: redirect(v) for k, v in value.items()}
@@ -165,16 +179,38 @@ class Contract(unittest.TestCase):
                                     text=True)
             self.assertIn('"valid": false', result.stdout)
 
+    def test_every_operation_is_one_of_those_that_are_driven(self):
+        for path, item in self.document["paths"].items():
+            self.assertLessEqual(set(item), set(METHODS), path)
+        names = [operation.name for operation in self.operations]
+        self.assertEqual(len(names), len(set(names)))
+        for operation in self.operations:
+            for parameter in operation.parameters:
+                self.assertIn("example", parameter, operation.name)
+                self.assertIn(parameter["in"], ("path", "query"), operation.name)
+            declared = [p["name"] for p in operation.parameters if p["in"] == "path"]
+            in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+            self.assertEqual(sorted(declared), sorted(in_path), operation.path)
+
     def test_valid_requests(self):
         for operation in self.each(lambda op: not op.relayed):
             with self.subTest(operation.name):
+                if operation.success == "101":
+                    self.check_upgrade(operation)
+                    continue
                 status, text, headers = self.send(operation, self.valid_body(operation))
-                if operation.success == "101":  # not asked to upgrade
-                    self.assertGreaterEqual(status, 400)
-                else:
-                    self.assertEqual(str(status), operation.success, text[:500])
-                if status < 400 or str(status) in operation.described["responses"]:
-                    self.check_reply(operation, status, text, headers)
+                self.assertEqual(str(status), operation.success, text[:500])
+                self.check_reply(operation, status, text, headers)
+
+    def check_upgrade(self, operation):
+        status, text, headers = self.send(operation)
+        self.assertEqual((status, headers["Connection"], headers["Upgrade"]), (426, "Upgrade", "websocket"))
+        self.check_reply(operation, status, text, headers)
+        key = base64.b64encode(b"0123456789abcdef").decode()
+        self.connection.request("GET", operation.target(), headers={
+            "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key})
+        self.assertEqual(self.connection.getresponse().status, 101)
+        self.connection.close()
 
     def test_relayed_requests(self):
         for operation in self.each(lambda op: op.relayed):
@@ -185,13 +221,14 @@ class Contract(unittest.TestCase):
     def test_each_field_missing_mistyped_and_too_large(self):
         tried = 0
         for operation in self.each(lambda op: op.body is not None):
-            schema = operation.body
-            body = self.valid_body(operation)
-            for what, field, wrong in self.schemas.mutations(schema, body):
+            done = {"missing": set(), "mistyped": set(), "too large": set()}
+            for what, field, wrong in (one for body in self.valid_bodies(operation)
+                                       for one in self.schemas.mutations(operation.body, body)):
+                done[what.split(":")[0]].add(field)
                 text = json.dumps(wrong).encode()
-                if len(text) > BODY_BYTES_MAX and not operation.piped:
-                    continue
                 with self.subTest(operation=operation.name, what=what[:60], field=field):
+                    if not operation.piped:
+                        self.assertLessEqual(len(text), operation.body_bytes_max, "another limit comes first")
                     status, reply_text, headers = self.send(operation, text)
                     reply = self.check_reply(operation, status, reply_text, headers)
                     tried += 1
@@ -200,7 +237,32 @@ class Contract(unittest.TestCase):
                     else:
                         self.assertEqual((status, reply["error"]), (422, "invalid_field"))
                         self.assertIn(field, reply["message"])
+            self.check_that_all_were_tried(operation, done)
         self.assertGreater(tried, 200)
+
+    def check_that_all_were_tried(self, operation, done):
+        for field, schema in self.schemas.members(operation.body):
+            with self.subTest(operation=operation.name, field=field):
+                if self.schemas.wrong_types(schema):
+                    self.assertIn(field, done["mistyped"])
+                if list(self.schemas.too_large(schema)):
+                    self.assertIn(field, done["too large"])
+        for field in self.schemas.resolve(operation.body).get("required", []):
+            self.assertIn(field, done["missing"], operation.name)
+
+    def test_each_field_left_out_null_and_at_its_limits(self):
+        tried = 0
+        for operation in self.each(lambda op: op.body is not None):
+            for what, field, body in (one for valid in self.valid_bodies(operation)
+                                      for one in self.schemas.variations(operation.body, valid)):
+                with self.subTest(operation=operation.name, what=str(what)[:60], field=field):
+                    status, text, headers = self.send(operation, body)
+                    reply = self.check_reply(operation, status, text, headers)
+                    tried += 1
+                    self.assertNotIn(reply.get("error"), NOT_A_VALID_REQUEST, text[:300])
+                    for skipped in reply.get("skipped", []):
+                        self.assertIn("on the roll already", skipped["reason"])
+        self.assertGreater(tried, 150)
 
     def check_skipped(self, field, status, reply):
         """An item that is wrong is skipped; a body that is no list is refused."""
@@ -223,10 +285,12 @@ class Contract(unittest.TestCase):
                 if operation.piped:
                     continue
                 self.connection.close()
-                status, reply, headers = self.send_declared(operation, BODY_BYTES_MAX + 1)
+                status, reply, headers = self.send_declared(operation, operation.body_bytes_max + 1)
                 self.assertEqual(status, 413, reply)
                 self.check_reply(operation, status, reply, headers)
                 self.connection.close()
+                status, reply, headers = self.send(operation, b" " * operation.body_bytes_max)
+                self.assertEqual(status, 400, reply)
 
     def send_declared(self, operation, length):
         """Announces a body of that length, and sends none of it: the answer must not wait for it."""
@@ -243,16 +307,26 @@ class Contract(unittest.TestCase):
                     self.check_parameter(operation, parameter)
 
     def check_parameter(self, operation, parameter):
-        schema = parameter["schema"]
         body = self.valid_body(operation)
+        limit = parameter["schema"].get("x-muster-bytes-max")
         if parameter["in"] == "path":
-            for value in ("no such thing", "x" * 300, "\x01", "a b\"'<>"):
+            self.assertIsNotNone(limit, "a name in a path has a limit")
+            known = operation.target()
+            for value in (b"no such thing", b"a b\"'<>%&", "\u65e5\u672c".encode(), b"y" * limit):
+                self.check_path(operation, body, operation.target({parameter["name"]: value}), known)
+            for value in (b"x" * (limit + 1), b"\x01", b"\xff", b"\xc2\x85", b"..", b"a\\b"):
                 status, reply, headers = self.send(operation, body, operation.target({parameter["name"]: value}))
-                self.check_reply(operation, status, reply, headers)
-                self.assertIn(status // 100, (2, 4, 5))
+                reply = self.check_reply(operation, status, reply, headers)
+                # A file has no such name, whatever it is.
+                refused = "not_found" if operation.name == "docs_asset" else "invalid_path"
+                self.assertIn(reply["error"], (refused, "malformed_request"), value)
+            status, reply, _ = self.send(operation, body, operation.target({parameter["name"]: b""}))
+            self.assertEqual((status, json.loads(reply)["error"]), (404, "not_found"))
             return
-        wrong = [value for value in ("", "text", "x" * 5000, "-1", "1e400")
-                 if not self.is_valid_text(schema, value)]
+        schema = parameter["schema"]
+        wrong = [value for value in ("", "text", "x" * 5000, "x" * ((limit or 0) + 1), "-1", "1e400", b"\xff")
+                 if isinstance(value, bytes) or not self.is_valid_text(schema, value)]
+        self.assertGreater(len(wrong), 2, "the schema says what is wrong")
         if parameter["required"]:
             wrong.append(None)
         for value in wrong:
@@ -260,6 +334,19 @@ class Contract(unittest.TestCase):
             reply = self.check_reply(operation, status, reply, headers)
             self.assertEqual(status, 422, reply)
             self.assertIn(parameter["name"], reply["message"])
+        right = [str(value) for _, value in self.schemas.largest(schema)] + ([] if parameter["required"] else [None])
+        for value in right:
+            status, reply, headers = self.send(operation, body, operation.target({parameter["name"]: value}))
+            reply = self.check_reply(operation, status, reply, headers)
+            # What is no metric or time is told apart behind the schema.
+            self.assertFalse(status in (400, 500) or (status == 422 and "bytes" in reply["message"]), reply)
+
+    def check_path(self, operation, body, target, known):
+        """A name that is well made: found, or told to be unknown; never that it is wrong."""
+        status, reply, headers = self.send(operation, body, target)
+        reply = self.check_reply(operation, status, reply, headers)
+        self.assertNotIn((reply or {}).get("error"), NOT_A_VALID_REQUEST, target)
+        self.assertTrue(status in (404, 503) or target == known, (status, reply))
 
     def is_valid_text(self, schema, text):
         schema = self.schemas.resolve(schema)

@@ -9,6 +9,12 @@ import jsonschema
 CANDIDATES = [True, 5, "text", [], {}, [True], {"member": True}]
 
 
+def longest_url(limit):
+    """As long a host as there is, and a path for the rest: either has a limit of its own."""
+    host = "http://" + ".".join(["h" * 60] * 4)
+    return (host + "/").ljust(limit, "x")
+
+
 class Schemas:
     def __init__(self, document):
         self.document = document
@@ -87,6 +93,75 @@ class Schemas:
                 yield schema["minimum"] - 1
             if "maximum" in schema:
                 yield schema["maximum"] * 2 + 1
+
+    def largest(self, schema):
+        """Valid values at each limit of their own: (what, value)."""
+        for schema in self.alternatives(schema):
+            kind, limit = self.type_of(schema), schema.get("x-muster-bytes-max")
+            if kind == "string" and limit and "enum" not in schema:
+                yield "longest", longest_url(limit) if schema.get("format") == "uri" else "x" * limit
+            elif kind == "object" and limit:
+                value = {**self.example(schema), "padding": ""}
+                yield "largest", {**value, "padding": "x" * (limit - len(json.dumps(value)))}
+            elif kind == "array" and limit:
+                yield "largest", ["x" * (limit - len('[""]'))]
+            elif kind == "array" and "maxItems" in schema:
+                yield "most items", [self.numbered(schema["items"], i) for i in range(schema["maxItems"])]
+            elif kind == "object" and "maxProperties" in schema:
+                value = self.example(schema["additionalProperties"])
+                yield "most members", {"m%d" % i: value for i in range(schema["maxProperties"])}
+            elif kind in ("integer", "number"):
+                for end in ("minimum", "maximum"):
+                    if end in schema:
+                        yield end, schema[end]
+            elif "enum" in schema:
+                for word in schema["enum"]:
+                    yield word, word
+
+    def numbered(self, schema, number):
+        """The number-th of values that differ: what is listed may have to."""
+        texts = [choice for choice in self.alternatives(schema) if self.type_of(choice) == "string"]
+        return "item-%d" % number if texts else self.example(schema)
+
+    def members(self, schema, name=""):
+        """(name, its schema) of each member of an object, and of those inside, and of the first item of lists."""
+        for alternative in self.alternatives(schema):
+            kind = self.type_of(alternative)
+            if kind == "object":
+                for member, inner in alternative.get("properties", {}).items():
+                    field = name + "." + member if name else member
+                    yield field, inner
+                    yield from self.members(inner, field)
+            elif kind == "array" and "items" in alternative:
+                yield name + "[0]", alternative["items"]
+                yield from self.members(alternative["items"], name + "[0]")
+
+    def variations(self, schema, value, name=""):
+        """Yields (what, name of the field, the value with that field left out, null or at a limit): all valid."""
+        for alternative in self.alternatives(schema):
+            if not self.validator(alternative).is_valid(value):
+                continue
+            kind = self.type_of(alternative)
+            if kind == "object":
+                yield from self.member_variations(alternative, value, name)
+            elif kind == "array" and value and "items" in alternative:
+                for what, limit in self.largest(alternative["items"]):
+                    yield what, name + "[0]", [limit] + value[1:]
+                for what, field, item in self.variations(alternative["items"], value[0], name + "[0]"):
+                    yield what, field, [item] + value[1:]
+
+    def member_variations(self, schema, value, name):
+        needed = schema.get("required", []) + [choice["required"][0] for choice in schema.get("anyOf", [])]
+        for member, member_schema in schema.get("properties", {}).items():
+            field = name + "." + member if name else member
+            inner = value.get(member, self.example(member_schema))
+            if member not in needed:
+                yield "left out", field, {k: v for k, v in value.items() if k != member}
+                yield "null", field, {**value, member: None}
+            for what, limit in self.largest(member_schema):
+                yield what, field, {**value, member: limit}
+            for what, inner_field, one in self.variations(member_schema, inner, field):
+                yield what, inner_field, {**value, member: one}
 
     def mutations(self, schema, value, name=""):
         """Yields (what, name of the wrong field, the value with that field wrong)."""

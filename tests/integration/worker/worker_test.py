@@ -461,6 +461,9 @@ class Services(Case):
                 "sha256": hashlib.sha256(text).hexdigest(), "worker_id": "doc-1"})
         status, headers, _ = worker.request("GET", "/api/document-processing")
         self.assertEqual((status, headers["Allow"]), (405, "POST"))
+        for method in ("POST", "DELETE"):
+            status, headers, _ = worker.request(method, "/health", body=b"{}")
+            self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))
 
     def test_a_document_of_any_length_takes_no_memory(self):
         worker = self.start_worker()
