@@ -75,6 +75,7 @@ enum api_flag {
     API_RELAYED = 1,    /* a worker answers: whatever it likes */
     API_WEBSOCKET = 4,  /* a request to upgrade; the reply is a 101 */
     API_BODY_PIPED = 2, /* the body is read piece by piece: no limit of its length, no check at once */
+    API_TAGGED = 8,     /* the reply has an ETag; 304 when the client has it */
 };
 
 #define API_ERROR(id) (1u << (id))

@@ -9,6 +9,7 @@
 #include "common/json/write.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
+#include "gateway/index_page.h"
 #include "gateway/topology.h"
 
 /* --- Lists --- */
@@ -20,13 +21,19 @@ static bool is_fresh(const struct backend *backend, const struct rendered *rende
            (lifetime_ms == 0 || now_ms - rendered->rendered_at_ms < lifetime_ms);
 }
 
-static bool has_failed_part(const struct backend *backend)
+#define FAILED_MAX (PART_COUNT + 1)
+
+/* The names of the processes that cannot be reached; returns how many. */
+static size_t failed_parts(const struct backend *backend, const char *names[FAILED_MAX])
 {
+    size_t count = 0;
     for (size_t i = 0; i < PART_COUNT; i++) {
         if (!backend_part_is_up(backend, i))
-            return true;
+            names[count++] = backend_part_name(i);
     }
-    return backend_dht_has_failed(backend);
+    if (backend_dht_has_failed(backend))
+        names[count++] = "dht";
+    return count;
 }
 
 static bool has_warning(const struct backend *backend)
@@ -34,28 +41,56 @@ static bool has_warning(const struct backend *backend)
     return backend->health_warning[0] != '\0' || backend->registry_warning[0] != '\0';
 }
 
+#define WARNING_BYTES (sizeof((struct backend *)0)->health_warning + sizeof((struct backend *)0)->registry_warning + 64)
+
 /* What the parts want operators to know, in one text. */
-static void write_warning(const struct backend *backend, struct json_writer *writer)
+static void gather_warnings(const struct backend *backend, char warning[WARNING_BYTES])
 {
-    char warning[sizeof backend->health_warning + sizeof backend->registry_warning + 64];
     bool store_fails = backend->registry_warning[0] != '\0';
-    snprintf(warning, sizeof warning, "%s%s%s%s", store_fails ? "registry: changes are refused: " : "",
+    snprintf(warning, WARNING_BYTES, "%s%s%s%s", store_fails ? "registry: changes are refused: " : "",
              backend->registry_warning, store_fails && backend->health_warning[0] != '\0' ? "; " : "",
              backend->health_warning);
+}
+
+static void write_warning(const struct backend *backend, struct json_writer *writer)
+{
+    char warning[WARNING_BYTES];
+    gather_warnings(backend, warning);
     json_write_key(writer, "warning");
     json_write_text(writer, warning);
 }
 
+static void render_topology(struct backend *backend, struct buffer *body)
+{
+    const char *failed[FAILED_MAX];
+    const struct topology_coordinator coordinator = {
+        .id = backend->gateway->coordinator_id,
+        .url = "",
+        .degraded = failed_parts(backend, failed) > 0 || has_warning(backend),
+    };
+    topology_render(&backend->replica, &coordinator, backend->events.revision, clock_unix_ms(), body);
+}
+
+static void render_index(struct backend *backend, struct buffer *body)
+{
+    const char *failed[FAILED_MAX];
+    char warning[WARNING_BYTES];
+    gather_warnings(backend, warning);
+    index_page_render(&(struct index_page){.coordinator_id = backend->gateway->coordinator_id,
+                                           .failed = failed,
+                                           .failed_count = failed_parts(backend, failed),
+                                           .warning = warning},
+                      &backend->replica, body);
+}
+
 static void render(struct backend *backend, enum view view, struct buffer *body)
 {
-    if (view != VIEW_TOPOLOGY) {
+    if (view == VIEW_TOPOLOGY)
+        render_topology(backend, body);
+    else if (view == VIEW_INDEX)
+        render_index(backend, body);
+    else
         view_render(view, &backend->replica, rpc_loop_now_ms(backend->loop), clock_unix_ms(), body);
-        return;
-    }
-    const struct topology_coordinator coordinator = {.id = backend->gateway->coordinator_id,
-                                                     .url = "",
-                                                     .degraded = has_failed_part(backend) || has_warning(backend)};
-    topology_render(&backend->replica, &coordinator, backend->events.revision, clock_unix_ms(), body);
 }
 
 void backend_run_view(struct backend *backend, struct job *job)
@@ -148,13 +183,15 @@ void backend_run_locate(struct backend *backend, struct job *job)
 void backend_run_health(struct backend *backend, struct job *job)
 {
     struct view_counts counts;
-    bool failed = has_failed_part(backend), warned = has_warning(backend);
+    const char *failed[FAILED_MAX];
+    size_t failed_count = failed_parts(backend, failed);
+    bool warned = has_warning(backend);
     view_count(&backend->replica, &counts);
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);
     json_write_key(writer, "status");
-    json_write_text(writer, failed || warned ? "degraded" : "healthy");
+    json_write_text(writer, failed_count > 0 || warned ? "degraded" : "healthy");
     json_write_key(writer, "coordinator");
     json_write_text(writer, backend->gateway->coordinator_id);
     json_write_key(writer, "timestamp");
@@ -170,15 +207,11 @@ void backend_run_health(struct backend *backend, struct job *job)
     json_write_object_end(writer);
     if (warned)
         write_warning(backend, writer);
-    if (failed) {
+    if (failed_count > 0) {
         json_write_key(writer, "failed");
         json_write_array_begin(writer);
-        for (size_t i = 0; i < PART_COUNT; i++) {
-            if (!backend_part_is_up(backend, i))
-                json_write_text(writer, backend_part_name(i));
-        }
-        if (backend_dht_has_failed(backend))
-            json_write_text(writer, "dht");
+        for (size_t i = 0; i < failed_count; i++)
+            json_write_text(writer, failed[i]);
         json_write_array_end(writer);
     }
     json_write_object_end(writer);

@@ -262,7 +262,7 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
         front_handle_page(front, exchange, match->route, PAGE_OPENAPI);
         return;
     case API_INDEX:
-        front_handle_page(front, exchange, match->route, PAGE_INDEX);
+        front_handle_view(front, exchange, match->route, VIEW_INDEX);
         return;
     case API_DOCS:
         front_handle_page(front, exchange, match->route, PAGE_DOCS);

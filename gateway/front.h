@@ -46,7 +46,12 @@ struct front_page {
     char etag[24];
 };
 
-enum page { PAGE_OPENAPI, PAGE_INDEX, PAGE_DOCS, PAGE_REDOC, PAGE_COUNT };
+enum page { PAGE_OPENAPI, PAGE_DOCS, PAGE_REDOC, PAGE_COUNT };
+
+/* Of pages: nothing from elsewhere, nothing in frames of others. */
+#define FRONT_SECURITY_POLICY                                                                                          \
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; "             \
+    "base-uri 'none'; form-action 'self'"
 
 struct front {
     struct gateway *gateway;
@@ -157,7 +162,7 @@ void front_handle_view(struct front *front, struct http_exchange *exchange, cons
 void front_views_stop(struct front *front); /* waits for what is beside the loop; before the server goes */
 void front_views_free(struct front *front);
 
-/* front_pages.c: the contract itself, and pages for people. */
+/* front_pages.c: the contract itself, and pages to read it. */
 void front_handle_page(struct front *front, struct http_exchange *exchange, const struct api_route *route,
                        enum page page);
 void front_handle_asset(struct front *front, struct http_exchange *exchange, const struct api_match *match);

@@ -1,4 +1,4 @@
-/* Pages: the OpenAPI document, what shows it, and what is at /. */
+/* Pages: the OpenAPI document, and what shows it. */
 
 #include <stdio.h>
 #include <string.h>
@@ -9,68 +9,11 @@
 #include "gateway/openapi.h"
 #include "gateway/pages/assets.h"
 
-/* Nothing from elsewhere, nothing in frames of others. */
-#define SECURITY_POLICY                                                                                                \
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; "             \
-    "base-uri 'none'; form-action 'self'"
-
 /* An asset that is asked for with its version never changes. */
 #define FOREVER "public, max-age=31536000, immutable"
 
 /* Shorter ones are not worth packing. */
 #define PACK_BYTES_MIN 1024
-
-static void append_escaped(struct buffer *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        switch (*text) {
-        case '<':
-            buffer_append_text(out, "&lt;");
-            break;
-        case '&':
-            buffer_append_text(out, "&amp;");
-            break;
-        case '"':
-            buffer_append_text(out, "&quot;");
-            break;
-        default:
-            buffer_append_char(out, *text);
-        }
-    }
-}
-
-/* A browser can follow it: it reads, and takes no parameter. */
-static bool is_link(const struct api_route *route)
-{
-    return strcmp(route->method, "GET") == 0 && strchr(route->path, '{') == NULL && route->reply_status == 0;
-}
-
-static void append_row(const struct api_route *route, struct buffer *out)
-{
-    buffer_append_text(out, "<tr><td>");
-    append_escaped(out, strcmp(route->method, "*") == 0 ? "ANY" : route->method);
-    buffer_append_text(out, "</td><td>");
-    if (is_link(route))
-        buffer_append_format(out, "<a href=\"%s\">%s</a>", route->path, route->path);
-    else
-        append_escaped(out, route->path);
-    buffer_append_text(out, "</td><td>");
-    append_escaped(out, route->help);
-    buffer_append_text(out, "</td></tr>\n");
-}
-
-static void render_index(const struct gateway *gateway, struct buffer *out)
-{
-    buffer_append_text(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                            "<meta name=\"viewport\" content=\"width=device-width\">\n<title>Muster</title>\n"
-                            "<style>body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-                            "td{padding:.2em 1em .2em 0;vertical-align:top}</style>\n</head>\n<body>\n<h1>Muster: ");
-    append_escaped(out, gateway->coordinator_id);
-    buffer_append_text(out, "</h1>\n<p>A coordinator of lent machines. What can be asked of it:</p>\n<table>\n");
-    for (size_t i = 0; i < API_OPERATION_COUNT; i++)
-        append_row(&api_routes()[i], out);
-    buffer_append_text(out, "</table>\n</body>\n</html>\n");
-}
 
 /* --- The contract to read --- */
 
@@ -133,13 +76,11 @@ static void write_etag(const char *text, size_t bytes, char *etag, size_t etag_b
 }
 
 /* False when memory ran out. */
-static bool make(const struct gateway *gateway, enum page page, struct front_page *kept)
+static bool make(enum page page, struct front_page *kept)
 {
     struct buffer body = BUFFER_INIT;
     if (page == PAGE_OPENAPI)
         openapi_render(&body);
-    else if (page == PAGE_INDEX)
-        render_index(gateway, &body);
     else if (!render_viewer(&viewers[page], &body))
         render_missing(&body);
     size_t bytes = body.bytes;
@@ -159,7 +100,7 @@ void front_handle_page(struct front *front, struct http_exchange *exchange, cons
 {
     struct front_page *kept = &front->pages[page];
     const struct http_head *head = http_exchange_head(exchange);
-    if (kept->body == NULL && !make(front->gateway, page, kept)) {
+    if (kept->body == NULL && !make(page, kept)) {
         front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
@@ -167,7 +108,7 @@ void front_handle_page(struct front *front, struct http_exchange *exchange, cons
                             .shared = kept->body,
                             .content_type = route->reply_type,
                             .etag = kept->etag,
-                            .security_policy = page == PAGE_OPENAPI ? NULL : SECURITY_POLICY};
+                            .security_policy = page == PAGE_OPENAPI ? NULL : FRONT_SECURITY_POLICY};
     if (front_client_has_it(head, kept->etag)) {
         answer.status = 304;
         answer.shared = NULL;
@@ -197,7 +138,7 @@ void front_handle_asset(struct front *front, struct http_exchange *exchange, con
                             .content_type = asset.content_type,
                             .etag = etag,
                             .cache_control = is_versioned ? FOREVER : NULL,
-                            .security_policy = SECURITY_POLICY};
+                            .security_policy = FRONT_SECURITY_POLICY};
     struct http_text packed = {(const char *)asset.packed, asset.packed_bytes};
     struct http_shared *unpacked = NULL;
     if (front_client_has_it(head, etag)) {

@@ -39,9 +39,12 @@ bool front_client_has_it(const struct http_head *head, const char *etag)
 static void send_list(struct front *front, struct http_exchange *exchange, const struct rendered *rendered,
                       struct http_shared *packed)
 {
+    bool is_page = rendered->view == VIEW_INDEX;
     front_answer(front, exchange,
                  &(struct answer){.status = 200,
                                   .shared = packed != NULL ? packed : rendered->body,
+                                  .content_type = is_page ? api_routes()[API_INDEX].reply_type : NULL,
+                                  .security_policy = is_page ? FRONT_SECURITY_POLICY : NULL,
                                   .etag = rendered->etag,
                                   .packed = packed != NULL});
 }

@@ -82,6 +82,19 @@ static void write_request_body(struct json_writer *writer, const struct api_rout
     json_write_object_end(writer);
 }
 
+/* The only one of a response. */
+static void write_header(struct json_writer *writer, const char *name, const char *help, const char *type)
+{
+    openapi_begin_object(writer, "headers");
+    openapi_begin_object(writer, name);
+    openapi_write_text(writer, "description", help);
+    openapi_begin_object(writer, "schema");
+    openapi_write_text(writer, "type", type);
+    json_write_object_end(writer);
+    json_write_object_end(writer);
+    json_write_object_end(writer);
+}
+
 static void write_success(struct json_writer *writer, const struct api_route *route,
                           struct openapi_components *components)
 {
@@ -92,6 +105,8 @@ static void write_success(struct json_writer *writer, const struct api_route *ro
                        (route->flags & API_RELAYED) != 0 ? "What the worker answered; X-Served-By says which one."
                        : route->reply != NULL            ? route->reply->help
                                                          : route->help);
+    if ((route->flags & API_TAGGED) != 0)
+        write_header(writer, "ETag", "Of this reply, for If-None-Match.", "string");
     if (route->reply != NULL) {
         write_json_content(writer, route->reply, components);
     } else if (route->reply_type != NULL) {
@@ -100,20 +115,6 @@ static void write_success(struct json_writer *writer, const struct api_route *ro
         json_write_object_end(writer);
         json_write_object_end(writer);
     }
-    json_write_object_end(writer);
-}
-
-static void write_error_headers(struct json_writer *writer, bool retry)
-{
-    if (!retry)
-        return;
-    openapi_begin_object(writer, "headers");
-    openapi_begin_object(writer, "Retry-After");
-    openapi_write_text(writer, "description", "Seconds after which to try again.");
-    openapi_begin_object(writer, "schema");
-    openapi_write_text(writer, "type", "integer");
-    json_write_object_end(writer);
-    json_write_object_end(writer);
     json_write_object_end(writer);
 }
 
@@ -135,7 +136,8 @@ static void write_errors_of(struct json_writer *writer, unsigned status, uint32_
         snprintf(key, sizeof key, "%u", status);
         openapi_begin_object(writer, key);
         openapi_write_text(writer, "description", codes.data);
-        write_error_headers(writer, retry);
+        if (retry)
+            write_header(writer, "Retry-After", "Seconds after which to try again.", "integer");
         write_json_content(writer, &schema_error, components);
         json_write_object_end(writer);
     }
@@ -149,6 +151,11 @@ static void write_responses(struct json_writer *writer, const struct api_route *
     uint32_t errors = api_errors(route);
     openapi_begin_object(writer, "responses");
     write_success(writer, route, components);
+    if ((route->flags & API_TAGGED) != 0) {
+        openapi_begin_object(writer, "304");
+        openapi_write_text(writer, "description", "The client has it: If-None-Match named its ETag.");
+        json_write_object_end(writer);
+    }
     for (unsigned status = 400; status < 600; status++)
         write_errors_of(writer, status, errors, components);
     json_write_object_end(writer);

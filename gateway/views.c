@@ -9,7 +9,7 @@
 
 uint32_t view_lifetime_ms(enum view view)
 {
-    return view == VIEW_ADMIN_WORKERS || view == VIEW_TOPOLOGY ? 1000 : 0;
+    return view == VIEW_ADMIN_WORKERS || view == VIEW_TOPOLOGY || view == VIEW_INDEX ? 1000 : 0;
 }
 
 static size_t healthy_workers(const struct replica_service *service)
@@ -276,6 +276,7 @@ void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64
         render_stats(replica, &writer);
         break;
     case VIEW_TOPOLOGY: /* topology.h's */
+    case VIEW_INDEX:    /* index_page.h's */
     case VIEW_COUNT:
         break;
     }

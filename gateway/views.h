@@ -18,6 +18,7 @@ enum view {
     VIEW_ADMIN_GAPS,     /* GET /api/admin/gaps */
     VIEW_ADMIN_STATS,    /* GET /api/admin/stats */
     VIEW_TOPOLOGY,       /* GET /api/topology; rendered by topology.h */
+    VIEW_INDEX,          /* GET /; a page, rendered by index_page.h */
     VIEW_COUNT,
 };
 

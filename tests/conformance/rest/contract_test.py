@@ -32,6 +32,8 @@ METHODS = ["get", "post", "put", "patch", "delete"]
 BODY_BYTES_MAX = 4 << 20
 NOT_A_VALID_REQUEST = ("malformed_json", "malformed_request", "invalid_field", "invalid_path", "body_too_large",
                        "internal_error")
+# What is in these has a form of its own, of which a schema says nothing.
+ENCODED = [("dht_rpc", "message")]
 
 
 class FakeWorker(http.server.BaseHTTPRequestHandler):
@@ -201,6 +203,21 @@ class Contract(unittest.TestCase):
                 status, text, headers = self.send(operation, self.valid_body(operation))
                 self.assertEqual(str(status), operation.success, text[:500])
                 self.check_reply(operation, status, text, headers)
+                self.assertEqual("304" in operation.described["responses"], headers["ETag"] is not None)
+                if headers["ETag"]:
+                    self.check_tag(operation, headers["ETag"])
+
+    def check_tag(self, operation, tag):
+        """The reply that a client has is not sent again; one that has changed meanwhile is."""
+        for attempt in range(100):
+            asked = tag.replace("W/", "") if attempt % 2 else '"other", ' + tag
+            status, text, headers = self.request("GET", operation.target(), headers={"If-None-Match": asked})
+            self.check_reply(operation, status, text, headers)
+            if status == 304:
+                self.assertEqual((text, headers["ETag"]), (b"", tag))
+                return
+            tag = headers["ETag"]
+        self.fail("never 304")
 
     def check_upgrade(self, operation):
         status, text, headers = self.send(operation)
@@ -254,7 +271,8 @@ class Contract(unittest.TestCase):
         tried = 0
         for operation in self.each(lambda op: op.body is not None):
             for what, field, body in (one for valid in self.valid_bodies(operation)
-                                      for one in self.schemas.variations(operation.body, valid)):
+                                      for one in self.schemas.variations(operation.body, valid)
+                                      if (operation.name, one[1]) not in ENCODED):
                 with self.subTest(operation=operation.name, what=str(what)[:60], field=field):
                     status, text, headers = self.send(operation, body)
                     reply = self.check_reply(operation, status, text, headers)
@@ -311,9 +329,8 @@ class Contract(unittest.TestCase):
         limit = parameter["schema"].get("x-muster-bytes-max")
         if parameter["in"] == "path":
             self.assertIsNotNone(limit, "a name in a path has a limit")
-            known = operation.target()
             for value in (b"no such thing", b"a b\"'<>%&", "\u65e5\u672c".encode(), b"y" * limit):
-                self.check_path(operation, body, operation.target({parameter["name"]: value}), known)
+                self.check_path(operation, body, operation.target({parameter["name"]: value}))
             for value in (b"x" * (limit + 1), b"\x01", b"\xff", b"\xc2\x85", b"..", b"a\\b"):
                 status, reply, headers = self.send(operation, body, operation.target({parameter["name"]: value}))
                 reply = self.check_reply(operation, status, reply, headers)
@@ -341,12 +358,12 @@ class Contract(unittest.TestCase):
             # What is no metric or time is told apart behind the schema.
             self.assertFalse(status in (400, 500) or (status == 422 and "bytes" in reply["message"]), reply)
 
-    def check_path(self, operation, body, target, known):
+    def check_path(self, operation, body, target):
         """A name that is well made: found, or told to be unknown; never that it is wrong."""
         status, reply, headers = self.send(operation, body, target)
         reply = self.check_reply(operation, status, reply, headers)
         self.assertNotIn((reply or {}).get("error"), NOT_A_VALID_REQUEST, target)
-        self.assertTrue(status in (404, 503) or target == known, (status, reply))
+        self.assertIn(str(status), (operation.success, "404", "503"), reply)
 
     def is_valid_text(self, schema, text):
         schema = self.schemas.resolve(schema)

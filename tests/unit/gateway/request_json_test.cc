@@ -241,4 +241,56 @@ TEST_F(HeartbeatBody, NamesWhatIsWrong)
     EXPECT_EQ(with(R"("incarnation": -1)"), "field incarnation must be a whole number from 0 to 9223372036854775807");
 }
 
+class ImportedWorker : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        arena_init(&arena, nullptr, 0);
+    }
+    void TearDown() override
+    {
+        arena_free(&arena);
+    }
+    std::string take(const std::string &text)
+    {
+        error = {};
+        worker = nullptr;
+        request_json_result result = import_worker_from_json(text.data(), text.size(), &arena, &worker, &error);
+        return result == REQUEST_JSON_OK ? "" : error.message;
+    }
+    struct arena arena;
+    struct json_error error;
+    Muster__V1__Worker *worker = nullptr;
+};
+
+// As the service that this one replaces keeps them: with times of Python's, and members of its own.
+TEST_F(ImportedWorker, IsOneOfAnOlderCoordinator)
+{
+    ASSERT_EQ(take(R"({"worker_id": "gpu-1", "tunnel_url": "https://a.example", "worker_type": "gpu", "tier": 1,)"
+                   R"("capabilities": {"has_gpu": true, "gpu_type": null}, "services": [{"name": "ocr", "url": null}],)"
+                   R"("registered_at": "2025-12-05T10:30:00.123456", "last_heartbeat": "2025-12-05T10:31:00",)"
+                   R"("status": "online", "current_load": 0.2, "age_seconds": 3.5, "is_healthy": true})"),
+              "");
+    EXPECT_EQ(worker->registered_at_ms, 1764930600123);
+    EXPECT_FALSE(worker->draining);
+    EXPECT_STREQ(worker->spec->services[0]->name, "ocr");
+    ASSERT_EQ(take(R"({"worker_id": "a", "url": "http://a", "registered_at": "2025-12-05T11:30:00+01:00"})"), "");
+    EXPECT_EQ(worker->registered_at_ms, 1764930600000);
+}
+
+TEST_F(ImportedWorker, SaysItsIdWithWhatIsWrong)
+{
+    EXPECT_EQ(take(R"({"worker_id": "a", "url": "http://a", "registered_at": "yesterday"})"),
+              "field registered_at must be a time like 2026-01-05T10:30:00.125Z");
+    ASSERT_NE(worker, nullptr);
+    EXPECT_STREQ(worker->spec->worker_id, "a");
+    EXPECT_EQ(take(R"({"url": "http://a"})"), "field worker_id is required");
+    EXPECT_EQ(take(R"({"worker_id": "a", "url": "http://a", "incarnation": 9007199254740993})"),
+              "field incarnation must be a whole number from 0 to 9007199254740992");
+    EXPECT_EQ(take(R"({"worker_id": "a", "url": "http://a", "incarnation": 9007199254740992})"), "");
+    EXPECT_EQ(take(R"({"worker_id": "a", "url": "http://a", "assigned_services": [""]})"),
+              "field assigned_services[0] must not be empty");
+}
+
 } // namespace
