@@ -49,6 +49,30 @@ __attribute__((format(printf, 3, 4))) static enum store_result fail(enum store_r
 }
 
 /* What went wrong last, as a result and in words that say what to do. */
+/* What the system said when it did not read or write. */
+static enum store_result explain_io(const struct sqlite_store *store, struct store_error *error)
+{
+    int number = sqlite3_system_errno(store->database);
+    switch (number) {
+    case EROFS: /* what a file system does to itself when its disk fails */
+        return fail(STORE_UNAVAILABLE, error,
+                    "%s cannot be written: its file system has become read-only; look into the kernel's log, mend it, "
+                    "mount it again and restart muster-registry",
+                    store->path);
+    case ENOSPC:
+    case EDQUOT:
+        return fail(STORE_UNAVAILABLE, error, "%s cannot grow (%s); make room", store->path, strerror(number));
+    case EACCES:
+    case EPERM:
+        return fail(STORE_UNAVAILABLE, error, "%s cannot be written (%s); make it and its log writable (see lsattr)",
+                    store->path, strerror(number));
+    default:
+        return fail(STORE_UNAVAILABLE, error, "%s: %s (%s); check the disk", store->path,
+                    sqlite3_errstr(sqlite3_extended_errcode(store->database)),
+                    number != 0 ? strerror(number) : "the system gives no reason");
+    }
+}
+
 static enum store_result explain(const struct sqlite_store *store, struct store_error *error)
 {
     const char *message = sqlite3_errmsg(store->database);
@@ -72,6 +96,8 @@ static enum store_result explain(const struct sqlite_store *store, struct store_
     case SQLITE_CANTOPEN:
         return fail(STORE_UNAVAILABLE, error, "%s cannot be opened (%s); make its directory writable", store->path,
                     strerror(sqlite3_system_errno(store->database)));
+    case SQLITE_IOERR:
+        return explain_io(store, error);
     default:
         return fail(STORE_UNAVAILABLE, error, "%s: %s (%s); check the disk", store->path, message,
                     sqlite3_errstr(sqlite3_extended_errcode(store->database)));

@@ -198,14 +198,19 @@ Answer<Muster__V1__ListWorkersResponse> Client::list_workers(uint32_t page_size,
 Answer<Muster__V1__ReportLivenessResponse> Client::report(const std::string &id, uint64_t incarnation,
                                                           Muster__V1__WorkerStatus status, const std::string &reason)
 {
-    Muster__V1__ReportLivenessRequest request = MUSTER__V1__REPORT_LIVENESS_REQUEST__INIT;
-    Muster__V1__LivenessChange change = MUSTER__V1__LIVENESS_CHANGE__INIT, *changes = &change;
+    Muster__V1__LivenessChange change = MUSTER__V1__LIVENESS_CHANGE__INIT;
     change.worker_id = text(id);
     change.incarnation = incarnation;
     change.status = status;
     change.reason = text(reason);
-    request.n_changes = 1;
-    request.changes = &changes;
+    return report({&change});
+}
+
+Answer<Muster__V1__ReportLivenessResponse> Client::report(std::vector<Muster__V1__LivenessChange *> changes)
+{
+    Muster__V1__ReportLivenessRequest request = MUSTER__V1__REPORT_LIVENESS_REQUEST__INIT;
+    request.n_changes = changes.size();
+    request.changes = changes.data();
     return call<Muster__V1__ReportLivenessResponse>(&muster__v1__registry_service__descriptor, "ReportLiveness",
                                                     &request.base);
 }

@@ -60,6 +60,7 @@ class Client
     Answer<Muster__V1__ListWorkersResponse> list_workers(uint32_t page_size, const std::string &token);
     Answer<Muster__V1__ReportLivenessResponse> report(const std::string &id, uint64_t incarnation,
                                                       Muster__V1__WorkerStatus status, const std::string &reason);
+    Answer<Muster__V1__ReportLivenessResponse> report(std::vector<Muster__V1__LivenessChange *> changes);
     Answer<Muster__V1__SetDrainingResponse> set_draining(const std::string &id, bool draining);
     Answer<Muster__V1__AssignResponse> assign(const std::string &id, Muster__V1__WorkerType type);
     Answer<Muster__V1__GapsResponse> gaps();

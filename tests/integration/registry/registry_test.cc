@@ -6,14 +6,20 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <sstream>
 #include <algorithm>
+#include <cstring>
+#include <fstream>
 #include <set>
+#include <sstream>
 
 namespace
 {
@@ -415,6 +421,42 @@ TEST(RegistryWatch, FollowsAndResumes)
 
 // A hundred watchers, some of which do not read for a while, and one who comes in the middle: all
 // end up with the same.
+TEST(RegistryWatch, OneThatWasAwayTooLongIsGivenTheRollAnew)
+{
+    Pair pair;
+    ASSERT_TRUE(pair.client->register_worker({.id = "w1"}).ok());
+    ASSERT_TRUE(pair.client->register_worker({.id = "w2"}).ok());
+    uint64_t incarnation = pair.client->all_workers().at("w2")->incarnation;
+    uint64_t revision;
+    {
+        Watch watch(*pair.client, 0);
+        ASSERT_TRUE(pair.client->wait([&] { return watch.workers.size() == 2; }));
+        revision = watch.revision;
+    }
+    ASSERT_TRUE(pair.client->unregister_worker("w1").ok());
+    // More changes than the registry remembers.
+    for (int i = 0; i < 70000; i += 1000) {
+        std::vector<Muster__V1__LivenessChange> changes(1000, MUSTER__V1__LIVENESS_CHANGE__INIT);
+        std::vector<Muster__V1__LivenessChange *> pointers;
+        char id[] = "w2";
+        for (size_t k = 0; k < changes.size(); k++) {
+            changes[k].worker_id = id;
+            changes[k].incarnation = incarnation;
+            changes[k].status = k % 2 == 0 ? degraded : online;
+            pointers.push_back(&changes[k]);
+        }
+        ASSERT_TRUE(pair.client->report(pointers).ok());
+    }
+    Watch watch(*pair.client, revision);
+    ASSERT_TRUE(pair.client->wait([&] { return watch.revision > revision && watch.workers.size() == 1; }));
+    EXPECT_EQ(watch.snapshots, 1u);
+    EXPECT_EQ(watch.workers.count("w2"), 1u) << "and w1 is known to be gone";
+    // From then on it is told what changes, as others are.
+    ASSERT_TRUE(pair.client->register_worker({.id = "w3"}).ok());
+    ASSERT_TRUE(pair.client->wait([&] { return watch.workers.count("w3") == 1; }));
+    EXPECT_EQ(watch.snapshots, 1u);
+}
+
 TEST(RegistryWatch, ManyWatchersAreToldTheSame)
 {
     Pair pair;
@@ -540,6 +582,69 @@ TEST(RegistryProcess, ADiskThatIsFullIsToldAndRecoveredFrom)
     EXPECT_EQ(workers.size(), acknowledged.size());
     for (const auto &id : acknowledged)
         EXPECT_EQ(workers.count(id), 1u) << id;
+}
+
+// A small file system of its own for the registry's data, in a name space of its own. To be called
+// between fork and exec. False: the system gives none.
+bool enter_small_disk(const char *directory)
+{
+    auto write_text = [](const char *path, const char *text) {
+        int file = open(path, O_WRONLY | O_CLOEXEC);
+        bool written = file >= 0 && write(file, text, strlen(text)) == static_cast<ssize_t>(strlen(text));
+        close(file);
+        return written;
+    };
+    char users[40], groups[40];
+    snprintf(users, sizeof(users), "0 %d 1", static_cast<int>(getuid()));
+    snprintf(groups, sizeof(groups), "0 %d 1", static_cast<int>(getgid()));
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_text("/proc/self/setgroups", "deny") &&
+           write_text("/proc/self/uid_map", users) && write_text("/proc/self/gid_map", groups) &&
+           (mkdir(directory, 0750) == 0 || errno == EEXIST) && mount("none", directory, "tmpfs", 0, "size=1m") == 0;
+}
+
+bool there_are_small_disks()
+{
+    Directory scratch;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(enter_small_disk((scratch.path + "/d").c_str()) ? 0 : 1);
+    int status = 1;
+    waitpid(child, &status, 0);
+    return status == 0;
+}
+
+TEST(RegistryProcess, AFileSystemThatIsFullIsToldAndRecoveredFrom)
+{
+    if (!there_are_small_disks())
+        GTEST_SKIP() << "name spaces are not to be had here";
+    struct Disk : Pair {
+        Disk() : Pair([this] { (void)enter_small_disk((data.path + "/d").c_str()); }) {}
+    } pair;
+    ASSERT_TRUE(pair.client->register_worker({.id = "first"}).ok());
+    std::string fill = "/proc/" + std::to_string(pair.registry->id()) + "/root" + pair.data.path + "/d/fill";
+    int file = open(fill.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ASSERT_GE(file, 0) << strerror(errno);
+    while (write(file, std::string(4096, 'x').data(), 4096) == 4096)
+        continue;
+    EXPECT_EQ(errno, ENOSPC);
+    close(file);
+
+    size_t kept = 1;
+    Client::Registered failed;
+    for (int i = 0; i < 200 && failed.status != RPC_UNAVAILABLE; i++) {
+        failed = pair.client->register_worker(
+            {.id = "w" + std::to_string(i), .capabilities_json = "{\"a\":\"" + std::string(5000, 'x') + "\"}"});
+        kept += failed.ok();
+    }
+    ASSERT_EQ(failed.status, RPC_UNAVAILABLE);
+    EXPECT_NE(failed.text.find("make room"), std::string::npos) << failed.text;
+    EXPECT_EQ(pair.client->health(service_name), 2);
+    EXPECT_EQ(pair.client->health(""), 1);
+    EXPECT_EQ(pair.client->all_workers().size(), kept) << "reads go on";
+    EXPECT_EQ(unlink(fill.c_str()), 0);
+    ASSERT_TRUE(pair.client->wait([&] { return pair.client->health(service_name) == 1; })) << "by itself";
+    EXPECT_TRUE(pair.client->register_worker({.id = "after"}).ok());
+    EXPECT_EQ(pair.client->all_workers().size(), kept + 1);
 }
 
 // Pages of the file are overwritten beneath the running registry, and later put right again.
