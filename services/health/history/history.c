@@ -12,7 +12,8 @@
 #define FIRST_PLACES 64
 
 struct place {
-    char *worker_id; /* NULL: free */
+    char *worker_id;    /* NULL: free */
+    uint32_t next_free; /* then: the number of another one; 0: there is none */
     struct history_figures figures;
     uint64_t tasks_completed; /* the counter, as last heard */
     bool tasks_known;
@@ -24,6 +25,7 @@ struct history {
     struct history_room room; /* first: see history_has_room */
     struct place *places;     /* places[0] is not used */
     size_t place_count;       /* used ones and free ones, without places[0] */
+    uint32_t first_free;      /* a list through next_free; 0: none is free */
     size_t place_capacity;
     size_t present;
     struct map by_id;       /* numbers of places, as pointers: places move when they grow */
@@ -97,11 +99,10 @@ static uint32_t find(const struct history *history, const char *worker_id)
 /* The number of a free place, 0 when memory ran out. */
 static uint32_t take_place(struct history *history)
 {
-    if (history->room.kept < history->place_count) {
-        for (size_t i = 1; i <= history->place_count; i++) {
-            if (history->places[i].worker_id == NULL)
-                return (uint32_t)i;
-        }
+    if (history->first_free != 0) {
+        uint32_t number = history->first_free;
+        history->first_free = history->places[number].next_free;
+        return number;
     }
     if (history->place_count + 1 >= history->place_capacity) {
         size_t capacity = history->place_capacity == 0 ? FIRST_PLACES : history->place_capacity * 2;
@@ -116,6 +117,12 @@ static uint32_t take_place(struct history *history)
     return (uint32_t)history->place_count;
 }
 
+static void free_place(struct history *history, uint32_t number)
+{
+    history->places[number] = (struct place){.worker_id = NULL, .next_free = history->first_free};
+    history->first_free = number;
+}
+
 uint32_t history_admit(struct history *history, const char *worker_id, Muster__V1__WorkerStatus status)
 {
     uint32_t number = find(history, worker_id);
@@ -125,6 +132,8 @@ uint32_t history_admit(struct history *history, const char *worker_id, Muster__V
         char *id = strdup(worker_id);
         number = id == NULL ? 0 : take_place(history);
         if (number == 0 || !map_put_text(&history->by_id, id, (void *)(uintptr_t)number, NULL)) {
+            if (number != 0)
+                free_place(history, number);
             free(id);
             return 0;
         }
@@ -157,7 +166,7 @@ static void release_places(struct history *history)
             continue;
         (void)map_remove_text(&history->by_id, place->worker_id);
         free(place->worker_id);
-        *place = (struct place){.worker_id = NULL};
+        free_place(history, (uint32_t)i);
         history->room.kept--;
     }
 }

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <set>
 #include <string>
 
 extern "C" {
@@ -215,6 +216,23 @@ TEST_F(ManyWorkers, AreAllKeptApart)
     ASSERT_EQ(batch->count, 5000u);
     for (size_t i = 0; i < batch->count; i++)
         EXPECT_EQ(batch->rows[i].worker_id, "worker-" + std::to_string(int(batch->rows[i].figures.load_last)));
+}
+
+// A fleet that is exchanged for another one takes all its places over.
+TEST_F(ManyWorkers, MayAllBeOthersAfterAnHour)
+{
+    std::set<uint32_t> places, again;
+    for (int i = 0; i < 5000; i++)
+        places.insert(history_admit(history, ("worker-" + std::to_string(i)).c_str(), online));
+    EXPECT_EQ(places.size(), 5000u);
+    for (uint32_t place : places)
+        history_gone(history, place);
+    Batch batch = advance((start_step / 3600 + 1) * 3600000);
+    EXPECT_EQ(history_count(history).kept, 0u);
+    for (int i = 0; i < 5000; i++)
+        again.insert(history_admit(history, ("other-" + std::to_string(i)).c_str(), online));
+    EXPECT_EQ(again, places);
+    EXPECT_EQ(history_admit(history, "one more", online), 0u);
 }
 
 TEST(HistoryRank, HasTexts)
