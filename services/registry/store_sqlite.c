@@ -49,10 +49,23 @@ __attribute__((format(printf, 3, 4))) static enum store_result fail(enum store_r
 }
 
 /* What went wrong last, as a result and in words that say what to do. */
-/* What the system said when it did not read or write. */
-static enum store_result explain_io(const struct sqlite_store *store, struct store_error *error)
+/* What the system said when it did not read or write; 0: nothing. SQLite does not pass it on when
+ * it was a commit that failed, but each of its files remembers it. */
+static int last_system_error(const struct sqlite_store *store)
 {
     int number = sqlite3_system_errno(store->database);
+    sqlite3_file *log = NULL;
+    if (number == 0 && sqlite3_file_control(store->database, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+        log != NULL && log->pMethods != NULL)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &number); /* else it stays 0 */
+    if (number == 0)
+        (void)sqlite3_file_control(store->database, "main", SQLITE_FCNTL_LAST_ERRNO, &number); /* likewise */
+    return number;
+}
+
+static enum store_result explain_io(const struct sqlite_store *store, struct store_error *error)
+{
+    int number = last_system_error(store);
     switch (number) {
     case EROFS: /* what a file system does to itself when its disk fails */
         return fail(STORE_UNAVAILABLE, error,
@@ -69,7 +82,7 @@ static enum store_result explain_io(const struct sqlite_store *store, struct sto
     default:
         return fail(STORE_UNAVAILABLE, error, "%s: %s (%s); check the disk", store->path,
                     sqlite3_errstr(sqlite3_extended_errcode(store->database)),
-                    number != 0 ? strerror(number) : "the system gives no reason");
+                    number != 0 ? strerror(number) : "no reason is known");
     }
 }
 

@@ -559,6 +559,7 @@ TEST(RegistryProcess, ADiskThatIsFullIsToldAndRecoveredFrom)
     }
     ASSERT_EQ(failed.status, RPC_UNAVAILABLE);
     EXPECT_NE(failed.text.find("registry.sqlite3"), std::string::npos) << failed.text;
+    EXPECT_NE(failed.text.find("File too large"), std::string::npos) << "what the system said: " << failed.text;
     Watch watch(*pair.client, 0);
     ASSERT_TRUE(pair.client->wait([&] { return !watch.store_failure.empty(); })) << "those who watch are told, too";
     EXPECT_NE(watch.store_failure.find("registry.sqlite3"), std::string::npos) << watch.store_failure;
