@@ -43,7 +43,7 @@ static inline void sip_round(struct sip *s)
 
 /* SipHash-1-3 (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast short-input PRF", 2012;
  * one round a word and three at the end, as Rust's and Python's tables use it). */
-static uint32_t hash_key(const char *key, size_t bytes)
+uint32_t map_hash(const char *key, size_t key_bytes)
 {
     struct sip s = {
         seed[0] ^ 0x736f6d6570736575u,
@@ -51,6 +51,7 @@ static uint32_t hash_key(const char *key, size_t bytes)
         seed[0] ^ 0x6c7967656e657261u,
         seed[1] ^ 0x7465646279746573u,
     };
+    size_t bytes = key_bytes;
     uint64_t last = (uint64_t)bytes << 56;
     for (; bytes >= 8; key += 8, bytes -= 8) {
         uint64_t word;
@@ -109,17 +110,22 @@ void *map_get(const struct map *map, const char *key, size_t key_bytes)
 {
     if (map->count == 0)
         return NULL;
-    return find(map, key, key_bytes, hash_key(key, key_bytes))->value;
+    return find(map, key, key_bytes, map_hash(key, key_bytes))->value;
+}
+
+bool map_seed(void)
+{
+    return pthread_once(&seed_once, draw_seed) == 0;
 }
 
 bool map_put(struct map *map, const char *key, size_t key_bytes, void *value, void **old)
 {
-    if (pthread_once(&seed_once, draw_seed) != 0 || key_bytes > UINT32_MAX)
+    if (!map_seed() || key_bytes > UINT32_MAX)
         return false;
     /* At most three quarters full: probes stay short. */
     if (map->count >= map->capacity / 4 * 3 && !grow(map))
         return false;
-    uint32_t hash = hash_key(key, key_bytes);
+    uint32_t hash = map_hash(key, key_bytes);
     struct map_entry *entry = find(map, key, key_bytes, hash);
     if (old != NULL)
         *old = entry->value;
@@ -133,7 +139,7 @@ void *map_remove(struct map *map, const char *key, size_t key_bytes)
 {
     if (map->count == 0)
         return NULL;
-    struct map_entry *entry = find(map, key, key_bytes, hash_key(key, key_bytes));
+    struct map_entry *entry = find(map, key, key_bytes, map_hash(key, key_bytes));
     void *value = entry->value;
     if (entry->key == NULL)
         return NULL;

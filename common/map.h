@@ -49,6 +49,11 @@ bool map_put_text(struct map *map, const char *key, void *value, void **old);
 void *map_remove(struct map *map, const char *key, size_t key_bytes);
 void *map_remove_text(struct map *map, const char *key);
 
+/* The hash that all maps of this process use, for tables of another shape, and its seed, which
+ * such a table has to draw first; false: that failed. */
+bool map_seed(void);
+uint32_t map_hash(const char *key, size_t key_bytes);
+
 /* Walks over all values in no order: start with *position = 0, until it returns NULL. The
  * map must not be changed meanwhile. */
 void *map_next(const struct map *map, size_t *position);

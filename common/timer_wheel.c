@@ -65,7 +65,7 @@ static void locate(uint64_t now_ms, uint64_t expires_at_ms, unsigned *level, uns
         *slot = (digit(now_ms, top) + SLOT_MASK) & SLOT_MASK;
 }
 
-static void place(struct timer_wheel *wheel, struct timer *timer, uint64_t no_sooner_than_ms)
+static void place(struct timer_wheel *wheel, struct bare_timer *timer, uint64_t no_sooner_than_ms)
 {
     uint64_t at = timer->expires_at_ms < no_sooner_than_ms ? no_sooner_than_ms : timer->expires_at_ms;
     unsigned level, slot;
@@ -74,8 +74,24 @@ static void place(struct timer_wheel *wheel, struct timer *timer, uint64_t no_so
     wheel->occupied[level] |= UINT64_C(1) << slot;
 }
 
+/* The timers of an ordinary wheel have a function each; the bare one is their first member. */
+static void call_own(struct bare_timer *bare, void *argument)
+{
+    struct timer *timer = (struct timer *)bare;
+    (void)argument;
+    timer->expired(timer, timer->argument);
+}
+
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
 {
+    timer_wheel_init_bare(wheel, now_ms, call_own, NULL);
+}
+
+void timer_wheel_init_bare(struct timer_wheel *wheel, uint64_t now_ms,
+                           void (*expired)(struct bare_timer *timer, void *argument), void *argument)
+{
+    wheel->expired = expired;
+    wheel->argument = argument;
     wheel->now_ms = now_ms;
     wheel->count = 0;
     link_init(&wheel->due);
@@ -89,17 +105,27 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
 void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t expires_at_ms,
                  void (*expired)(struct timer *timer, void *argument), void *argument)
 {
-    timer_stop(wheel, timer);
-    timer->expires_at_ms = expires_at_ms;
     timer->expired = expired;
     timer->argument = argument;
-    place(wheel, timer, wheel->now_ms + 1);
-    wheel->count++;
+    bare_timer_start(wheel, &timer->bare, expires_at_ms);
 }
 
 void timer_stop(struct timer_wheel *wheel, struct timer *timer)
 {
-    if (!timer_active(timer))
+    bare_timer_stop(wheel, &timer->bare);
+}
+
+void bare_timer_start(struct timer_wheel *wheel, struct bare_timer *timer, uint64_t expires_at_ms)
+{
+    bare_timer_stop(wheel, timer);
+    timer->expires_at_ms = expires_at_ms;
+    place(wheel, timer, wheel->now_ms + 1);
+    wheel->count++;
+}
+
+void bare_timer_stop(struct timer_wheel *wheel, struct bare_timer *timer)
+{
+    if (!bare_timer_active(timer))
         return;
     /* The slot's bit stays set: when its time comes, it is found empty. */
     link_remove(&timer->link);
@@ -140,9 +166,9 @@ static bool take_slot(struct timer_wheel *wheel, unsigned level, struct timer_li
 }
 
 /* The link is a timer's first member, so that it leads back to it. */
-static struct timer *take_first(struct timer_link *due)
+static struct bare_timer *take_first(struct timer_link *due)
 {
-    struct timer *timer = (struct timer *)due->next;
+    struct bare_timer *timer = (struct bare_timer *)due->next;
     link_remove(&timer->link);
     return timer;
 }
@@ -169,10 +195,10 @@ size_t timer_wheel_advance_some(struct timer_wheel *wheel, uint64_t now_ms, size
         while (!link_empty(&wheel->due)) {
             if (expired_count == limit)
                 return expired_count;
-            struct timer *timer = take_first(&wheel->due);
+            struct bare_timer *timer = take_first(&wheel->due);
             wheel->count--;
             expired_count++;
-            timer->expired(timer, timer->argument);
+            wheel->expired(timer, wheel->argument);
         }
         uint64_t at = timer_wheel_next_ms(wheel);
         if (at > now_ms)

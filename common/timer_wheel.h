@@ -29,9 +29,15 @@ struct timer_link {
     struct timer_link *next, *previous;
 };
 
-struct timer {
+/* A timer without a function of its own, for a wheel that has one for all: where there is one for
+ * each of a million objects, 16 bytes are worth saving. */
+struct bare_timer {
     struct timer_link link; /* first; next is NULL while the timer is stopped */
     uint64_t expires_at_ms;
+};
+
+struct timer {
+    struct bare_timer bare; /* first */
     void (*expired)(struct timer *timer, void *argument);
     void *argument;
 };
@@ -42,10 +48,23 @@ struct timer_wheel {
     uint64_t occupied[TIMER_WHEEL_LEVELS]; /* a bit for each slot that is not empty */
     struct timer_link slots[TIMER_WHEEL_LEVELS][TIMER_WHEEL_SLOTS];
     struct timer_link due; /* expired at now_ms, and not called yet */
+    void (*expired)(struct bare_timer *timer, void *argument);
+    void *argument; /* for `expired` */
 };
 
 /* An all-zero struct timer is a stopped one. The wheel must not be moved in memory. */
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
+
+/* A wheel of bare timers, and no others, all of which call `expired`. */
+void timer_wheel_init_bare(struct timer_wheel *wheel, uint64_t now_ms,
+                           void (*expired)(struct bare_timer *timer, void *argument), void *argument);
+void bare_timer_start(struct timer_wheel *wheel, struct bare_timer *timer, uint64_t expires_at_ms);
+void bare_timer_stop(struct timer_wheel *wheel, struct bare_timer *timer);
+
+static inline bool bare_timer_active(const struct bare_timer *timer)
+{
+    return timer->link.next != NULL;
+}
 
 /* Starts a timer, or moves one that runs. An expiry that is not after now comes with the
  * next advance. */
@@ -57,7 +76,7 @@ void timer_stop(struct timer_wheel *wheel, struct timer *timer);
 
 static inline bool timer_active(const struct timer *timer)
 {
-    return timer->link.next != NULL;
+    return bare_timer_active(&timer->bare);
 }
 
 /* Moves time to now_ms and calls each timer that has expired, in the order of the

@@ -28,7 +28,7 @@ static void on_timer(struct timer *timer, void *argument);
 static void set_deadline(struct http_connection *connection, uint64_t deadline_ms)
 {
     connection->deadline_ms = deadline_ms;
-    if (deadline_ms == 0 || (timer_active(&connection->timer) && connection->timer.expires_at_ms <= deadline_ms))
+    if (deadline_ms == 0 || (timer_active(&connection->timer) && connection->timer.bare.expires_at_ms <= deadline_ms))
         return;
     struct loop *loop = connection->server->loop;
     loop_timer_start(loop, &connection->timer, deadline_ms - loop_now_ms(loop), on_timer, connection);

@@ -186,7 +186,7 @@ static void set_deadline(struct http_relay *relay, uint64_t delay_ms)
 {
     struct loop *loop = relay->upstreams->loop;
     relay->deadline_ms = loop_now_ms(loop) + delay_ms;
-    if (!timer_active(&relay->timer) || relay->timer.expires_at_ms > relay->deadline_ms)
+    if (!timer_active(&relay->timer) || relay->timer.bare.expires_at_ms > relay->deadline_ms)
         loop_timer_start(loop, &relay->timer, delay_ms, on_timer, relay);
 }
 
@@ -302,7 +302,8 @@ static void next_attempt(struct http_relay *relay)
         give_up(relay, relay->result);
 }
 
-void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange, const struct http_relay_options *options)
+void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange,
+                const struct http_relay_options *options)
 {
     struct http_relay *relay = upstreams->free_relays;
     if (relay != NULL) {

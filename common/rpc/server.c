@@ -369,7 +369,7 @@ static void check_drained(struct rpc_server *server)
     uint64_t soon_ms = rpc_loop_now_ms(server->loop) + CONNECTION_GRACE_MS;
     if (!server->shut_down) {
         if (server->open_calls == 0 && timer_active(&server->deadline_timer) &&
-            server->deadline_timer.expires_at_ms > soon_ms)
+            server->deadline_timer.bare.expires_at_ms > soon_ms)
             timer_start(&server->loop->wheel, &server->deadline_timer, soon_ms, cut_connections, server);
         return;
     }
@@ -415,7 +415,7 @@ void rpc_server_drain(struct rpc_server *server, uint64_t timeout_ms, void (*don
         return;
     uint64_t now_ms = rpc_loop_now_ms(server->loop);
     uint64_t at_ms = timeout_ms < UINT64_MAX - now_ms ? now_ms + timeout_ms : UINT64_MAX;
-    if (!timer_active(&server->deadline_timer) || server->deadline_timer.expires_at_ms > at_ms)
+    if (!timer_active(&server->deadline_timer) || server->deadline_timer.bare.expires_at_ms > at_ms)
         timer_start(&server->loop->wheel, &server->deadline_timer, at_ms, cut_connections, server);
     check_drained(server);
 }

@@ -25,12 +25,12 @@ static uint32_t cursor_bit(const struct health *health, const struct list_link *
 static bool check_worker(const struct health *health, const struct health_worker *worker)
 {
     if (worker->gone)
-        return (worker->pending & health->active) != 0 && !timer_active(&worker->lease) &&
+        return (worker->pending & health->active) != 0 && !bare_timer_active(&worker->lease) &&
                !list_is_linked(&worker->report) && worker->stream == NULL;
     if (health_find(health, worker->id) != worker)
         return false;
     /* Given up: the registry is being told. Else: a lease runs. */
-    if (worker->status == WORKER_REMOVED ? !list_is_linked(&worker->report) : !timer_active(&worker->lease))
+    if (worker->status == WORKER_REMOVED ? !list_is_linked(&worker->report) : !bare_timer_active(&worker->lease))
         return false;
     return (worker->stream != NULL) == list_is_linked(&worker->sent_by);
 }

@@ -15,8 +15,8 @@
 
 #include <stdint.h>
 
+#include "common/list.h"
 #include "common/map.h"
-#include "services/health/list.h"
 
 #define FLAPPING_FREE 2
 #define FLAPPING_FORGET_MS 300000

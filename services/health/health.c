@@ -31,15 +31,22 @@ static uint64_t *count_of(struct health *health, uint8_t status)
 
 /* --- Life --- */
 
+static void timer_ended(struct bare_timer *timer, void *argument);
+
 struct health *health_create(const struct health_settings *settings, uint64_t now_ms)
 {
     struct health *health = calloc(1, sizeof(*health));
     if (health == NULL)
         return NULL;
+    health->memory = slab_create();
+    if (health->memory == NULL) {
+        free(health);
+        return NULL;
+    }
     health->settings = *settings;
     health->brake.settings = settings->brake;
     flapping_init(&health->flapping, &settings->flapping);
-    timer_wheel_init(&health->wheel, now_ms);
+    timer_wheel_init_bare(&health->wheel, now_ms, timer_ended, health);
     list_init(&health->changes);
     list_init(&health->streams);
     list_init(&health->ready_streams);
@@ -67,16 +74,17 @@ void health_destroy(struct health *health)
     while (!list_is_empty(&health->changes)) {
         struct health_worker *worker = LIST_OBJECT(health->changes.next, struct health_worker, change);
         list_remove(&worker->change);
-        timer_stop(&health->wheel, &worker->lease);
+        bare_timer_stop(&health->wheel, &worker->lease);
         health_worker_free(worker);
     }
-    map_free(&health->workers);
+    roster_free(&health->workers);
     flapping_free(&health->flapping);
     free(health->batch.pointers);
     free(health->batch.messages);
     free(health->batch.fields);
     free(health->batch.texts);
     free(health->scratch);
+    slab_destroy(health->memory);
     free(health);
 }
 
@@ -116,9 +124,13 @@ bool health_batch_reserve(struct health *health, size_t count)
 
 /* --- Leases --- */
 
-static void lease_ended(struct timer *timer, void *argument)
+static void timer_ended(struct bare_timer *timer, void *argument)
 {
     struct health *health = argument;
+    if (timer == &health->lookup_retry) {
+        health_lookup_retry(health);
+        return;
+    }
     /* One that was left by an earlier call is judged as of now: it may have been heard since. */
     uint64_t now_ms = health->leases_left ? health->advanced_to_ms : health->wheel.now_ms;
     health_judge(health, LIST_OBJECT(timer, struct health_worker, lease), now_ms);
@@ -183,9 +195,9 @@ void health_judge(struct health *health, struct health_worker *worker, uint64_t 
     /* A timer that comes too early finds that out by itself; only one that would come too
      * late is moved. */
     if (verdict.check_at_ms == UINT64_MAX)
-        timer_stop(&health->wheel, &worker->lease);
-    else if (!timer_active(&worker->lease) || verdict.check_at_ms < worker->lease.expires_at_ms)
-        timer_start(&health->wheel, &worker->lease, verdict.check_at_ms, lease_ended, health);
+        bare_timer_stop(&health->wheel, &worker->lease);
+    else if (!bare_timer_active(&worker->lease) || verdict.check_at_ms < worker->lease.expires_at_ms)
+        bare_timer_start(&health->wheel, &worker->lease, verdict.check_at_ms);
 
     if (worker->status == verdict.status && worker->reason == verdict.reason)
         return;
@@ -252,15 +264,15 @@ uint64_t health_next_ms(const struct health *health)
 
 struct health_worker *health_find(const struct health *health, const char *worker_id)
 {
-    return map_get_text(&health->workers, worker_id);
+    return roster_find(&health->workers, worker_id);
 }
 
 static struct health_worker *add(struct health *health, const Muster__V1__Worker *record)
 {
-    struct health_worker *worker = health_worker_create(record->spec->worker_id, record->incarnation);
+    struct health_worker *worker = health_worker_create(health, record->spec->worker_id, record->incarnation);
     if (worker == NULL)
         return NULL;
-    if (!map_put(&health->workers, worker->id, worker->id_bytes, worker, NULL)) {
+    if (!roster_add(&health->workers, worker)) {
         health_worker_free(worker);
         return NULL;
     }
@@ -297,7 +309,7 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
     worker->heard = fresh;
     worker->beaten = false;
     worker->base = fresh ? WORKER_ONLINE : found_base(record->status);
-    timer_stop(&health->wheel, &worker->lease);
+    bare_timer_stop(&health->wheel, &worker->lease);
     /* Whether it believes that it is to drain, left over from an earlier registration maybe,
      * shows in its first heartbeat. */
     worker->told_draining = false;
@@ -319,7 +331,7 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
         worker->history_place = history_admit(health->history, worker->id, verdict.status);
         history_state(health->history, worker->history_place, verdict.status);
     }
-    timer_start(&health->wheel, &worker->lease, verdict.check_at_ms, lease_ended, health);
+    bare_timer_start(&health->wheel, &worker->lease, verdict.check_at_ms);
     health->urgent = true;
 }
 
@@ -378,10 +390,10 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
 
 void health_drop(struct health *health, struct health_worker *worker)
 {
-    map_remove(&health->workers, worker->id, worker->id_bytes);
+    roster_remove(&health->workers, worker);
     health_report_remove(health, worker);
     health_stream_detach(worker);
-    timer_stop(&health->wheel, &worker->lease);
+    bare_timer_stop(&health->wheel, &worker->lease);
     count(health, worker, ONE_LESS);
     health->counts.workers--;
     if (health->history != NULL)

@@ -82,7 +82,7 @@ void health_lookup_destroy_all(struct health *health)
 {
     list_move_all_to_front(&health->lookups_sent, &health->lookups);
     list_move_all_to_front(&health->lookups_later, &health->lookups);
-    timer_stop(&health->wheel, &health->lookup_retry);
+    bare_timer_stop(&health->wheel, &health->lookup_retry);
     while (!list_is_empty(&health->lookups))
         lookup_free(LIST_OBJECT(health->lookups.next, struct health_lookup, queue));
     health->lookup_count = 0;
@@ -143,10 +143,8 @@ static void settle(struct health *health, const struct health_lookup *lookup, bo
     health_stream_tell(health, stream, worker, lookup->sequence, lookup->index);
 }
 
-static void retry(struct timer *timer, void *argument)
+void health_lookup_retry(struct health *health)
 {
-    struct health *health = argument;
-    (void)timer;
     list_move_all_to_front(&health->lookups_later, &health->lookups);
 }
 
@@ -159,8 +157,8 @@ static void release(struct health *health, struct health_lookup *lookup)
     list_append(&health->lookups_later, &lookup->queue);
     lookup->sequence = 0; /* what comes of it is told on its own */
     lookup->index = 0;
-    if (!timer_active(&health->lookup_retry))
-        timer_start(&health->wheel, &health->lookup_retry, health->wheel.now_ms + RETRY_MS, retry, health);
+    if (!bare_timer_active(&health->lookup_retry))
+        bare_timer_start(&health->wheel, &health->lookup_retry, health->wheel.now_ms + RETRY_MS);
 }
 
 void health_lookup_answered(struct health *health, const Muster__V1__GetWorkersResponse *response, uint64_t now_ms)

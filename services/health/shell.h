@@ -15,10 +15,10 @@
 
 #pragma once
 
+#include "common/list.h"
 #include "common/rpc/rpc.h"
 #include "common/service/service.h"
 #include "services/health/health.h"
-#include "services/health/list.h"
 
 struct health_shell {
     struct rpc_loop *loop;

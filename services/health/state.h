@@ -1,6 +1,7 @@
 /* Inside the core of muster-health: its records, and what its files offer each other.
  *
  *     health.c     life of the core, leases, the registry's watch
+ *     roster.c     who there is, by id
  *     worker.c     one worker's record: its load and its assignment, packed
  *     streams.c    heartbeats in, acknowledgements and commands out
  *     lookups.c    unknown ids
@@ -13,11 +14,13 @@
 
 #pragma once
 
+#include "common/list.h"
 #include "common/map.h"
+#include "common/slab.h"
 #include "common/timer_wheel.h"
 #include "services/health/health.h"
 #include "services/health/history/history.h"
-#include "services/health/list.h"
+#include "services/health/roster.h"
 
 /* Names of services in one allocation. */
 struct name_list {
@@ -27,7 +30,7 @@ struct name_list {
 };
 
 struct health_worker {
-    struct timer lease;           /* runs unless the worker is given up */
+    struct bare_timer lease;      /* runs unless the worker is given up */
     struct list_link change;      /* in health->changes, always */
     struct list_link sent_by;     /* in the stream's workers, if stream is not NULL */
     struct list_link report;      /* in health->reports or ->reports_sent, if the registry must be told */
@@ -124,19 +127,20 @@ struct health_batch {
 
 struct health {
     struct health_settings settings;
+    struct slab *memory; /* of workers and their loads */
     struct brake brake;
     struct flapping flapping;
     struct timer_wheel wheel;
     uint64_t advanced_to_ms; /* by the last health_advance */
     bool leases_left;        /* and some of the leases that had ended by then were left */
-    struct map workers;
+    struct roster workers;
     struct list_link changes; /* every worker and tombstone, oldest change first, and the cursors */
     struct list_link streams, ready_streams;
     struct list_link reports, reports_sent;
     size_t report_count;
     bool report_under_way;
     struct list_link lookups, lookups_sent, lookups_later;
-    struct timer lookup_retry;
+    struct bare_timer lookup_retry;
     size_t lookup_count;
     bool lookup_under_way;
     struct health_watcher *watchers[HEALTH_WATCHERS_MAX];
@@ -156,9 +160,10 @@ struct health {
 
 /* --- worker.c --- */
 
-struct health_worker *health_worker_create(const char *worker_id, uint64_t incarnation);
+struct health_worker *health_worker_create(struct health *health, const char *worker_id, uint64_t incarnation);
 /* Not while it is in any list or its timer runs. */
 void health_worker_free(struct health_worker *worker);
+void health_worker_forget_load(struct health_worker *worker);
 struct detector_lease health_worker_lease(const struct health *health, const struct health_worker *worker);
 
 enum load_result { LOAD_SAME, LOAD_CHANGED, LOAD_REFUSED };
@@ -218,6 +223,8 @@ bool health_lookup_add(struct health *health, struct health_stream *stream, cons
                        uint64_t sequence, uint32_t index, bool relayed);
 void health_lookup_forget_stream(struct health_stream *stream);
 void health_lookup_destroy_all(struct health *health);
+/* Time to ask again. */
+void health_lookup_retry(struct health *health);
 
 /* --- liveness.c --- */
 

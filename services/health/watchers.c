@@ -61,9 +61,8 @@ void health_change_bury(struct health *health, struct health_worker *worker)
         worker->reason = DETECTOR_WELL;
         health_change_note(health, worker, false);
     }
-    free(worker->load);
+    health_worker_forget_load(worker);
     free(worker->untold);
-    worker->load = NULL;
     worker->untold = NULL;
     worker->gone = true;
     health->tombstones++;

@@ -10,12 +10,20 @@
 /* The length before it: a varint of at most three bytes. */
 #define LENGTH_BYTES_MAX 3
 
-struct health_worker *health_worker_create(const char *worker_id, uint64_t incarnation)
+/* With what pads the struct at its end, which is written with it. */
+static size_t worker_bytes(size_t id_bytes)
+{
+    size_t bytes = offsetof(struct health_worker, id) + id_bytes + 1;
+    return bytes < sizeof(struct health_worker) ? sizeof(struct health_worker) : bytes;
+}
+
+struct health_worker *health_worker_create(struct health *health, const char *worker_id, uint64_t incarnation)
 {
     size_t id_bytes = strlen(worker_id);
-    struct health_worker *worker = calloc(1, sizeof(*worker) + id_bytes + 1);
+    struct health_worker *worker = slab_take(health->memory, worker_bytes(id_bytes));
     if (worker == NULL)
         return NULL;
+    *worker = (struct health_worker){.incarnation = 0};
     worker->incarnation = incarnation;
     worker->id_bytes = (uint16_t)id_bytes;
     memcpy(worker->id, worker_id, id_bytes + 1);
@@ -25,9 +33,17 @@ struct health_worker *health_worker_create(const char *worker_id, uint64_t incar
 
 void health_worker_free(struct health_worker *worker)
 {
-    free(worker->load);
+    health_worker_forget_load(worker);
     free(worker->untold);
-    free(worker);
+    slab_give(worker, worker_bytes(worker->id_bytes));
+}
+
+void health_worker_forget_load(struct health_worker *worker)
+{
+    if (worker->load != NULL)
+        slab_give(worker->load, worker->load_bytes);
+    worker->load = NULL;
+    worker->load_bytes = 0;
 }
 
 struct detector_lease health_worker_lease(const struct health *health, const struct health_worker *worker)
@@ -69,9 +85,10 @@ enum load_result health_worker_set_load(struct health *health, struct health_wor
         if (memcmp(worker->load, health->scratch, total) == 0)
             return LOAD_SAME;
     } else {
-        uint8_t *kept = realloc(worker->load, total);
+        uint8_t *kept = slab_take(health->memory, total);
         if (kept == NULL)
             return LOAD_REFUSED;
+        health_worker_forget_load(worker);
         worker->load = kept;
         worker->load_bytes = (uint32_t)total;
     }

@@ -9,6 +9,9 @@
 
 #define REASON_MAX_BYTES 255
 
+/* The bits that a record has for its type. */
+#define TYPE_MASK 0x3fu
+
 /* Worker.spec is field 1, length-delimited, so that is what every body starts with. */
 #define BODY_FIELD 1
 #define BODY_FIRST_BYTE ((BODY_FIELD << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
@@ -18,9 +21,18 @@ static char *record_body(const struct record *record)
     return (char *)record->id + record->id_bytes + 1;
 }
 
+_Static_assert(offsetof(struct record, id) == 64, "a million of these are kept");
+
+static size_t bytes_of(size_t id_bytes, size_t body_bytes)
+{
+    size_t bytes = offsetof(struct record, id) + id_bytes + 1 + body_bytes;
+    /* A struct is written as a whole, with what pads it at its end. */
+    return bytes < sizeof(struct record) ? sizeof(struct record) : bytes;
+}
+
 static size_t record_bytes(const struct record *record)
 {
-    return sizeof(*record) + record->id_bytes + 1 + record->body_bytes;
+    return bytes_of(record->id_bytes, record->body_bytes);
 }
 
 struct record *record_create(const Muster__V1__Worker *worker)
@@ -34,7 +46,7 @@ struct record *record_create(const Muster__V1__Worker *worker)
     if (body_bytes > UINT32_MAX || id_bytes > UINT16_MAX)
         return NULL;
 
-    struct record *record = malloc(sizeof(*record) + id_bytes + 1 + body_bytes);
+    struct record *record = malloc(bytes_of(id_bytes, body_bytes));
     if (record == NULL)
         return NULL;
     *record = (struct record){
@@ -42,7 +54,7 @@ struct record *record_create(const Muster__V1__Worker *worker)
         .registered_at_ms = worker->registered_at_ms,
         .body_bytes = (uint32_t)body_bytes,
         .id_bytes = (uint16_t)id_bytes,
-        .type = (uint8_t)worker->type,
+        .type = worker->type & TYPE_MASK,
         .draining = worker->draining,
     };
     memcpy(record->id, worker->spec->worker_id, id_bytes + 1);
@@ -65,6 +77,7 @@ struct record *record_reassign(const struct record *record, char *const *assigne
         const uint32_t body_bytes = copy->body_bytes;
         memcpy(copy, record, offsetof(struct record, id));
         copy->body_bytes = body_bytes;
+        copy->in_slab = false;
         copy->status_reason = NULL;
     }
     muster__v1__worker__free_unpacked(body, NULL);
@@ -77,8 +90,21 @@ struct record *record_copy(const struct record *record)
     if (copy == NULL)
         return NULL;
     memcpy(copy, record, record_bytes(record));
+    copy->in_slab = false;
     copy->status_reason = NULL;
     return copy;
+}
+
+struct record *record_keep(struct record *record, struct slab *slab)
+{
+    size_t bytes = record_bytes(record);
+    struct record *kept = record->in_slab ? NULL : slab_take(slab, bytes);
+    if (kept == NULL)
+        return record;
+    memcpy(kept, record, bytes);
+    kept->in_slab = true;
+    free(record);
+    return kept;
 }
 
 void record_free(struct record *record)
@@ -86,7 +112,10 @@ void record_free(struct record *record)
     if (record == NULL)
         return;
     free(record->status_reason);
-    free(record);
+    if (record->in_slab)
+        slab_give(record, record_bytes(record));
+    else
+        free(record);
 }
 
 size_t record_reason_bytes(const char *reason)

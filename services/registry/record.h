@@ -4,7 +4,8 @@
  * looked into. So what the worker registered and what it was assigned stay as they travel:
  * the wire bytes of Worker.spec and Worker.assigned_services, one after the other (the
  * "body"). Only what the registry itself decides by lies beside them as C fields. One record
- * is one allocation, and one more for as long as there is a reason for its status.
+ * is one allocation, and one more for as long as there is a reason for its status. One that is
+ * kept lies in a slab, among others of its size.
  *
  * A body is sent without unpacking it: protobuf-c packs a message's unknown fields as they
  * are, so a Worker message whose spec is "unknown" and whose bytes are the body is, once
@@ -16,6 +17,7 @@
 #pragma once
 
 #include "common/buffer.h"
+#include "common/slab.h"
 
 #include "muster/v1/worker.pb-c.h"
 
@@ -33,9 +35,10 @@ struct record {
     char *status_reason; /* NULL: none */
     uint32_t body_bytes;
     uint16_t id_bytes;
-    uint8_t type;   /* Muster__V1__WorkerType */
-    uint8_t status; /* Muster__V1__WorkerStatus */
-    bool draining;
+    uint8_t status;   /* Muster__V1__WorkerStatus */
+    uint8_t type : 6; /* Muster__V1__WorkerType */
+    bool draining : 1;
+    bool in_slab : 1;
     char id[]; /* a zero byte follows, then the body */
 };
 
@@ -49,6 +52,10 @@ struct record *record_reassign(const struct record *record, char *const *assigne
 
 /* A copy without the reason of its status. NULL when memory runs out. */
 struct record *record_copy(const struct record *record);
+
+/* Moves a record into the slab, where it is given back to by record_free; the old pointer is
+ * void. When memory runs out it stays where it is, which costs more and is not wrong. */
+struct record *record_keep(struct record *record, struct slab *slab);
 
 /* Frees; NULL is fine. */
 void record_free(struct record *record);

@@ -24,14 +24,34 @@ struct registry_departure {
 
 /* One change. A PUT or STATUS points to the record it happened to, as long as it is the last
  * of its kind there: record->put_revision or record->status_revision says so. When a later one
- * overtakes it, or the record goes, the event becomes NONE. A REMOVE owns its departure. */
+ * overtakes it, or the record goes, the event becomes NONE. A REMOVE owns its departure.
+ * There is one for each worker: the kind lies in the lowest bits of the pointer to its subject,
+ * which is aligned to 8 bytes. All zeroes are a NONE. */
+enum event_kind { EVENT_NONE, EVENT_PUT, EVENT_STATUS, EVENT_REMOVE };
 struct event {
-    enum event_kind { EVENT_NONE, EVENT_PUT, EVENT_STATUS, EVENT_REMOVE } kind;
-    union {
-        struct record *record;
-        struct registry_departure *departure;
-    } subject;
+    uintptr_t bits;
 };
+#define EVENT_KIND_BITS ((uintptr_t)3)
+
+static struct event event_make(enum event_kind kind, void *subject)
+{
+    return (struct event){(uintptr_t)subject | (uintptr_t)kind};
+}
+
+static enum event_kind event_kind(const struct event *event)
+{
+    return (enum event_kind)(event->bits & EVENT_KIND_BITS);
+}
+
+static struct record *event_record(const struct event *event)
+{
+    return (struct record *)(event->bits & ~EVENT_KIND_BITS);
+}
+
+static struct registry_departure *event_departure(const struct event *event)
+{
+    return (struct registry_departure *)(event->bits & ~EVENT_KIND_BITS);
+}
 
 /* A message for a watcher while it is put together. */
 struct message {
@@ -44,6 +64,7 @@ struct message {
 
 struct registry {
     struct index index;
+    struct slab *records;    /* where they lie */
     uint64_t revision;       /* the last one given */
     uint64_t first_revision; /* the one that this process started from */
     uint64_t last_row;       /* the highest row number given */
@@ -82,7 +103,10 @@ struct registry *registry_create(size_t ring_events)
         return NULL;
     registry->ring_events = ring_events;
     registry->ring = calloc(ring_events, sizeof(*registry->ring));
-    if (registry->ring == NULL) {
+    registry->records = slab_create();
+    if (registry->ring == NULL || registry->records == NULL) {
+        free(registry->ring);
+        slab_destroy(registry->records);
         free(registry);
         return NULL;
     }
@@ -99,9 +123,10 @@ void registry_destroy(struct registry *registry)
         record_free(record);
     index_free(&registry->index);
     for (size_t i = 0; i < registry->ring_events; i++)
-        if (registry->ring[i].kind == EVENT_REMOVE)
-            free(registry->ring[i].subject.departure);
+        if (event_kind(&registry->ring[i]) == EVENT_REMOVE)
+            free(event_departure(&registry->ring[i]));
     free(registry->ring);
+    slab_destroy(registry->records);
     free(registry);
 }
 
@@ -113,6 +138,7 @@ enum registry_result registry_restore(struct registry *registry, uint64_t row, c
     struct record *record = record_from_value(value, value_bytes);
     if (record == NULL)
         return REGISTRY_INVALID;
+    record = record_keep(record, registry->records);
     enum registry_result result = REGISTRY_OK;
     struct record *old = NULL;
     if (record->id_bytes != id_bytes || memcmp(record->id, id, id_bytes) != 0)
@@ -183,16 +209,15 @@ static void grow_ring(struct registry *registry)
 static void forget_event(struct registry *registry, uint64_t revision)
 {
     if (revision > oldest_revision(registry))
-        registry->ring[revision % registry->ring_events].kind = EVENT_NONE;
+        registry->ring[revision % registry->ring_events] = event_make(EVENT_NONE, NULL);
 }
 
-static struct event *next_event(struct registry *registry, enum event_kind kind)
+static void add_event(struct registry *registry, enum event_kind kind, void *subject)
 {
     struct event *event = &registry->ring[++registry->revision % registry->ring_events];
-    if (event->kind == EVENT_REMOVE)
-        free(event->subject.departure);
-    event->kind = kind;
-    return event;
+    if (event_kind(event) == EVENT_REMOVE)
+        free(event_departure(event));
+    *event = event_make(kind, subject);
 }
 
 /* Frees a record that is in the index no more. */
@@ -221,6 +246,14 @@ void registry_restored(struct registry *registry, const struct registry_meta *st
 
 /* --- Durable changes --- */
 
+/* A change that puts `record`, which is NULL when memory ran out. */
+static enum registry_result change_to(const struct registry *registry, struct record *record,
+                                      struct registry_change *change)
+{
+    *change = (struct registry_change){.record = record != NULL ? record_keep(record, registry->records) : NULL};
+    return record != NULL ? REGISTRY_OK : REGISTRY_OUT_OF_MEMORY;
+}
+
 uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id)
 {
     const struct record *record = registry_find(registry, worker_id);
@@ -241,9 +274,9 @@ enum registry_result registry_prepare_registration(struct registry *registry, co
     worker.registered_at_ms = unix_ms;
     worker.draining = present != NULL && present->draining;
 
-    *change = (struct registry_change){.record = record_create(&worker)};
-    if (change->record == NULL)
-        return REGISTRY_OUT_OF_MEMORY;
+    enum registry_result result = change_to(registry, record_create(&worker), change);
+    if (result != REGISTRY_OK)
+        return result;
     change->record->row = present != NULL ? present->row : ++registry->last_row;
     /* Registering is a sign of life. Without a reason this needs no memory. */
     record_set_status(change->record, MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE, NULL, unix_ms);
@@ -255,9 +288,9 @@ enum registry_result registry_prepare_import(struct registry *registry, const st
 {
     if (registry_find(registry, imported->id) != NULL)
         return REGISTRY_PRESENT;
-    *change = (struct registry_change){.record = record_copy(imported)};
-    if (change->record == NULL)
-        return REGISTRY_OUT_OF_MEMORY;
+    enum registry_result result = change_to(registry, record_copy(imported), change);
+    if (result != REGISTRY_OK)
+        return result;
     change->record->row = ++registry->last_row;
     if (change->record->incarnation <= registry->meta.incarnation_floor)
         change->record->incarnation = registry->meta.incarnation_floor + 1;
@@ -301,9 +334,10 @@ enum registry_result registry_prepare_draining(const struct registry *registry, 
     const struct record *record = registry_find(registry, worker_id);
     if (record == NULL)
         return REGISTRY_NOT_FOUND;
-    *change = (struct registry_change){.record = record_copy(record), .keeps_status = true};
-    if (change->record == NULL)
-        return REGISTRY_OUT_OF_MEMORY;
+    enum registry_result result = change_to(registry, record_copy(record), change);
+    if (result != REGISTRY_OK)
+        return result;
+    change->keeps_status = true;
     change->record->draining = draining;
     return REGISTRY_OK;
 }
@@ -317,9 +351,9 @@ enum registry_result registry_prepare_assignment(const struct registry *registry
         return REGISTRY_NOT_FOUND;
     if (record->incarnation != incarnation)
         return REGISTRY_STALE;
-    *change =
-        (struct registry_change){.record = record_reassign(record, assigned, assigned_count), .keeps_status = true};
-    return change->record == NULL ? REGISTRY_OUT_OF_MEMORY : REGISTRY_OK;
+    enum registry_result result = change_to(registry, record_reassign(record, assigned, assigned_count), change);
+    change->keeps_status = true;
+    return result;
 }
 
 uint64_t registry_change_row(const struct registry_change *change)
@@ -363,7 +397,7 @@ static void apply_removal(struct registry *registry, struct registry_change *cha
     struct record *record = index_remove(&registry->index, departure->id, departure->id_bytes);
     assert(record != NULL);
     let_go(registry, record);
-    next_event(registry, EVENT_REMOVE)->subject.departure = departure;
+    add_event(registry, EVENT_REMOVE, departure);
 }
 
 static bool apply_put(struct registry *registry, struct registry_change *change)
@@ -383,7 +417,7 @@ static bool apply_put(struct registry *registry, struct registry_change *change)
     }
     if (registry->index.count > registry->ring_events)
         grow_ring(registry);
-    next_event(registry, EVENT_PUT)->subject.record = record;
+    add_event(registry, EVENT_PUT, record);
     record->put_revision = registry->revision;
     record->status_revision = 0;
     return true;
@@ -428,7 +462,7 @@ enum registry_result registry_set_status(struct registry *registry, const char *
     if (!record_set_status(record, status, reason, same_status ? record->status_changed_at_ms : unix_ms))
         return REGISTRY_OUT_OF_MEMORY;
     forget_event(registry, record->status_revision);
-    next_event(registry, EVENT_STATUS)->subject.record = record;
+    add_event(registry, EVENT_STATUS, record);
     record->status_revision = registry->revision;
     return REGISTRY_OK;
 }
@@ -565,17 +599,17 @@ static const Muster__V1__WatchWorkersResponse *next_of_ring(struct registry *reg
     while (cursor->revision < registry->revision && !message_is_full(message)) {
         uint64_t revision = ++cursor->revision;
         const struct event *event = &registry->ring[revision % registry->ring_events];
-        switch (event->kind) {
+        switch (event_kind(event)) {
         case EVENT_NONE:
             break;
         case EVENT_PUT:
-            message_add_put(message, event->subject.record)->revision = revision;
+            message_add_put(message, event_record(event))->revision = revision;
             break;
         case EVENT_STATUS:
-            message_add_status(message, event->subject.record);
+            message_add_status(message, event_record(event));
             break;
         case EVENT_REMOVE:
-            message_add_removal(message, event->subject.departure, revision);
+            message_add_removal(message, event_departure(event), revision);
             break;
         }
     }

@@ -70,7 +70,7 @@ void World::Arm(SimulatedNode &node)
     uint64_t next_ms = dht_node_next_ms(node.core);
     if (next_ms <= wheel.now_ms)
         next_ms = wheel.now_ms + 1;
-    if (!timer_active(&node.timer) || node.timer.expires_at_ms != next_ms)
+    if (!timer_active(&node.timer) || node.timer.bare.expires_at_ms != next_ms)
         timer_start(&wheel, &node.timer, next_ms, Tick, &node);
 }
 
