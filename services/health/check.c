@@ -26,13 +26,13 @@ static bool check_worker(const struct health *health, const struct health_worker
 {
     if (worker->gone)
         return (worker->pending & health->active) != 0 && !bare_timer_active(&worker->lease) &&
-               !list_is_linked(&worker->report) && worker->stream == NULL;
+               !list_is_linked(&worker->report) && worker->own == NULL;
     if (health_find(health, worker->id) != worker)
         return false;
     /* Given up: the registry is being told. Else: a lease runs. */
     if (worker->status == WORKER_REMOVED ? !list_is_linked(&worker->report) : !bare_timer_active(&worker->lease))
         return false;
-    return (worker->stream != NULL) == list_is_linked(&worker->sent_by);
+    return worker->own == NULL || (worker->own->worker == worker && list_is_linked(&worker->own->sent_by));
 }
 
 bool health_check(const struct health *health)

@@ -383,8 +383,8 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
     worker->draining = record->draining;
     if (registered)
         health_change_note(health, worker, true);
-    else if (worker->stream != NULL)
-        health_stream_tell(health, worker->stream, worker, 0, 0);
+    else if (worker->own != NULL)
+        health_stream_tell(health, worker->own->stream, worker, 0, 0);
     return worker;
 }
 
@@ -415,8 +415,8 @@ static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *ev
             strlen(event->worker->spec->worker_id) > WORKER_ID_BYTES_MAX)
             return true;
         /* Registering is a sign of life; being imported from a backup is none. */
-        worker = health_put(health, event->worker,
-                            !health->in_snapshot && event->worker->status != WORKER_RECONNECTING, now_ms);
+        worker = health_put(health, event->worker, !health->in_snapshot && event->worker->status != WORKER_RECONNECTING,
+                            now_ms);
         if (worker == NULL)
             return false;
         if (event->worker->incarnation == worker->incarnation)

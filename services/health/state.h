@@ -29,12 +29,18 @@ struct name_list {
     char text[]; /* each with a zero byte after it */
 };
 
+/* A worker's last heartbeat came over a stream of its own. Most come over gateways, which relay. */
+struct own_stream {
+    struct list_link sent_by; /* in the stream's workers */
+    struct health_stream *stream;
+    struct health_worker *worker;
+};
+
 struct health_worker {
-    struct bare_timer lease;      /* runs unless the worker is given up */
-    struct list_link change;      /* in health->changes, always */
-    struct list_link sent_by;     /* in the stream's workers, if stream is not NULL */
-    struct list_link report;      /* in health->reports or ->reports_sent, if the registry must be told */
-    struct health_stream *stream; /* the last heartbeat came over it alone */
+    struct bare_timer lease; /* runs unless the worker is given up */
+    struct list_link change; /* in health->changes, always */
+    struct list_link report; /* in health->reports or ->reports_sent, if the registry must be told */
+    struct own_stream *own;  /* or NULL: the last heartbeat, if any, was relayed */
     uint64_t last_heard_ms;
     uint64_t status_since_ms; /* monotonic, of the last change of `status` */
     uint64_t incarnation;
@@ -127,7 +133,7 @@ struct health_batch {
 
 struct health {
     struct health_settings settings;
-    struct slab *memory; /* of workers and their loads */
+    struct slab *memory; /* of workers, their loads and streams */
     struct brake brake;
     struct flapping flapping;
     struct timer_wheel wheel;

@@ -130,8 +130,27 @@ static void untell(struct health *health, struct list_link *commands)
 
 void health_stream_detach(struct health_worker *worker)
 {
-    list_remove(&worker->sent_by);
-    worker->stream = NULL;
+    if (worker->own == NULL)
+        return;
+    list_remove(&worker->own->sent_by);
+    slab_give(worker->own, sizeof(*worker->own));
+    worker->own = NULL;
+}
+
+static struct health_stream *own_stream_of(const struct health_worker *worker)
+{
+    return worker->own != NULL ? worker->own->stream : NULL;
+}
+
+/* Out of memory: the break of the stream will say nothing of this worker, its silence will. */
+static void attach(struct health *health, struct health_worker *worker, struct health_stream *stream)
+{
+    struct own_stream *own = slab_take(health->memory, sizeof(*own));
+    if (own == NULL)
+        return;
+    *own = (struct own_stream){.stream = stream, .worker = worker};
+    list_append(&stream->workers, &own->sent_by);
+    worker->own = own;
 }
 
 /* A worker that came when all places were taken gets one as soon as there is one. */
@@ -177,11 +196,10 @@ void health_stream_heard(struct health *health, struct health_worker *worker, st
     worker->stream_broken = false;
     worker->heard = true;
     worker->base = said;
-    if (worker->stream != source) {
+    if (own_stream_of(worker) != source) {
         health_stream_detach(worker);
-        worker->stream = source;
         if (source != NULL)
-            list_append(&source->workers, &worker->sent_by);
+            attach(health, worker, source);
     }
     if (worker->drain_unconfirmed) {
         /* A command that got lost on the way is told again, until the worker says what it was
@@ -385,7 +403,7 @@ void health_stream_destroy(struct health_stream *stream)
     list_remove(&stream->open);
     list_remove(&stream->ready);
     while (!list_is_empty(&stream->workers))
-        health_stream_detach(LIST_OBJECT(stream->workers.next, struct health_worker, sent_by));
+        health_stream_detach(LIST_OBJECT(stream->workers.next, struct own_stream, sent_by)->worker);
     free_commands(&stream->commands);
     free_commands(&stream->sent);
     free(stream);
@@ -397,7 +415,7 @@ void health_stream_closed(struct health *health, struct health_stream *stream, u
     untell(health, &stream->commands);
     health_lookup_forget_stream(stream);
     while (!list_is_empty(&stream->workers)) {
-        struct health_worker *worker = LIST_OBJECT(stream->workers.next, struct health_worker, sent_by);
+        struct health_worker *worker = LIST_OBJECT(stream->workers.next, struct own_stream, sent_by)->worker;
         uint64_t silent_ms = now_ms - worker->last_heard_ms;
         health_stream_detach(worker);
         worker->stream_broken = true;
