@@ -3,7 +3,11 @@
  * A subscriber is told everything that follows the revision that it has come to, as fast as it
  * takes it. What waits for it is never more than the socket's buffers and one high-water mark of
  * the server; when it stops reading, it stays where it is, and when the events that it needs
- * next have left the ring it is dropped. */
+ * next have left the ring it is dropped.
+ *
+ * Dropped, that is: a close frame (1008, with the reason) goes behind what waits already. One that
+ * reads on gets it. One that takes nothing at all for 30 s, the server's write_idle_timeout_ms, is
+ * cut off without a word, since no frame gets through to it. */
 
 #include <stdlib.h>
 #include <string.h>

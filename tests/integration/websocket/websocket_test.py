@@ -383,7 +383,19 @@ class OwnGateway(Shared):
                 await read_until(stream, type="worker_unregistered", worker_id="loud")
                 await noise
             await asyncio.to_thread(process.wait_until, lambda: "too slow" in log(), "a line in the log", PATIENCE)
-            slow.close()
+            # It reads on, and behind what was sent before it is told why: a close frame, 1008.
+            self.assertTrue(await asyncio.to_thread(self.reads, slow, b"\x03\xf0too slow"))
+
+    def reads(self, connection, wanted):
+        """Whether these bytes come before the end."""
+        last = b""
+        with connection:
+            while wanted not in last:
+                piece = connection.recv(1 << 16)
+                if not piece:
+                    return False
+                last = last[-100:] + piece
+        return True
 
 
 class Relay(Shared):
