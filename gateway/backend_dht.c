@@ -335,6 +335,7 @@ static size_t write_elsewhere(struct json_writer *writer, const Muster__V1__Look
             json_write_null(writer);
             json_write_key(writer, "last_heartbeat");
             json_write_null(writer);
+            json_write_named_text(writer, "node_id", answer->records[i]->node_id);
             json_write_named_text(writer, "coordinator_id", record->coordinator_id);
             json_write_named_text(writer, "coordinator_url", record->coordinator_url);
             json_write_named_text(writer, "location", record->location);

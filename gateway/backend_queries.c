@@ -222,7 +222,8 @@ void backend_run_metrics(struct backend *backend, struct job *job)
 {
     struct gateway *gateway = backend->gateway;
     struct view_counts counts;
-    struct part_metrics parts[PART_COUNT];
+    struct part_metrics parts[PART_COUNT + 1];
+    size_t part_count = PART_COUNT;
     const struct front_metrics **fronts = malloc((gateway->front_count + 1) * sizeof *fronts);
     if (fronts == NULL) {
         job_fail(job, ERROR_INTERNAL, "out of memory");
@@ -232,6 +233,8 @@ void backend_run_metrics(struct backend *backend, struct job *job)
         fronts[i] = &gateway->fronts[i]->metrics;
     for (size_t i = 0; i < PART_COUNT; i++)
         parts[i] = (struct part_metrics){backend_part_name(i), backend_part_is_up(backend, i)};
+    if (backend->dht != NULL)
+        parts[part_count++] = (struct part_metrics){"dht", !backend_dht_has_failed(backend)};
     view_count(&backend->replica, &counts);
     struct coordinator_metrics coordinator = {
         .workers = counts.total,
@@ -247,7 +250,7 @@ void backend_run_metrics(struct backend *backend, struct job *job)
         .registrations = backend->registrations,
         .unregistrations = backend->unregistrations,
         .parts = parts,
-        .part_count = PART_COUNT,
+        .part_count = part_count,
     };
     metrics_render(fronts, gateway->front_count, &coordinator, &job->body);
     free(fronts);

@@ -137,6 +137,24 @@ static void set_workers(struct table *table, const json_t *service)
     set_names(table, json_object_get(service, "workers"), NULL);
 }
 
+/* Of objects with a worker_id. */
+static void set_worker_ids(struct table *table, const json_t *value)
+{
+    struct buffer ids = BUFFER_INIT;
+    size_t index;
+    const json_t *worker;
+    json_array_foreach(json_object_get(value, "workers"), index, worker)
+    {
+        const char *id = json_string_value(json_object_get(worker, "worker_id"));
+        buffer_append_text(&ids, ids.bytes > 0 ? "," : "");
+        buffer_append_text(&ids, id != NULL ? id : "");
+    }
+    table_set(table, "%s", ids.data != NULL ? ids.data : "");
+    if (buffer_failed(&ids))
+        table->failed = true;
+    buffer_free(&ids);
+}
+
 bool render_services(const json_t *answer, struct buffer *out)
 {
     static const struct column columns[] = {
@@ -145,6 +163,40 @@ bool render_services(const json_t *answer, struct buffer *out)
         {"workers", TABLE_LEFT, NULL, set_workers},
     };
     return RENDER_LIST(json_object_get(answer, "services"), columns, out);
+}
+
+bool render_dht(const json_t *answer, struct buffer *out)
+{
+    static const struct column columns[] = {
+        {"node", TABLE_LEFT, "id", NULL},
+        {"url", TABLE_LEFT, "url", NULL},
+        {"grpc", TABLE_LEFT, "grpc_address", NULL},
+        {"shared bits", TABLE_RIGHT, "shared_bits", NULL},
+        {"last heard", TABLE_LEFT, "last_heard", NULL},
+        {"failures", TABLE_RIGHT, "failures", NULL},
+    };
+    return RENDER_LIST(json_object_get(answer, "nodes"), columns, out);
+}
+
+bool render_lookup(const json_t *answer, struct buffer *out)
+{
+    static const struct column columns[] = {
+        {"coordinator", TABLE_LEFT, "coordinator_id", NULL},
+        {"url", TABLE_LEFT, "coordinator_url", NULL},
+        {"place", TABLE_LEFT, "location", NULL},
+        {"workers", TABLE_LEFT, NULL, set_worker_ids},
+        {"as of", TABLE_LEFT, "as_of", NULL},
+    };
+    bool rendered = RENDER_LIST(json_object_get(answer, "values"), columns, out);
+    size_t unanswered = json_array_size(json_object_get(answer, "unanswered"));
+    if (unanswered > 0)
+        buffer_append_format(out, "%zu of the nodes that were asked did not answer.\n", unanswered);
+    return rendered && !buffer_failed(out);
+}
+
+bool lookup_is_bad_news(const json_t *answer)
+{
+    return json_array_size(json_object_get(answer, "values")) == 0;
 }
 
 bool render_gaps(const json_t *answer, struct buffer *out)

@@ -5,7 +5,8 @@
  *   1  it did not work; one line on standard error says why
  *   2  the command line or a setting is wrong; one line on standard error
  *   3  it worked, and the answer is not a good one: `health` of a coordinator that is not
- *      healthy, `gaps` with a critical one, `route` to a service that nobody can serve */
+ *      healthy, `gaps` with a critical one, `route` to a service that nobody can serve,
+ *      `lookup` of a key that nobody has published under */
 
 #pragma once
 
@@ -30,6 +31,8 @@ int command_services(const struct command *command, int argc, char **argv);
 int command_assignment(const struct command *command, int argc, char **argv);
 int command_gaps(const struct command *command, int argc, char **argv);
 int command_route(const struct command *command, int argc, char **argv);
+int command_dht(const struct command *command, int argc, char **argv);
+int command_lookup(const struct command *command, int argc, char **argv);
 int command_health(const struct command *command, int argc, char **argv);
 int command_history(const struct command *command, int argc, char **argv);
 int command_query(const struct command *command, int argc, char **argv);

@@ -22,6 +22,9 @@ static const struct command commands[] = {
     {"import", "FILE", "Put the workers of such a file on the roll, except those that are on it.", command_import},
     {"backup", "FILE", "Copy the registry's database into a file, while it runs.", command_backup},
     {"restore", "FILE", "Put such a copy in the place of the database, while no registry runs.", command_restore},
+    {"dht", "", "Show which other coordinators this one's node of the hash table knows.", command_dht},
+    {"lookup", "KEY", "Show who has published under a key: worker:SERVICE, service:WORKER, coordinator:PLACE.",
+     command_lookup},
     {"health", "", "Show how the coordinator is.", command_health},
     {"processes", "", "Show the processes that `up` runs here.", command_processes},
 };

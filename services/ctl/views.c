@@ -21,19 +21,38 @@ static json_t *fetch_gaps(const struct view_source *source, char *error, size_t 
     return view_fetch_rest(source, "/api/admin/gaps", error, error_bytes);
 }
 
-static json_t *fetch_assignment(const struct view_source *source, char *error, size_t error_bytes)
+/* From a path with the command's argument in it. */
+static json_t *fetch_of_subject(const struct view_source *source, const char *before, const char *after, char *error,
+                                size_t error_bytes)
 {
     struct buffer path = BUFFER_INIT;
     json_t *answer = NULL;
-    char *worker_id = curl_easy_escape(NULL, source->subject, 0);
-    buffer_append_format(&path, "/api/admin/workers/%s/explain", worker_id == NULL ? "" : worker_id);
-    if (worker_id != NULL && !buffer_failed(&path))
+    char *subject = curl_easy_escape(NULL, source->subject, 0);
+    buffer_append_text(&path, before);
+    buffer_append_text(&path, subject == NULL ? "" : subject);
+    buffer_append_text(&path, after);
+    if (subject != NULL && !buffer_failed(&path))
         answer = view_fetch_rest(source, path.data, error, error_bytes);
     else
         (void)snprintf(error, error_bytes, "out of memory");
-    curl_free(worker_id);
+    curl_free(subject);
     buffer_free(&path);
     return answer;
+}
+
+static json_t *fetch_assignment(const struct view_source *source, char *error, size_t error_bytes)
+{
+    return fetch_of_subject(source, "/api/admin/workers/", "/explain", error, error_bytes);
+}
+
+static json_t *fetch_dht(const struct view_source *source, char *error, size_t error_bytes)
+{
+    return view_fetch_rest(source, "/api/dht/topology", error, error_bytes);
+}
+
+static json_t *fetch_lookup(const struct view_source *source, char *error, size_t error_bytes)
+{
+    return fetch_of_subject(source, "/api/dht/lookup/", "", error, error_bytes);
 }
 
 static json_t *fetch_health(const struct view_source *source, char *error, size_t error_bytes)
@@ -80,6 +99,18 @@ int command_assignment(const struct command *command, int argc, char **argv)
 int command_route(const struct command *command, int argc, char **argv)
 {
     static const struct view view = {view_fetch_explain, render_route, route_is_bad_news, true};
+    return view_run(&view, command, argc, argv);
+}
+
+int command_dht(const struct command *command, int argc, char **argv)
+{
+    static const struct view view = {fetch_dht, render_dht, NULL, false};
+    return view_run(&view, command, argc, argv);
+}
+
+int command_lookup(const struct command *command, int argc, char **argv)
+{
+    static const struct view view = {fetch_lookup, render_lookup, lookup_is_bad_news, true};
     return view_run(&view, command, argc, argv);
 }
 

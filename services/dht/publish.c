@@ -166,7 +166,7 @@ static void publish_done(struct dht_node *node, struct search *search, const str
     for (size_t i = 0; i < count; i++)
         dht_publish_give(node, nearest[i], &published->value, 1, published);
     if (published->changed)
-        set_due(node, published, 0);
+        set_due(node, published, published->started_at_ms + SETTLE_MS);
     else if (count == 0 && published->due_at_ms > published->started_at_ms + RETRY_MS)
         published->due_at_ms = published->started_at_ms + RETRY_MS;
 }
@@ -244,9 +244,29 @@ void dht_publish_joined(struct dht_node *node)
     }
 }
 
+/* Forgets the key that was taken back the longest ago. Copies of what was there may come back
+ * until they expire: that is better than to publish nothing new. */
+static void make_room(struct dht_node *node)
+{
+    struct published *oldest = NULL;
+    size_t position = 0;
+    for (struct published *published = map_next(&node->published, &position); published != NULL;
+         published = map_next(&node->published, &position)) {
+        if (published->forget_at_ms != 0 && !published->under_way &&
+            (oldest == NULL || published->forget_at_ms < oldest->forget_at_ms))
+            oldest = published;
+    }
+    if (oldest == NULL)
+        return;
+    (void)map_remove_text(&node->published, oldest->key); /* it is in there */
+    forget(node, oldest);
+}
+
 /* The entry of a key; NULL: there are too many, or memory ran out. */
 static struct published *make_published(struct dht_node *node, const char *key)
 {
+    if (node->published.count >= node->settings.published_max)
+        make_room(node);
     if (node->published.count >= node->settings.published_max)
         return NULL;
     struct published *published = calloc(1, sizeof *published);
@@ -284,8 +304,10 @@ bool dht_node_publish(struct dht_node *node, uint64_t now_ms, const char *key, c
     published->data_bytes = data_bytes;
     published->forget_at_ms = 0;
     published->changed = true;
-    if (!published->under_way)
-        set_due(node, published, published->value == NULL ? now_ms : now_ms + SETTLE_MS);
+    uint64_t due_at_ms = published->value == NULL ? now_ms : now_ms + SETTLE_MS;
+    /* Not later with each change, or what never stops changing would never be stored. */
+    if (!published->under_way && (published->value == NULL || due_at_ms < published->due_at_ms))
+        set_due(node, published, due_at_ms);
     return true;
 }
 

@@ -44,7 +44,8 @@ struct roll {
     struct rpc_channel *channels[SOURCE_COUNT];
     struct rpc_kept_stream *watches[SOURCE_COUNT];
     struct timer retry;
-    uint64_t revision; /* of the registry; 0: a snapshot is needed */
+    unsigned refused_times; /* in a row that nobody kept anything */
+    uint64_t revision;      /* of the registry; 0: a snapshot is needed */
 };
 
 /* --- Entries --- */
@@ -131,6 +132,17 @@ static void drop_stale(struct roll *roll)
     } while (stale != NULL);
 }
 
+/* Others refuse what was published in their future, or longer ago than it lives. */
+static void check_copies(struct roll *roll)
+{
+    const struct dht_node *node = roll->shell->node;
+    struct dht_counts counts = dht_node_counts(node);
+    bool refused = dht_node_joined(node) && counts.published > 0 && counts.published_waiting == counts.published;
+    roll->refused_times = refused ? roll->refused_times + 1 : 0;
+    if (roll->refused_times == 2) /* not just since it has joined */
+        log_warning("no other node keeps what this one publishes; see whether this machine's clock is right");
+}
+
 static void retry(struct timer *timer, void *argument)
 {
     struct roll *roll = argument;
@@ -141,6 +153,7 @@ static void retry(struct timer *timer, void *argument)
         if (entry->wanted && !entry->published)
             publish(roll, entry);
     }
+    check_copies(roll);
     rpc_loop_timer_start(roll->shell->loop, &roll->retry, RETRY_MS, retry, roll);
 }
 

@@ -61,6 +61,22 @@ TEST(Answers, Services)
     EXPECT_EQ(answer.shown(render_services), "SERVICE  COUNT  WORKERS\nocr          2  a,b\nllm          0\n");
 }
 
+TEST(Answers, HashTable)
+{
+    Answer nodes(R"({"nodes": [{"id": "ab", "url": "https://uk", "grpc_address": "", "shared_bits": 3,
+        "last_heard": "2026-01-05T10:30:00.125Z", "failures": 1}]})");
+    EXPECT_EQ(nodes.shown(render_dht), "NODE  URL         GRPC  SHARED BITS  LAST HEARD                FAILURES\n"
+                                       "ab    https://uk                  3  2026-01-05T10:30:00.125Z         1\n");
+    Answer values(R"({"values": [{"coordinator_id": "c1", "coordinator_url": "https://uk", "location": "uk",
+        "as_of": "2026-01-05T10:30:00.125Z", "workers": [{"worker_id": "a"}, {"worker_id": "b"}]}],
+        "unanswered": [{}]})");
+    EXPECT_EQ(values.shown(render_lookup), "COORDINATOR  URL         PLACE  WORKERS  AS OF\n"
+                                           "c1           https://uk  uk     a,b      2026-01-05T10:30:00.125Z\n"
+                                           "1 of the nodes that were asked did not answer.\n");
+    EXPECT_FALSE(lookup_is_bad_news(values.json));
+    EXPECT_TRUE(lookup_is_bad_news(Answer(R"({"values": []})").json));
+}
+
 TEST(Answers, Gaps)
 {
     Answer answer(R"({"gaps": [{"service": "ocr", "required_type": "gpu", "priority": 1, "current_workers": 0,

@@ -148,6 +148,24 @@ TEST_F(NodeTest, ANewcomerIsGivenWhatItShouldHold)
     EXPECT_EQ(dht_node_store(world.node(newcomer).core)->count, 30u) << "all are near in so small a table";
 }
 
+// Nobody keeps what comes from the future, or is over already; the others go on.
+TEST_F(NodeTest, AClockThatIsFarOffOnlyHurtsItsOwner)
+{
+    Join(10);
+    int64_t right_ms = 1700000000000;
+    dht_node_set_clock(world.node(3).core, right_ms + 3600 * 1000);
+    dht_node_set_clock(world.node(4).core, right_ms - 2 * 3600 * 1000);
+    dht_node_set_clock(world.node(5).core, right_ms + 9 * 60 * 1000);
+    for (size_t i = 3; i <= 6; i++)
+        world.Publish(i, "worker:ocr", std::to_string(i));
+    world.Run(kMinuteMs);
+    auto found = Find(8, "worker:ocr");
+    std::sort(found.begin(), found.end());
+    EXPECT_EQ(found, (std::vector<std::string>{"5", "6"}));
+    for (size_t i = 3; i <= 6; i++)
+        EXPECT_EQ(Counts(i).published_waiting, i <= 4 ? 1u : 0u) << i;
+}
+
 class SmallPublisherTest : public NodeTest
 {
   protected:
@@ -174,6 +192,28 @@ TEST_F(SmallPublisherTest, WhatANodePublishesIsLimited)
     EXPECT_FALSE(dht_node_publish(node, world.now_ms(), "b", long_data.data(), long_data.size()));
     EXPECT_FALSE(dht_node_publish(node, world.now_ms(), long_key.c_str(), "1", 1));
     EXPECT_FALSE(dht_node_publish(node, world.now_ms(), "", "1", 1));
+    dht_node_withdraw(node, world.now_ms(), "a");
+    EXPECT_TRUE(dht_node_publish(node, world.now_ms(), "c", "1", 1)) << "in place of what was taken back";
+    EXPECT_FALSE(dht_node_publish(node, world.now_ms(), "d", "1", 1));
+    EXPECT_EQ(Counts(0).published, 2u);
+}
+
+TEST_F(NodeTest, WhatChangesAllTheTimeIsStoredAllTheSame)
+{
+    Join(10);
+    for (int i = 0; i < 41; i++) {
+        world.Publish(3, "worker:ocr", "version " + std::to_string(i));
+        world.Run(500);
+    }
+    world.Run(10000);
+    EXPECT_EQ(Find(7, "worker:ocr"), std::vector<std::string>{"version 40"});
+    uint64_t before = Counts(3).stores_sent;
+    for (int i = 0; i < 20; i++) {
+        world.Publish(3, "worker:ocr", "again " + std::to_string(i));
+        world.Run(500);
+    }
+    EXPECT_GT(Counts(3).stores_sent, before) << "while it changes";
+    EXPECT_LE(Counts(3).stores_sent - before, 10u * 10u) << "but not each time";
 }
 
 // --- Liars ---
