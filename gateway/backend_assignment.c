@@ -10,8 +10,8 @@
 static const char *verdict_word(Muster__V1__AssignmentVerdict verdict)
 {
     static const char *const words[] = {
-        "unknown",          "announced",           "kept",          "pinned",  "reserved", "taken", "other_type",
-        "pinned_elsewhere", "reserved_for_others", "share_is_full", "covered",
+        "unknown",          "announced",           "kept",          "pinned",  "reserved",      "taken", "other_type",
+        "pinned_elsewhere", "reserved_for_others", "share_is_full", "covered", "not_permitted",
     };
     return (size_t)verdict < sizeof words / sizeof words[0] ? words[verdict] : words[0];
 }

@@ -45,8 +45,7 @@ static bool can_take(const struct assigner *assigner, const struct member *membe
     const struct catalog_service *service = catalog_at(assigner->catalog, number);
     Muster__V1__WorkerType type = (Muster__V1__WorkerType)member->type;
     size_t same = 0;
-    if (!member_is_healthy(member) ||
-        !catalog_permits(catalog_permission(assigner->catalog, number, type, member->id)) ||
+    if (!member_is_healthy(member) || !catalog_permits(member_permission(assigner, member, number)) ||
         map_get_text(&assigner->promises, member->id) != NULL ||
         member_serves(assigner, member, number) != CATALOG_NONE)
         return false; /* if it has it already and that does not count, there are other reasons */

@@ -3,6 +3,7 @@
 #include "services/assigner/state.h"
 
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,14 +127,40 @@ struct names {
     size_t count;
 };
 
-static struct member *create_member(const char *id, const struct names lists[2], const char *location)
+/* What a key lets a worker run. */
+struct limit {
+    bool given;
+    struct names names;
+};
+
+static size_t names_bytes(const struct names *names)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < names->count; i++)
+        bytes += strlen(names->items[i]) + 1;
+    return bytes;
+}
+
+static char *put_names(char *at, const struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        size_t bytes = strlen(names->items[i]) + 1;
+        memcpy(at, names->items[i], bytes);
+        at += bytes;
+    }
+    return at;
+}
+
+static struct member *create_member(const char *id, const struct names lists[2], const char *location,
+                                    const struct limit *limit)
 {
     size_t id_bytes = strlen(id) + 1, bytes = id_bytes + strlen(location) + 1, count = 0;
     for (size_t list = 0; list < 2; list++) {
         count += lists[list].count;
-        for (size_t i = 0; i < lists[list].count; i++)
-            bytes += strlen(lists[list].items[i]) + 1;
+        bytes += names_bytes(&lists[list]);
     }
+    if (limit->given)
+        bytes += names_bytes(&limit->names) + 1;
     struct member *member = calloc(1, sizeof(*member) + bytes);
     if (member == NULL)
         return NULL;
@@ -142,14 +169,12 @@ static struct member *create_member(const char *id, const struct names lists[2],
     char *at = member->id;
     memcpy(at, id, id_bytes);
     at += id_bytes;
-    for (size_t list = 0; list < 2; list++) {
-        for (size_t i = 0; i < lists[list].count; i++) {
-            size_t name_bytes = strlen(lists[list].items[i]) + 1;
-            memcpy(at, lists[list].items[i], name_bytes);
-            at += name_bytes;
-        }
-    }
+    for (size_t list = 0; list < 2; list++)
+        at = put_names(at, &lists[list]);
     memcpy(at, location, strlen(location) + 1);
+    member->limited = limit->given;
+    if (limit->given) /* the zero byte at its end is there */
+        (void)put_names(at + strlen(location) + 1, &limit->names);
     return member;
 }
 
@@ -159,6 +184,14 @@ const char *member_location(const struct member *member)
     for (uint32_t i = 0; i < member->name_count; i++)
         at += strlen(at) + 1;
     return at;
+}
+
+const char *member_permitted(const struct member *member)
+{
+    if (!member->limited)
+        return NULL;
+    const char *location = member_location(member);
+    return location + strlen(location) + 1;
 }
 
 /* --- Counting --- */
@@ -379,7 +412,9 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     char **announced;
     if (!names_of(worker, lists, &announced))
         return false;
-    struct member *member = create_member(worker->spec->worker_id, lists, worker->spec->location);
+    const struct limit limit = {worker->spec->services_limited,
+                                {worker->spec->permitted_services, worker->spec->n_permitted_services}};
+    struct member *member = create_member(worker->spec->worker_id, lists, worker->spec->location, &limit);
     free(announced);
     if (member == NULL)
         return false;
@@ -498,6 +533,23 @@ static void append_promise(struct assigner *assigner, struct member *promise, ui
     assigner->last_promise = promise;
 }
 
+/* The limit of a member, in a list for the caller to free; false when memory runs out. */
+static bool limit_of(const struct member *member, struct limit *limit)
+{
+    const char *permitted = member_permitted(member);
+    *limit = (struct limit){.given = member->limited};
+    if (permitted == NULL)
+        return true;
+    for (const char *name = permitted; *name != '\0'; name += strlen(name) + 1)
+        limit->names.count++;
+    char **items = calloc(limit->names.count + 1, sizeof(*items));
+    size_t i = 0;
+    for (const char *name = permitted; items != NULL && *name != '\0'; name += strlen(name) + 1)
+        items[i++] = (char *)(uintptr_t)name; /* only read */
+    limit->names.items = items;
+    return items != NULL;
+}
+
 struct member *assigner_promise(struct assigner *assigner, const struct member *member, char *const *assigned,
                                 size_t assigned_count, uint64_t now_ms)
 {
@@ -511,7 +563,11 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
             announced[i - member->assigned_count] = (char *)name; /* only read */
     }
     const struct names lists[2] = {{assigned, assigned_count}, {announced, announced_count}};
-    struct member *promise = create_member(member->id, lists, member_location(member));
+    struct limit limit;
+    struct member *promise = NULL;
+    if (limit_of(member, &limit))
+        promise = create_member(member->id, lists, member_location(member), &limit);
+    free((void *)(uintptr_t)limit.names.items); /* a list of its own */
     free(announced);
     if (promise == NULL)
         return NULL;
@@ -552,7 +608,9 @@ static struct member *create_promise(struct assigner *assigner, const Muster__V1
         assigned[i] = catalog_at(assigner->catalog, decision->services[i])->name;
     const struct names lists[2] = {{assigned, decision->count},
                                    {candidate->announced_services, candidate->n_announced_services}};
-    struct member *promise = create_member(candidate->worker_id, lists, candidate->location);
+    const struct limit limit = {candidate->services_limited,
+                                {candidate->permitted_services, candidate->n_permitted_services}};
+    struct member *promise = create_member(candidate->worker_id, lists, candidate->location, &limit);
     free(assigned);
     if (promise != NULL && !map_put_text(&assigner->promises, promise->id, promise, NULL)) {
         free(promise);
@@ -572,11 +630,24 @@ void assigner_decide(struct assigner *assigner, const struct policy_worker *work
     policy_decide(assigner->catalog, &coverage, worker, &assigner->decision);
 }
 
+/* As catalog_permission_within takes it, for the caller to free; NULL when memory runs out. */
+static char *pack_permitted(const Muster__V1__AssignCandidate *candidate)
+{
+    const struct names names = {candidate->permitted_services, candidate->n_permitted_services};
+    char *packed = calloc(names_bytes(&names) + 1, 1);
+    if (packed != NULL)
+        (void)put_names(packed, &names);
+    return packed;
+}
+
 const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
                                               uint64_t now_ms)
 {
     const char *id = candidate->worker_id;
     const struct member *member = map_get_text(&assigner->members, id);
+    char *permitted = NULL;
+    if (candidate->services_limited && (permitted = pack_permitted(candidate)) == NULL)
+        return NULL;
     const struct policy_worker worker = {
         .id = id,
         .type = candidate->type,
@@ -584,11 +655,13 @@ const struct policy_decision *assigner_assign(struct assigner *assigner, const M
         .current_count = candidate->n_current_services,
         .announced = candidate->announced_services,
         .announced_count = candidate->n_announced_services,
+        .permitted = permitted,
     };
 
     assigner_count_id(assigner, id, OUT);
     drop_promise(assigner, map_get_text(&assigner->promises, id));
     assigner_decide(assigner, &worker, candidate->location);
+    free(permitted);
 
     struct member *promise = create_promise(assigner, candidate);
     if (promise != NULL) {

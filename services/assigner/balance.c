@@ -156,8 +156,7 @@ static size_t what_to_drop(const struct assigner *assigner, const struct member 
         if (number == CATALOG_NONE)
             continue;
         const struct service_load *service = &balance->services[number];
-        enum catalog_permission permission =
-            catalog_permission(assigner->catalog, number, (Muster__V1__WorkerType)member->type, member->id);
+        enum catalog_permission permission = member_permission(assigner, member, number);
         if (permission == CATALOG_ALLOWED && lasts(balance, service->sparing_since_ms, now_ms) &&
             is_settled(balance, service, now_ms) && assigner->counts.healthy[number] >= 2)
             return number;
@@ -173,8 +172,7 @@ static bool is_better(struct assigner *assigner, const struct member *member, co
         member->load_thousandths > assigner->balance->settings.spare * 1000 ||
         (best != NULL && member->load_thousandths >= best->load_thousandths))
         return false;
-    enum catalog_permission permission =
-        catalog_permission(assigner->catalog, wanted->to, (Muster__V1__WorkerType)member->type, member->id);
+    enum catalog_permission permission = member_permission(assigner, member, wanted->to);
     return catalog_permits(permission) && map_get_text(&assigner->promises, member->id) == NULL &&
            member_serves(assigner, member, wanted->to) == CATALOG_NONE &&
            what_to_drop(assigner, member, wanted->now_ms) != CATALOG_NONE;

@@ -144,6 +144,19 @@ enum catalog_permission catalog_permission(const struct catalog *catalog, size_t
     return CATALOG_ALLOWED;
 }
 
+enum catalog_permission catalog_permission_within(const struct catalog *catalog, size_t number,
+                                                  Muster__V1__WorkerType type, const char *worker_id,
+                                                  const char *permitted)
+{
+    enum catalog_permission permission = catalog_permission(catalog, number, type, worker_id);
+    if (permitted == NULL || permission == CATALOG_OTHER_TYPE)
+        return permission;
+    for (const char *name = permitted; *name != '\0'; name += strlen(name) + 1)
+        if (strcmp(name, catalog->services[number].name) == 0)
+            return permission;
+    return CATALOG_NOT_PERMITTED;
+}
+
 bool catalog_spreads(const struct catalog *catalog)
 {
     return catalog->spreads;

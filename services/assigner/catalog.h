@@ -95,9 +95,15 @@ enum catalog_permission {
     CATALOG_OTHER_TYPE,          /* it needs another type of machine */
     CATALOG_PINNED_ELSEWHERE,    /* the service is pinned to others */
     CATALOG_RESERVED_FOR_OTHERS, /* the worker is reserved for other services */
+    CATALOG_NOT_PERMITTED,       /* the key that the worker was registered with does not let it */
 };
 enum catalog_permission catalog_permission(const struct catalog *catalog, size_t number, Muster__V1__WorkerType type,
                                            const char *worker_id);
+/* The same for one whose key lets it run some services only: their names, each with a zero byte, and one more at the
+ * end. NULL: any. A key is stronger than a pin. */
+enum catalog_permission catalog_permission_within(const struct catalog *catalog, size_t number,
+                                                  Muster__V1__WorkerType type, const char *worker_id,
+                                                  const char *permitted);
 static inline bool catalog_permits(enum catalog_permission permission)
 {
     return permission <= CATALOG_RESERVED;

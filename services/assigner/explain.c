@@ -58,6 +58,7 @@ bool assigner_explain(struct assigner *assigner, const char *worker_id, bool *fo
         .current_count = member->assigned_count,
         .announced = explaining.names + member->assigned_count,
         .announced_count = member->name_count - member->assigned_count,
+        .permitted = member_permitted(member),
     };
     assigner_count_id(assigner, worker_id, UINT32_MAX);
     memset(assigner->here, 0, catalog_count(assigner->catalog) * sizeof(*assigner->here));

@@ -29,6 +29,7 @@ static const char *type_word(Muster__V1__WorkerType type)
 
 /* The enumerations have the same order, so that a number is enough. */
 _Static_assert((int)POLICY_COVERED == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_COVERED &&
+                   (int)POLICY_NOT_PERMITTED == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_NOT_PERMITTED &&
                    (int)POLICY_TAKEN == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_TAKEN &&
                    (int)POLICY_OTHER_TYPE == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_OTHER_TYPE,
                "a verdict of the policy is one of the message");
@@ -64,6 +65,9 @@ static void put_verdict_in_words(const struct assigner_explanation *explanation,
         return;
     case POLICY_RESERVED_FOR_OTHERS:
         snprintf(text, REASON_BYTES, "the catalog reserves this worker for other services");
+        return;
+    case POLICY_NOT_PERMITTED:
+        snprintf(text, REASON_BYTES, "the key that the worker was registered with does not let it offer that");
         return;
     case POLICY_COVERED:
         snprintf(text, REASON_BYTES, "%u others run it, and a GPU worker takes what needs a CPU only while nobody does",

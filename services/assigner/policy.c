@@ -43,7 +43,8 @@ static const char *type_name(Muster__V1__WorkerType type)
 
 static enum catalog_permission permission(const struct decider *decider, size_t number)
 {
-    return catalog_permission(decider->catalog, number, decider->type, decider->worker->id);
+    return catalog_permission_within(decider->catalog, number, decider->type, decider->worker->id,
+                                     decider->worker->permitted);
 }
 
 static void note(struct decider *decider, size_t number, enum policy_verdict verdict)
@@ -157,7 +158,7 @@ static size_t has_of(const struct decider *decider, Muster__V1__WorkerType type)
 {
     size_t count = 0;
     for (size_t i = 0; i < decider->decision->count; i++)
-        count += catalog_at(decider->catalog, decider->decision->services[i])->requires == type ? 1 : 0;
+    count += catalog_at(decider->catalog, decider->decision->services[i])->requires == type ? 1 : 0;
     return count;
 }
 
@@ -237,6 +238,8 @@ static enum policy_verdict why_not(const struct decider *decider, size_t number)
         return POLICY_PINNED_ELSEWHERE;
     case CATALOG_RESERVED_FOR_OTHERS:
         return POLICY_RESERVED_FOR_OTHERS;
+    case CATALOG_NOT_PERMITTED:
+        return POLICY_NOT_PERMITTED;
     default:
         return catalog_at(decider->catalog, number)->requires
         != decider->type && decider->coverage->workers[number] > 0 ? POLICY_COVERED : POLICY_SHARE_IS_FULL;

@@ -39,7 +39,8 @@ struct policy_worker {
     size_t current_count;
     char *const *announced; /* names or aliases that it serves in any case */
     size_t announced_count;
-    bool only_told; /* only what it has, is pinned to it or reserved for: no share */
+    bool only_told;        /* only what it has, is pinned to it or reserved for: no share */
+    const char *permitted; /* as in catalog_permission_within; NULL: anything */
 };
 
 /* No decision assigns more new services than this; kept ones come on top */
@@ -62,7 +63,8 @@ enum policy_verdict {
     POLICY_PINNED_ELSEWHERE,
     POLICY_RESERVED_FOR_OTHERS,
     POLICY_SHARE_IS_FULL,
-    POLICY_COVERED, /* a GPU worker takes CPU services only while nobody runs them */
+    POLICY_COVERED,       /* a GPU worker takes CPU services only while nobody runs them */
+    POLICY_NOT_PERMITTED, /* its key does not let it */
 };
 
 /* How it came to a number of services of the worker's own type. */

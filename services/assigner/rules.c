@@ -17,8 +17,7 @@ void rules_review(struct assigner *assigner)
 static size_t what_is_missing(const struct assigner *assigner, const struct member *member)
 {
     for (size_t i = 0; i < catalog_count(assigner->catalog); i++) {
-        enum catalog_permission permission =
-            catalog_permission(assigner->catalog, i, (Muster__V1__WorkerType)member->type, member->id);
+        enum catalog_permission permission = member_permission(assigner, member, i);
         if ((permission == CATALOG_PINNED || permission == CATALOG_RESERVED) &&
             member_serves(assigner, member, i) == CATALOG_NONE)
             return i;
@@ -33,8 +32,7 @@ static size_t what_is_barred(const struct assigner *assigner, const struct membe
     const char *name = member->id + strlen(member->id) + 1;
     for (uint32_t i = 0; i < member->assigned_count; i++, name += strlen(name) + 1) {
         size_t number = catalog_find(assigner->catalog, name);
-        if (number == CATALOG_NONE || catalog_permits(catalog_permission(
-                                          assigner->catalog, number, (Muster__V1__WorkerType)member->type, member->id)))
+        if (number == CATALOG_NONE || catalog_permits(member_permission(assigner, member, number)))
             continue;
         if (assigner->counts.able[number] >= (member_is_able(assigner, member, number) ? 2 : 1))
             return number;

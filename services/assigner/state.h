@@ -15,7 +15,7 @@
 #define TYPES 5
 
 /* One worker. The names that it serves (assigned and announced) and its location follow its id, each with a
- * zero byte, the id too. */
+ * zero byte, the id too; and if it is limited, the names that its key lets it run, with one zero byte more. */
 struct member {
     uint64_t incarnation;
     uint64_t expires_at_ms;         /* of a promise */
@@ -27,6 +27,7 @@ struct member {
     uint8_t status;
     bool draining;
     bool says_load;
+    bool limited;
     uint16_t load_thousandths;
     uint32_t running, unavailable; /* of its names, the first 32, as it says: bits; neither: it does not say */
     char id[];
@@ -93,6 +94,17 @@ void assigner_decide(struct assigner *assigner, const struct policy_worker *work
 void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change);
 
 const char *member_location(const struct member *member);
+
+/* What its key lets it run, as catalog_permission_within takes it. */
+const char *member_permitted(const struct member *member);
+
+/* Whether it may be assigned the service. */
+static inline enum catalog_permission member_permission(const struct assigner *assigner, const struct member *member,
+                                                        size_t number)
+{
+    return catalog_permission_within(assigner->catalog, number, (Muster__V1__WorkerType)member->type, member->id,
+                                     member_permitted(member));
+}
 
 /* Who is looked at in one search: with a million workers, a few thousand taken from the middle hold one that is as good
  * as any. Walks over some of them, elsewhere each time, and gives the best: `is_better` says whether a worker can be

@@ -19,6 +19,7 @@ struct handlers {
     struct registrar *registrar;
     struct watchers *watchers;
     struct writer *writer;
+    const uint8_t *secret;      /* of the workers' tokens */
     const char *data_directory; /* where backups are made */
     struct random random;       /* for ids that are made up */
 };

@@ -20,6 +20,7 @@ struct process {
     struct registrar *registrar;
     struct watchers *watchers;
     struct rpc_channel *assigner;
+    uint8_t secret[STORE_SECRET_BYTES]; /* of the workers' tokens */
     struct handlers handlers;
 };
 
@@ -54,6 +55,8 @@ static bool load(struct service *service, struct store *store)
     struct loading loading = {process->registry, clock_unix_ms()};
     struct store_meta stored;
     struct store_error error = {""};
+    if (store_secret(store, process->secret, &error) != STORE_OK)
+        return service_fail(service, "%s", error.text);
     if (store_load(store, &stored, restore, &loading, &error) != STORE_OK)
         return service_fail(service, "%s", error.text);
     registry_restored(process->registry, &(struct registry_meta){stored.revision_ceiling, stored.incarnation_floor});
@@ -97,7 +100,7 @@ static bool start(struct service *service)
         return false;
     }
     process->server = service->server;
-    process->watchers = watchers_create(service->loop, process->registry);
+    process->watchers = watchers_create(service->loop, process->registry, process->secret);
     struct writer *writer = writer_create(service->loop, store);
     process->ledger = ledger_create(
         service->loop, process->registry, writer,
@@ -109,6 +112,7 @@ static bool start(struct service *service)
                                           .registrar = process->registrar,
                                           .watchers = process->watchers,
                                           .writer = writer,
+                                          .secret = process->secret,
                                           .data_directory = process->store.data_directory};
     random_seed_from_kernel(&process->handlers.random);
     if (!handlers_add(&process->handlers, service->server))

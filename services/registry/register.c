@@ -5,6 +5,7 @@
 #include "services/registry/handlers.h"
 #include "services/registry/spec.h"
 
+#include "common/auth/worker_token.h"
 #include "common/map.h"
 
 #include <stdio.h>
@@ -90,6 +91,17 @@ static bool begin(struct registering *registering, struct newcomer *newcomer, Mu
 static const char too_many[] = "too many registrations wait; try again in a few seconds";
 static const char out_of_memory[] = "out of memory; try again";
 
+/* With which the worker speaks for itself from now on. */
+static char *make_token(const struct registering *registering, const struct record *record,
+                        char token[AUTH_WORKER_TOKEN_BYTES])
+{
+    const struct handlers *handlers = rpc_call_context(registering->call);
+    token[0] = '\0';
+    /* Ids that are none were refused before. */
+    (void)auth_worker_token_make(handlers->secret, record->id, record->incarnation, token);
+    return token;
+}
+
 /* --- RegisterWorker --- */
 
 static void registered(struct registration *registration, const struct registrar_outcome *outcome)
@@ -102,6 +114,8 @@ static void registered(struct registration *registration, const struct registrar
         response.worker = &message.worker;
         response.n_service_configs = outcome->assignment->n_services;
         response.service_configs = outcome->assignment->services;
+        char token[AUTH_WORKER_TOKEN_BYTES];
+        response.worker_token = make_token(registering, outcome->record, token);
         rpc_call_reply(registering->call, &response.base);
     } else {
         rpc_call_finish(registering->call, outcome->status, "%s", outcome->text);
@@ -119,6 +133,14 @@ void register_worker(struct rpc_call *call, const void *message)
     }
     if (!spec_check(request->spec, error)) {
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "%s", error);
+        return;
+    }
+    const struct handlers *handlers = rpc_call_context(call);
+    enum registry_result key =
+        registry_check_key(handlers->registry, request->spec->worker_id, request->spec->registered_by);
+    if (key != REGISTRY_OK) {
+        rpc_call_finish(call, key == REGISTRY_OF_ANOTHER_KEY ? RPC_PERMISSION_DENIED : RPC_RESOURCE_EXHAUSTED, "%s",
+                        registry_result_text(key));
         return;
     }
     struct registering *registering = create_registering(call, 1);
@@ -227,6 +249,8 @@ static void one_of_many_registered(struct registration *registration, const stru
         message.worker.assigned_services = registration->assigned;
         result.worker_id = (char *)(uintptr_t)outcome->record->id; /* only read */
         result.worker = &message.worker;
+        char token[AUTH_WORKER_TOKEN_BYTES];
+        result.worker_token = make_token(registering, outcome->record, token);
         append_result(registering, &result, newcomer);
         append_configs(registering, outcome->assignment);
     }
@@ -241,6 +265,7 @@ void register_workers(struct rpc_call *call, const void *message)
                         REGISTER_MAX_WORKERS);
         return;
     }
+    const struct handlers *handlers = rpc_call_context(call);
     struct registering *registering = create_registering(call, request->n_specs);
     request = registering == NULL ? NULL : rpc_call_keep_message(call, message, &registering->memory);
     if (request == NULL) {
@@ -256,6 +281,9 @@ void register_workers(struct rpc_call *call, const void *message)
         char error[SPEC_ERROR_BYTES];
         if (!spec_check(request->specs[i], error))
             append_refusal(registering, newcomer, RPC_INVALID_ARGUMENT, error);
+        else if (registry_check_key(handlers->registry, request->specs[i]->worker_id,
+                                    request->specs[i]->registered_by) == REGISTRY_OF_ANOTHER_KEY)
+            append_refusal(registering, newcomer, RPC_PERMISSION_DENIED, registry_result_text(REGISTRY_OF_ANOTHER_KEY));
         else if (!begin(registering, newcomer, request->specs[i], bytes / request->n_specs, one_of_many_registered))
             append_refusal(registering, newcomer, RPC_RESOURCE_EXHAUSTED, too_many);
     }

@@ -81,7 +81,10 @@ static void stored(struct ledger_entry *entry, const struct ledger_outcome *outc
                &(struct registrar_outcome){
                    .status = RPC_OK, .text = "", .record = outcome->record, .assignment = registration->assignment});
     else
-        fail(registration, outcome->result == LEDGER_STORE_FAILED ? RPC_UNAVAILABLE : RPC_RESOURCE_EXHAUSTED,
+        fail(registration,
+             outcome->result == LEDGER_STORE_FAILED        ? RPC_UNAVAILABLE
+             : outcome->refusal == REGISTRY_OF_ANOTHER_KEY ? RPC_PERMISSION_DENIED
+                                                           : RPC_RESOURCE_EXHAUSTED,
              outcome->text);
 }
 
@@ -253,6 +256,9 @@ static bool describe(const struct registrar *registrar, const struct registratio
     candidate->message.incarnation = registry_next_incarnation(registrar->registry, spec->worker_id);
     candidate->message.type = spec_type(spec);
     candidate->message.location = spec->location;
+    candidate->message.services_limited = spec->services_limited;
+    candidate->message.n_permitted_services = spec->n_permitted_services;
+    candidate->message.permitted_services = spec->permitted_services;
     candidate->announced = calloc(spec->n_services + 1, sizeof(char *));
     if (candidate->announced == NULL)
         return false;

@@ -84,6 +84,8 @@ const char *registry_result_text(enum registry_result result)
         return "no such worker is on the roll; register it first";
     case REGISTRY_STALE:
         return "the worker has registered again since; look it up for its present incarnation";
+    case REGISTRY_OF_ANOTHER_KEY:
+        return "a worker of this id is registered with another key; use another id, or wait until that one has gone";
     case REGISTRY_PRESENT:
         return "is on the roll already";
     case REGISTRY_INVALID:
@@ -260,11 +262,30 @@ uint64_t registry_next_incarnation(const struct registry *registry, const char *
     return (record != NULL ? record->incarnation : registry->meta.incarnation_floor) + 1;
 }
 
+enum registry_result registry_check_key(const struct registry *registry, const char *worker_id,
+                                        const char *registered_by)
+{
+    const struct record *present = registered_by[0] == '\0' ? NULL : registry_find(registry, worker_id);
+    if (present == NULL)
+        return REGISTRY_OK;
+    Muster__V1__Worker *worker = record_unpack(present);
+    if (worker == NULL)
+        return REGISTRY_OUT_OF_MEMORY;
+    const char *owner = worker->spec->registered_by;
+    bool other = owner[0] != '\0' && strcmp(owner, registered_by) != 0;
+    muster__v1__worker__free_unpacked(worker, NULL);
+    return other ? REGISTRY_OF_ANOTHER_KEY : REGISTRY_OK;
+}
+
 enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    char *const *assigned, size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change)
 {
     const struct record *present = registry_find(registry, spec->worker_id);
+    /* Once more: since it was asked for somebody else may have come. */
+    enum registry_result key = registry_check_key(registry, spec->worker_id, spec->registered_by);
+    if (key != REGISTRY_OK)
+        return key;
     Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
     worker.spec = (Muster__V1__WorkerSpec *)spec;
     worker.type = spec_type(spec);

@@ -43,11 +43,12 @@ struct registry;
 
 enum registry_result {
     REGISTRY_OK,
-    REGISTRY_NOT_FOUND,   /* the id is not on the roll */
-    REGISTRY_STALE,       /* it is, but as another incarnation */
-    REGISTRY_PRESENT,     /* the id is on the roll, and must not be to be imported */
-    REGISTRY_INVALID,     /* a status that cannot be set, a value that is no record */
-    REGISTRY_NO_REVISION, /* the ceiling is reached: store a higher one first */
+    REGISTRY_NOT_FOUND,      /* the id is not on the roll */
+    REGISTRY_STALE,          /* it is, but as another incarnation */
+    REGISTRY_OF_ANOTHER_KEY, /* the id is on the roll, registered with somebody else's key */
+    REGISTRY_PRESENT,        /* the id is on the roll, and must not be to be imported */
+    REGISTRY_INVALID,        /* a status that cannot be set, a value that is no record */
+    REGISTRY_NO_REVISION,    /* the ceiling is reached: store a higher one first */
     REGISTRY_OUT_OF_MEMORY,
 };
 
@@ -102,11 +103,17 @@ struct registry_change {
     bool keeps_status;                    /* the status is what it is when the change is applied */
 };
 
+/* Whether somebody with this key ("": nobody's) may register the id: OF_ANOTHER_KEY when it is on the roll and was
+ * registered with another one. */
+enum registry_result registry_check_key(const struct registry *registry, const char *worker_id,
+                                        const char *registered_by);
+
 /* The incarnation that a registration of this id will have. */
 uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id);
 
 /* A registration: `spec` was checked and normalised and has its id, `assigned` are names. A
- * worker that was draining stays so. change->record can be looked at, also once it is applied. */
+ * worker that was draining stays so. OF_ANOTHER_KEY when the worker is on the roll and was registered_by
+ * somebody else (who is nobody may be anybody). change->record can be looked at, also once it is applied. */
 enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    char *const *assigned, size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change);

@@ -15,6 +15,7 @@
 #define URL_MAX_BYTES 2048
 #define TEXT_MAX_BYTES 256
 #define NAME_MAX_BYTES 128
+#define KEY_NAME_MAX_BYTES 300
 #define SERVICE_CAPABILITIES_MAX 100
 #define FIELD_BYTES 96
 #define FEW_SERVICES 16 /* are compared with each other; more are put into a map */
@@ -244,6 +245,19 @@ static bool check_services(const Muster__V1__WorkerSpec *spec, char error[SPEC_E
     return legal;
 }
 
+/* What the gateway adds to what a worker says. */
+static bool check_key(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
+{
+    if (spec->n_permitted_services > SPEC_SERVICES_MAX)
+        return refuse(error, "permitted_services: has %zu entries; at most %d are allowed", spec->n_permitted_services,
+                      SPEC_SERVICES_MAX);
+    for (size_t i = 0; i < spec->n_permitted_services; i++) {
+        if (!check_filled_text(spec->permitted_services[i], NAME_MAX_BYTES, "permitted_services", error))
+            return false;
+    }
+    return check_text(spec->registered_by, KEY_NAME_MAX_BYTES, "registered_by", error);
+}
+
 bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
 {
     error[0] = '\0';
@@ -260,7 +274,7 @@ bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]
         return refuse(error, "worker_type: %d is no type; use auto, gpu, cpu, storage or edge", (int)spec->worker_type);
     return check_text(spec->location, TEXT_MAX_BYTES, "location", error) &&
            check_capabilities(spec->capabilities, error) && check_services(spec, error) &&
-           check_json(spec->containers_json, true, "containers", error) &&
+           check_json(spec->containers_json, true, "containers", error) && check_key(spec, error) &&
            (bytes <= SPEC_MAX_BYTES ||
             refuse(error, "spec: is %zu bytes in all; at most %d are allowed", bytes, SPEC_MAX_BYTES));
 }

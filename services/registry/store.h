@@ -10,7 +10,8 @@
  *   - when it fails, the store holds what it held before and stays usable: the next commit may
  *     succeed. After a crash that follows a failure the whole batch may be there all the same,
  *     as with any store whose last write was not confirmed;
- *   - store_load sees every committed batch.
+ *   - store_load sees every committed batch;
+ *   - store_secret gives the same bytes for as long as the roll is kept, and other ones for every other roll.
  *
  * Row numbers are the caller's: each id has one of its own, above 0, from its first put to its
  * removal. A store may keep its rows in their order: new workers then come at the end, side by
@@ -62,6 +63,9 @@ struct store_batch {
 typedef bool (*store_visit)(void *argument, uint64_t row, const char *id, size_t id_bytes, const void *value,
                             size_t value_bytes, struct store_error *error);
 
+/* Bytes that belong to a roll, and that nobody can guess. */
+#define STORE_SECRET_BYTES 32
+
 struct store;
 
 struct store_operations {
@@ -70,6 +74,7 @@ struct store_operations {
     enum store_result (*commit)(struct store *store, const struct store_batch *batch, struct store_error *error);
     /* NULL: the store has no file to copy. */
     enum store_result (*backup)(struct store *store, const char *path, bool *complete, struct store_error *error);
+    enum store_result (*secret)(struct store *store, uint8_t secret[STORE_SECRET_BYTES], struct store_error *error);
     void (*close)(struct store *store);
 };
 
@@ -103,6 +108,13 @@ static inline enum store_result store_back_up(struct store *store, const char *p
                                               struct store_error *error)
 {
     return store->operations->backup(store, path, complete, error);
+}
+
+/* Gives the roll's secret, which is drawn and kept when there is none yet. */
+static inline enum store_result store_secret(struct store *store, uint8_t secret[STORE_SECRET_BYTES],
+                                             struct store_error *error)
+{
+    return store->operations->secret(store, secret, error);
 }
 
 /* Frees; NULL is fine. Commits nothing: what was committed is there already. */

@@ -2,6 +2,8 @@
 
 #include "services/registry/store_memory.h"
 
+#include "common/random.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ struct memory_store {
     struct row *rows;
     size_t count;
     struct store_meta meta;
+    uint8_t secret[STORE_SECRET_BYTES];
 };
 
 static bool is_allowed(struct memory_store *store, struct store_error *error)
@@ -130,6 +133,16 @@ static enum store_result memory_commit(struct store *base, const struct store_ba
     return STORE_OK;
 }
 
+static enum store_result memory_secret(struct store *base, uint8_t secret[STORE_SECRET_BYTES],
+                                       struct store_error *error)
+{
+    struct memory_store *store = (struct memory_store *)base;
+    if (!is_allowed(store, error))
+        return STORE_UNAVAILABLE;
+    memcpy(secret, store->secret, STORE_SECRET_BYTES);
+    return STORE_OK;
+}
+
 static void memory_close(struct store *base)
 {
     struct memory_store *store = (struct memory_store *)base;
@@ -139,7 +152,7 @@ static void memory_close(struct store *base)
     free(store);
 }
 
-static const struct store_operations operations = {memory_load, memory_commit, NULL, memory_close};
+static const struct store_operations operations = {memory_load, memory_commit, NULL, memory_secret, memory_close};
 
 struct store *store_memory_open(bool (*allowed)(void *argument), void *argument)
 {
@@ -147,6 +160,7 @@ struct store *store_memory_open(bool (*allowed)(void *argument), void *argument)
     if (store == NULL)
         return NULL;
     store->base.operations = &operations;
+    random_bytes(store->secret, sizeof(store->secret));
     store->allowed = allowed;
     store->argument = argument;
     return &store->base;

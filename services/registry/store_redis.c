@@ -168,6 +168,48 @@ static enum store_result redis_load(struct store *base, struct store_meta *meta,
     return result;
 }
 
+/* --- The secret --- */
+
+/* As hexadecimal text. */
+static bool parse_secret(const redisReply *reply, uint8_t secret[STORE_SECRET_BYTES])
+{
+    if (reply->type != REDIS_REPLY_STRING || reply->len != 2 * STORE_SECRET_BYTES)
+        return false;
+    for (size_t i = 0; i < STORE_SECRET_BYTES; i++) {
+        const char digits[] = {reply->str[2 * i], reply->str[2 * i + 1], '\0'};
+        char *end;
+        secret[i] = (uint8_t)strtoul(digits, &end, 16);
+        if (*end != '\0')
+            return false;
+    }
+    return true;
+}
+
+static enum store_result redis_secret(struct store *base, uint8_t secret[STORE_SECRET_BYTES], struct store_error *error)
+{
+    struct redis_store *store = (struct redis_store *)base;
+    char drawn[2 * STORE_SECRET_BYTES + 1];
+    random_hex(drawn, STORE_SECRET_BYTES);
+    const char *key = store->link.keys[1];
+    redisReply *reply = NULL;
+    enum store_result result = make_ready(store, error);
+    if (result == STORE_OK) /* which leaves one that is there already alone */
+        reply = redis_link_ask_texts(&store->link, (const char *[]){"HSETNX", key, "token_secret", drawn}, 4, &result,
+                                     error);
+    if (reply == NULL)
+        return result;
+    freeReplyObject(reply);
+    reply = redis_link_ask_texts(&store->link, (const char *[]){"HGET", key, "token_secret"}, 3, &result, error);
+    if (reply == NULL)
+        return result;
+    if (!parse_secret(reply, secret))
+        result = redis_link_fail(STORE_UNUSABLE, error,
+                                 "%s: token_secret is damaged; remove that field, and workers register anew",
+                                 store->link.place);
+    freeReplyObject(reply);
+    return result;
+}
+
 /* --- Opening --- */
 
 /* Whether another client with this name is connected. */
@@ -258,7 +300,7 @@ static void redis_close(struct store *base)
     free(store);
 }
 
-static const struct store_operations operations = {redis_load, redis_commit, NULL, redis_close};
+static const struct store_operations operations = {redis_load, redis_commit, NULL, redis_secret, redis_close};
 
 static bool is_prefix(const char *prefix)
 {

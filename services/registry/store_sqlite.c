@@ -2,6 +2,8 @@
 
 #include "services/registry/store_sqlite.h"
 
+#include "common/random.h"
+
 #include <sqlite3.h>
 #include <zlib.h>
 
@@ -282,6 +284,42 @@ static enum store_result sqlite_backup(struct store *base, const char *path, boo
                             sqlite3_errstr(step));
 }
 
+/* --- The secret --- */
+
+/* False: the statement failed. `found`: there is one, and it is whole. */
+static bool read_secret(struct sqlite_store *store, uint8_t secret[STORE_SECRET_BYTES], bool *found)
+{
+    sqlite3_stmt *statement;
+    *found = false;
+    if (sqlite3_prepare_v2(store->database, "SELECT value FROM meta WHERE name = 'token_secret'", -1, &statement,
+                           NULL) != SQLITE_OK)
+        return false;
+    int step = sqlite3_step(statement);
+    if (step == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == STORE_SECRET_BYTES) {
+        memcpy(secret, sqlite3_column_blob(statement, 0), STORE_SECRET_BYTES);
+        *found = true;
+    }
+    /* Repeats an error of the step, which `step` tells already. */
+    return sqlite3_finalize(statement) == SQLITE_OK && (step == SQLITE_ROW || step == SQLITE_DONE);
+}
+
+static enum store_result sqlite_secret(struct store *base, uint8_t secret[STORE_SECRET_BYTES],
+                                       struct store_error *error)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    bool found;
+    if (!read_secret(store, secret, &found))
+        return explain(store, error);
+    if (found)
+        return STORE_OK;
+    random_bytes(secret, STORE_SECRET_BYTES);
+    if (sqlite3_bind_text(store->put_meta, 1, "token_secret", -1, SQLITE_STATIC) != SQLITE_OK ||
+        sqlite3_bind_blob64(store->put_meta, 2, secret, STORE_SECRET_BYTES, SQLITE_STATIC) != SQLITE_OK ||
+        !run(store->put_meta))
+        return explain(store, error);
+    return STORE_OK;
+}
+
 /* --- Opening --- */
 
 static void sqlite_close(struct store *base)
@@ -384,7 +422,8 @@ static enum store_result configure(struct sqlite_store *store, struct store_erro
     return STORE_OK;
 }
 
-static const struct store_operations operations = {sqlite_load, sqlite_commit, sqlite_backup, sqlite_close};
+static const struct store_operations operations = {sqlite_load, sqlite_commit, sqlite_backup, sqlite_secret,
+                                                   sqlite_close};
 
 static enum store_result open_file(struct sqlite_store *store, const char *vfs, struct store_error *error)
 {

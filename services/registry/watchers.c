@@ -17,6 +17,7 @@ struct watcher {
     struct rpc_call *call;
     struct registry_cursor cursor;
     uint64_t store_told; /* the state of the store that it was told */
+    bool secret_told;
 };
 
 /* A message of changes, as it was packed for the first who was to get it. Revisions never come
@@ -29,6 +30,7 @@ struct shared_message {
 struct watchers {
     struct rpc_loop *loop;
     struct registry *registry;
+    const uint8_t *secret;
     struct rpc_turn_hook hook;
     struct timer gathering;
     uint64_t fed_revision; /* up to which everybody was last fed who takes it */
@@ -96,10 +98,30 @@ static bool send_store_state(struct watcher *watcher)
     return rpc_call_send(watcher->call, &message.base);
 }
 
+/* Says what tokens are checked with, first of all: alone, or with the snapshot's beginning. */
+static bool send_secret(struct watcher *watcher)
+{
+    struct watchers *watchers = watcher->watchers;
+    Muster__V1__WatchWorkersResponse message = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
+    if (watcher->secret_told)
+        return false;
+    watcher->secret_told = true;
+    message.revision = watcher->cursor.revision;
+    if (watcher->cursor.in_snapshot) {
+        const Muster__V1__WatchWorkersResponse *first = registry_cursor_next(watchers->registry, &watcher->cursor);
+        if (first == NULL)
+            return false;
+        message = *first;
+    }
+    message.token_secret = (ProtobufCBinaryData){AUTH_SECRET_BYTES, (uint8_t *)(uintptr_t)watchers->secret};
+    return rpc_call_send(watcher->call, &message.base);
+}
+
 /* Sends what the call takes. */
 static void feed(struct watcher *watcher)
 {
-    while (rpc_call_writable(watcher->call) && (send_store_state(watcher) || send_next(watcher)))
+    while (rpc_call_writable(watcher->call) &&
+           (send_secret(watcher) || send_store_state(watcher) || send_next(watcher)))
         continue;
 }
 
@@ -120,13 +142,15 @@ static void feed_all(void *argument)
         rpc_loop_timer_start(watchers->loop, &watchers->gathering, GATHER_MS, gathered, watchers);
 }
 
-struct watchers *watchers_create(struct rpc_loop *loop, struct registry *registry)
+struct watchers *watchers_create(struct rpc_loop *loop, struct registry *registry,
+                                 const uint8_t secret[AUTH_SECRET_BYTES])
 {
     struct watchers *watchers = calloc(1, sizeof(*watchers));
     if (watchers == NULL)
         abort();
     watchers->loop = loop;
     watchers->registry = registry;
+    watchers->secret = secret;
     watchers->hook.function = feed_all;
     watchers->hook.argument = watchers;
     return watchers;

@@ -14,12 +14,15 @@
 
 #pragma once
 
+#include "common/auth/worker_token.h"
 #include "common/rpc/rpc.h"
 #include "services/registry/registry.h"
 
 struct watchers;
 
-struct watchers *watchers_create(struct rpc_loop *loop, struct registry *registry);
+/* Each watcher is told the secret (worker_token.h), which outlives the watchers. */
+struct watchers *watchers_create(struct rpc_loop *loop, struct registry *registry,
+                                 const uint8_t secret[AUTH_SECRET_BYTES]);
 
 /* After the server is gone. NULL is fine. */
 void watchers_destroy(struct watchers *watchers);

@@ -58,6 +58,10 @@ struct Assigner {
         spec.location = text(location);
         spec.n_services = pointers.size();
         spec.services = pointers.data();
+        std::vector<char *> permitted_texts = permitted_ones();
+        spec.services_limited = limited;
+        spec.n_permitted_services = permitted_texts.size();
+        spec.permitted_services = permitted_texts.data();
         worker.spec = &spec;
         worker.type = type;
         worker.incarnation = incarnation;
@@ -120,6 +124,10 @@ struct Assigner {
         candidate.current_services = current_texts.data();
         candidate.n_announced_services = announced_texts.size();
         candidate.announced_services = announced_texts.data();
+        std::vector<char *> permitted_texts = permitted_ones();
+        candidate.services_limited = limited;
+        candidate.n_permitted_services = permitted_texts.size();
+        candidate.permitted_services = permitted_texts.data();
         const struct policy_decision *decision = assigner_assign(assigner, &candidate, now_ms);
         Names names;
         for (size_t i = 0; i < decision->count; i++)
@@ -137,10 +145,32 @@ struct Assigner {
         return {};
     }
 
+    std::vector<char *> permitted_ones() const
+    {
+        std::vector<char *> texts;
+        for (const auto &name : permitted)
+            texts.push_back(text(name));
+        return texts;
+    }
+
     struct assigner *assigner;
     uint64_t revision = 0;
     std::string location; // of whom is put or assigned next
+    bool limited = false; // the same: by its key, to these
+    Names permitted;
 };
+
+TEST(Assigner, AKeyLimitsWhatAWorkerIsGiven)
+{
+    Assigner a;
+    a.limited = true;
+    a.permitted = {"redis", "notes-coa"};
+    EXPECT_EQ(a.assign("w1", 1), (Names{"notes-coa"}));
+    a.permitted = {};
+    EXPECT_EQ(a.assign("w2", 1), (Names{}));
+    a.limited = false;
+    EXPECT_GT(a.assign("w3", 1).size(), 1u);
+}
 
 TEST(Assigner, CountsHealthyWorkersForGaps)
 {
@@ -329,6 +359,21 @@ struct Adapting : Assigner {
         return text;
     }
 };
+
+TEST(Assigner, ALostServiceGoesToNobodyWhoseKeyForbidsIt)
+{
+    Adapting a;
+    a.put("w1", 1, {"notes-coa"});
+    a.limited = true;
+    a.permitted = {"ner-extraction"};
+    a.put("w2", 1, {"ner-extraction"});
+    a.remove("w1", 1);
+    EXPECT_EQ(a.move(1000), "");
+    EXPECT_EQ(a.move(1000 + ASSIGNER_LOST_MS), "") << "nobody may";
+    a.permitted = {"ner-extraction", "notes-coa"};
+    a.put("w2", 2, {"ner-extraction"});
+    EXPECT_EQ(a.move(1000 + ASSIGNER_LOST_MS + ASSIGNER_RETRY_MS), "w2: ner-extraction notes-coa");
+}
 
 TEST(AssignerAdapts, AServiceThatLostItsLastWorkerGoesToOneThatHasRoom)
 {

@@ -51,7 +51,8 @@ struct Fleet {
                                        current_texts.size(),
                                        announced_texts.data(),
                                        announced_texts.size(),
-                                       only_told};
+                                       only_told,
+                                       limited ? permitted.c_str() : nullptr};
         decision.services = services.data();
         decision.taken = taken.get();
         decision.verdicts = verdicts.data();
@@ -92,6 +93,8 @@ struct Fleet {
 
     std::string id = "a-worker"; // who is decided for
     bool only_told = false;
+    bool limited = false;
+    std::string permitted;      // names, each with a zero byte
     std::vector<uint32_t> here; // who runs it where the worker is
     std::vector<enum policy_verdict> verdicts;
     uint32_t by_type[5] = {};
@@ -358,6 +361,28 @@ TEST(Policy, OnlyWhatItHasOrIsToldWhenAskedForThat)
     EXPECT_EQ(fleet.decide(cpu, {"b"}), (Names{"b"}));
     fleet.id = "here";
     EXPECT_EQ(fleet.decide(cpu, {"b"}), (Names{"b", "p"}));
+}
+
+TEST(Policy, AKeyIsStrongerThanAnyRule)
+{
+    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," + cpu_service("b") + "," +
+                           cpu_service("p", R"(, "pinned_to": ["here"])") + R"(], "reserved": {"booked": ["a"]}})"));
+    fleet.limited = true;
+    fleet.permitted = std::string("b\0", 2);
+    EXPECT_EQ(fleet.decide(cpu), (Names{"b"}));
+    EXPECT_EQ(fleet.verdict("a"), POLICY_NOT_PERMITTED);
+    EXPECT_EQ(fleet.decide(cpu, {"a", "b"}), (Names{"b"})) << "what it had and may not any more";
+    fleet.id = "here";
+    EXPECT_EQ(fleet.decide(cpu), (Names{"b"}));
+    EXPECT_EQ(fleet.verdict("p"), POLICY_NOT_PERMITTED);
+    fleet.id = "booked";
+    EXPECT_EQ(fleet.decide(cpu), (Names{})) << "reserved for what it may not";
+    fleet.id = "a-worker";
+    fleet.permitted = "";
+    EXPECT_EQ(fleet.decide(cpu), (Names{}));
+    EXPECT_EQ(fleet.decide(gpu), (Names{})) << "nor what a GPU worker takes over";
+    fleet.limited = false;
+    EXPECT_EQ(fleet.decide(cpu).size(), 2u);
 }
 
 TEST(Policy, EachServiceHasAVerdictAndTheSharesFiguresAddUp)

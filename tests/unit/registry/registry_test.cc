@@ -37,6 +37,34 @@ TEST(Registry, WhatIsDiscardedHasNotHappened)
     EXPECT_FALSE(roll.contents()["w2"].draining);
 }
 
+TEST(Registry, AnIdIsTakenOverWithTheSameKeyOnly)
+{
+    Roll roll;
+    auto put_with = [&](const std::string &key) {
+        Muster__V1__WorkerSpec spec = MUSTER__V1__WORKER_SPEC__INIT;
+        char id[] = "w1", url[] = "http://a";
+        std::string copy = key;
+        spec.worker_id = id;
+        spec.tunnel_url = url;
+        spec.registered_by = copy.data();
+        struct registry_change change;
+        enum registry_result result = registry_check_key(roll.registry, id, key.c_str());
+        EXPECT_EQ(registry_prepare_registration(roll.registry, &spec, nullptr, 0, 1000, &change), result);
+        if (result == REGISTRY_OK)
+            roll.apply(change);
+        return result;
+    };
+    EXPECT_EQ(put_with(""), REGISTRY_OK);
+    EXPECT_EQ(put_with("lab"), REGISTRY_OK) << "it was nobody's";
+    EXPECT_EQ(put_with("lab"), REGISTRY_OK);
+    EXPECT_EQ(put_with("home"), REGISTRY_OF_ANOTHER_KEY);
+    roll.restart();
+    EXPECT_EQ(put_with("home"), REGISTRY_OF_ANOTHER_KEY) << "it is kept";
+    roll.remove("w1");
+    EXPECT_EQ(put_with("home"), REGISTRY_OK) << "it is free again";
+    EXPECT_EQ(put_with(""), REGISTRY_OK) << "where nobody is asked for keys";
+}
+
 TEST(Registry, IncarnationsNeverGoBack)
 {
     Roll roll;

@@ -278,6 +278,44 @@ TEST_P(StoreSuite, KeepsIdsExactly)
     expect(expected);
 }
 
+TEST_P(StoreSuite, ItsSecretIsKeptAndIsNobodyElses)
+{
+    uint8_t first[STORE_SECRET_BYTES] = {}, again[STORE_SECRET_BYTES] = {};
+    struct store_error error = {""};
+    ASSERT_EQ(store_secret(store, first, &error), STORE_OK) << error.text;
+    EXPECT_NE(memcmp(first, again, sizeof first), 0);
+    ASSERT_EQ(store_secret(store, again, &error), STORE_OK);
+    EXPECT_EQ(memcmp(first, again, sizeof first), 0);
+    std::string value = "v";
+    ASSERT_EQ(commit(store, {{"w", &value}}, 7, 1), STORE_OK);
+    reopen();
+    ASSERT_EQ(store_secret(store, again, &error), STORE_OK);
+    EXPECT_EQ(memcmp(first, again, sizeof first), 0);
+    expect({{{"w", value}}, 7, 1});
+}
+
+TEST_P(StoreSuite, AnErrorAtAnyStepOfTheSecretIsTold)
+{
+    bool hit = true;
+    for (long n = 1; hit; n++) {
+        TearDown();
+        SetUp(); /* a store that has none yet */
+        uint8_t secret[STORE_SECRET_BYTES], kept[STORE_SECRET_BYTES];
+        struct store_error error = {""};
+        kind->fault().arm(n);
+        enum store_result result = store_secret(store, secret, &error);
+        hit = kind->fault().hits > 0;
+        kind->fault().arm(0);
+        EXPECT_TRUE(result == STORE_OK || error.text[0] != '\0');
+        if (result != STORE_OK) {
+            ASSERT_EQ(store_secret(store, secret, &error), STORE_OK) << error.text;
+        }
+        reopen();
+        ASSERT_EQ(store_secret(store, kept, &error), STORE_OK) << error.text;
+        EXPECT_EQ(memcmp(secret, kept, sizeof kept), 0) << "what was given is what is kept";
+    }
+}
+
 TEST_P(StoreSuite, AVisitorCanStopTheLoading)
 {
     std::string value = "v";
