@@ -313,15 +313,34 @@ static bool set_common(struct control_call *call, const char *url, unsigned time
            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms) == CURLE_OK;
 }
 
+/* False: memory ran out. */
+static bool add_header(struct control_call *call, const char *name, const char *value)
+{
+    struct buffer line = BUFFER_INIT;
+    buffer_append_format(&line, "%s: %s", name, value);
+    struct curl_slist *longer = buffer_failed(&line) ? NULL : curl_slist_append(call->headers, line.data);
+    buffer_free(&line);
+    if (longer == NULL)
+        return false;
+    call->headers = longer;
+    return curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers) == CURLE_OK;
+}
+
 static bool set_request(struct control_call *call, const struct control_request *request)
 {
     CURL *easy = call->easy;
     if (request->body != NULL) {
-        call->headers = curl_slist_append(NULL, "Content-Type: application/json");
-        if (call->headers == NULL ||
+        if (!add_header(call, "Content-Type", "application/json") ||
             curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_bytes) != CURLE_OK ||
-            curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body) != CURLE_OK ||
-            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers) != CURLE_OK)
+            curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body) != CURLE_OK)
+            return false;
+    }
+    if (request->credential != NULL && request->credential[0] != '\0') {
+        struct buffer value = BUFFER_INIT;
+        buffer_append_format(&value, "Bearer %s", request->credential);
+        bool added = !buffer_failed(&value) && add_header(call, "Authorization", value.data);
+        buffer_free(&value);
+        if (!added)
             return false;
     }
     if (call->control->ca_file[0] != '\0' && curl_easy_setopt(easy, CURLOPT_CAINFO, call->control->ca_file) != CURLE_OK)

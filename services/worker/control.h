@@ -23,7 +23,8 @@ struct control_request {
     const char *url;
     const char *body; /* JSON; NULL: none. Copied, as everything here. */
     size_t body_bytes;
-    unsigned timeout_ms; /* for all of it */
+    const char *credential; /* sent as Authorization: Bearer; "" or NULL: none */
+    unsigned timeout_ms;    /* for all of it */
 };
 
 struct control_answer {

@@ -77,10 +77,12 @@ static bool write_to_buffer(pb_ostream_t *stream, const pb_byte_t *data, size_t 
     return !buffer_failed(out);
 }
 
-bool heartbeat_encode_request(const struct heartbeat *heartbeat, uint64_t sequence, struct buffer *out)
+bool heartbeat_encode_request(const struct heartbeat *heartbeat, const char *token, uint64_t sequence,
+                              struct buffer *out)
 {
     muster_v1_HeartbeatRequest request = muster_v1_HeartbeatRequest_init_zero;
     request.sequence = sequence;
+    request.token = text_field(token);
     request.heartbeats = (pb_callback_t){.funcs.encode = encode_heartbeats, .arg = (void *)(uintptr_t)heartbeat};
     pb_ostream_t stream = {.callback = write_to_buffer, .state = out, .max_size = SIZE_MAX};
     return pb_encode(&stream, muster_v1_HeartbeatRequest_fields, &request) && !buffer_failed(out);

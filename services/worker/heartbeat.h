@@ -67,8 +67,9 @@ struct heartbeat_command {
     struct heartbeat_names assigned; /* with ASSIGNMENT */
 };
 
-/* Appends a HeartbeatRequest with this one heartbeat; false when memory runs out. */
-bool heartbeat_encode_request(const struct heartbeat *heartbeat, uint64_t sequence, struct buffer *out);
+/* Appends a HeartbeatRequest with this one heartbeat and a token ("": none); false when memory runs out. */
+bool heartbeat_encode_request(const struct heartbeat *heartbeat, const char *token, uint64_t sequence,
+                              struct buffer *out);
 
 /* Appends the JSON body of POST /api/worker/heartbeat; false when memory runs out or a text
  * is not UTF-8. */

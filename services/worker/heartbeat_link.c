@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "services/worker/grpc_stream.h"
+#include "services/worker/registration.h"
 
 #define METHOD "/muster.v1.HealthService/Heartbeat"
 #define MESSAGE_LIMIT_BYTES (256 * 1024)
@@ -34,6 +35,7 @@ struct heartbeat_link {
     struct grpc_stream *stream;
     struct buffer out; /* taken from the stream, not from us by the kernel */
 
+    char token[REGISTRATION_TOKEN_BYTES]; /* that was sent on this link */
     uint64_t sent_sequence, acknowledged_sequence;
     uint64_t waiting_since_ms; /* for the acknowledgement of something */
     uint64_t pongs_before;
@@ -224,6 +226,7 @@ static void connected(void *context, int descriptor, const char *error)
         return;
     }
     set_socket_options(descriptor);
+    link->token[0] = '\0';
     link->sent_sequence = 0;
     link->acknowledged_sequence = 0;
     link->stream = grpc_stream_create(link->address, METHOD, MESSAGE_LIMIT_BYTES, &calls, link);
@@ -246,16 +249,20 @@ bool heartbeat_link_open(struct heartbeat_link *link, const char *address)
     return link->connecting != NULL;
 }
 
-bool heartbeat_link_beat(struct heartbeat_link *link, const struct heartbeat *heartbeat, uint64_t sequence)
+bool heartbeat_link_beat(struct heartbeat_link *link, const struct heartbeat *heartbeat, const char *token,
+                         uint64_t sequence)
 {
     if (link->descriptor < 0 || link->ended)
         return false;
     struct buffer message = BUFFER_INIT;
-    bool sent = heartbeat_encode_request(heartbeat, sequence, &message) &&
+    bool token_is_news = strcmp(link->token, token) != 0;
+    bool sent = heartbeat_encode_request(heartbeat, token_is_news ? token : "", sequence, &message) &&
                 grpc_stream_send(link->stream, message.data, message.bytes);
     buffer_free(&message);
     if (!sent)
         return false;
+    if (token_is_news)
+        snprintf(link->token, sizeof link->token, "%s", token);
     bool nothing_awaited = link->sent_sequence == link->acknowledged_sequence;
     link->sent_sequence = sequence;
     if (nothing_awaited)

@@ -39,5 +39,7 @@ void heartbeat_link_destroy(struct heartbeat_link *link);
 bool heartbeat_link_open(struct heartbeat_link *link, const char *address);
 void heartbeat_link_close(struct heartbeat_link *link);
 
-/* Sends a heartbeat. False: the link is not open, or too much waits. */
-bool heartbeat_link_beat(struct heartbeat_link *link, const struct heartbeat *heartbeat, uint64_t sequence);
+/* Sends a heartbeat, and the token ("": none) when the server does not have it from this link yet. False: the link is
+ * not open, or too much waits. */
+bool heartbeat_link_beat(struct heartbeat_link *link, const struct heartbeat *heartbeat, const char *token,
+                         uint64_t sequence);

@@ -3,6 +3,8 @@
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "common/config.h"
 #include "services/worker/worker.h"
@@ -12,6 +14,7 @@ int main(int argc, char **argv)
     struct worker_options options = {0};
     uint64_t port, most_requests, ready_descriptor;
     double heartbeat_interval_seconds, drain_timeout_seconds;
+    const char *api_key;
     const struct setting settings[] = {
         {"coordinator-url", SETTING_TEXT, &options.coordinator_url, "http://127.0.0.1:8080", "URL",
          "The coordinator to register with.", 0, 0},
@@ -43,6 +46,9 @@ int main(int argc, char **argv)
          "A folder on the disk that is lent; with more than 100 GB free the worker has storage.", 0, 0},
         {"ca-file", SETTING_TEXT, &options.ca_file, NULL, "FILE",
          "Certificates (PEM) that an https coordinator is checked against, instead of the system's.", 0, 0},
+        {"api-key", SETTING_TEXT, &api_key, NULL, "KEY",
+         "A key of the coordinator's with the right worker. Better given as API_KEY: flags can be seen by others.", 0,
+         0},
         {"ready-fd", SETTING_UINT, &ready_descriptor, "0", "N",
          "Descriptor to write HOST:PORT to when the worker serves; 0: none.", 0, 65535},
     };
@@ -59,6 +65,13 @@ int main(int argc, char **argv)
     options.heartbeat_interval_ms = (uint64_t)(heartbeat_interval_seconds * 1000);
     options.drain_timeout_ms = (uint64_t)(drain_timeout_seconds * 1000);
 
+    /* What this worker runs is not to find the key in its environment. */
+    char *own_api_key = strdup(api_key);
+    if (own_api_key == NULL)
+        abort();
+    (void)unsetenv("API_KEY"); /* fails for names that are none */
+    options.api_key = own_api_key;
+
     /* One thread does the work: one arena is enough for it and libcurl's resolver. */
     (void)mallopt(M_ARENA_MAX, 1);
     static const int exit_codes[] = {
@@ -67,6 +80,7 @@ int main(int argc, char **argv)
     enum worker_result result = worker_run(&options, error, sizeof error);
     if (result != WORKER_OK)
         fprintf(stderr, "muster-worker: %s\n", error);
+    free(own_api_key);
     config_free(&config);
     return exit_codes[result];
 }

@@ -21,8 +21,9 @@ struct membership {
 
     struct detect_coordinator coordinator;
     bool coordinator_measured;
-    char stream[256];    /* HOST:PORT; "": none */
-    bool no_stream_said; /* since it was last there */
+    char stream[256];                     /* HOST:PORT; "": none */
+    char token[REGISTRATION_TOKEN_BYTES]; /* of this registration; "": none */
+    bool no_stream_said;                  /* since it was last there */
     char worker_type[32];
     uint64_t incarnation_on_http; /* of the heartbeat that is under way */
 
@@ -40,8 +41,15 @@ static uint64_t now_ms(const struct membership *membership)
     return loop_now_ms(membership->config.loop);
 }
 
+/* What is said after a registration is said with its token, by which nobody else is meant; a coordinator that gave
+ * none is shown the key. */
+static const char *credential(const struct membership *membership)
+{
+    return membership->token[0] != '\0' ? membership->token : membership->config.api_key;
+}
+
 static struct control_call *call(struct membership *membership, const char *method, const char *path,
-                                 const struct buffer *body, unsigned timeout_ms,
+                                 const struct buffer *body, const char *with, unsigned timeout_ms,
                                  void (*answered)(void *context, const struct control_answer *answer))
 {
     struct buffer url = BUFFER_INIT;
@@ -54,6 +62,7 @@ static struct control_call *call(struct membership *membership, const char *meth
             .url = url.data,
             .body = body != NULL ? body->data : NULL,
             .body_bytes = body != NULL ? body->bytes : 0,
+            .credential = with,
             .timeout_ms = timeout_ms,
         };
         started = control_send(membership->config.control, &request, answered, membership);
@@ -112,6 +121,7 @@ static void take_reply(struct membership *membership, const struct registration_
         reply->stream != NULL && strlen(reply->stream) < sizeof membership->stream ? reply->stream : "";
     bool moved = strcmp(stream, membership->stream) != 0;
     strcpy(membership->stream, stream);
+    strcpy(membership->token, reply->token); /* its length was checked */
     if (strcmp(reply->worker_id, membership->config.worker_id) != 0)
         strcpy(membership->config.worker_id, reply->worker_id); /* registration_decode checked its length */
     snprintf(membership->worker_type, sizeof membership->worker_type, "%s", reply->worker_type);
@@ -163,8 +173,8 @@ static void send_registration(struct membership *membership)
     };
     struct buffer body = BUFFER_INIT;
     if (registration_encode(&registration, &body))
-        membership->registering =
-            call(membership, "POST", "/api/worker/register", &body, REGISTER_TIMEOUT_MS, register_answered);
+        membership->registering = call(membership, "POST", "/api/worker/register", &body, membership->config.api_key,
+                                       REGISTER_TIMEOUT_MS, register_answered);
     buffer_free(&body);
     if (membership->registering == NULL) {
         struct control_answer nothing = {.status = 0};
@@ -194,7 +204,7 @@ static void measured(void *context, const struct control_answer *answer)
 static void begin_registration(struct membership *membership)
 {
     if (!membership->coordinator_measured)
-        membership->measuring = call(membership, "GET", "/health", NULL, CALL_TIMEOUT_MS, measured);
+        membership->measuring = call(membership, "GET", "/health", NULL, NULL, CALL_TIMEOUT_MS, measured);
     if (membership->measuring == NULL)
         send_registration(membership);
 }
@@ -235,7 +245,8 @@ static void unregister(struct membership *membership)
         }
     }
     if (!buffer_failed(&path))
-        membership->unregistering = call(membership, "DELETE", path.data, NULL, CALL_TIMEOUT_MS, unregister_answered);
+        membership->unregistering =
+            call(membership, "DELETE", path.data, NULL, credential(membership), CALL_TIMEOUT_MS, unregister_answered);
     buffer_free(&path);
     if (membership->unregistering == NULL)
         agent_unregistered(&membership->agent, now_ms(membership));
@@ -267,6 +278,11 @@ static void http_answered(void *context, const struct control_answer *answer)
     char error[TEXT_BYTES];
     if (answer->status == 404) {
         result = AGENT_HTTP_UNKNOWN_WORKER;
+    } else if (answer->status == 401) {
+        /* The token does not hold any more, or keys are asked for since: a registration brings one that does. */
+        answer_text(answer, error);
+        log_warning("the coordinator does not take this worker's token", LOG_TEXT("error", error));
+        result = AGENT_HTTP_UNKNOWN_WORKER;
     } else if (answer->status == 409) {
         result = AGENT_HTTP_STALE_INCARNATION;
     } else if (answer->status == 200 &&
@@ -295,7 +311,8 @@ static void beat_http(struct membership *membership)
     fill_heartbeat(membership, &heartbeat, states);
     membership->incarnation_on_http = heartbeat.incarnation;
     if (heartbeat_encode_json(&heartbeat, &body))
-        membership->beating = call(membership, "POST", "/api/worker/heartbeat", &body, CALL_TIMEOUT_MS, http_answered);
+        membership->beating = call(membership, "POST", "/api/worker/heartbeat", &body, credential(membership),
+                                   CALL_TIMEOUT_MS, http_answered);
     buffer_free(&body);
     if (membership->beating == NULL)
         agent_http_answered(&membership->agent, now_ms(membership), heartbeat.incarnation, AGENT_HTTP_FAILED);
@@ -306,7 +323,7 @@ static void beat_stream(struct membership *membership)
     struct heartbeat heartbeat;
     struct heartbeat_service states[SERVICE_TABLE_STATES_MAX];
     fill_heartbeat(membership, &heartbeat, states);
-    if (!heartbeat_link_beat(membership->link, &heartbeat, membership->agent.sequence)) {
+    if (!heartbeat_link_beat(membership->link, &heartbeat, membership->token, membership->agent.sequence)) {
         heartbeat_link_close(membership->link);
         agent_stream_closed(&membership->agent, now_ms(membership));
     }

@@ -27,6 +27,7 @@ struct membership_config {
     struct random *random;
     struct agent_config agent;
     const char *coordinator_url; /* without a slash at its end */
+    const char *api_key;         /* to register with; "": none */
     char *worker_id;             /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
     const char *tunnel_url;
     const char *worker_type;

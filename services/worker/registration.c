@@ -97,6 +97,18 @@ static bool read_names(const json_t *array, struct heartbeat_names *names)
     return true;
 }
 
+/* What can stand in a header and fits; anything else is passed over, for the key will do. */
+static const char *read_token(const json_t *token)
+{
+    const char *text = json_string_value(token);
+    if (text == NULL || strlen(text) >= REGISTRATION_TOKEN_BYTES)
+        return "";
+    for (const char *at = text; *at != '\0'; at++)
+        if (*at <= ' ' || *at >= 0x7f)
+            return "";
+    return text;
+}
+
 /* One entry of service_configs or service_aliases; what is missing or odd is left out, since a service works
  * without it. False: memory runs out. */
 static bool read_service(const json_t *config, struct registration_service *service)
@@ -188,6 +200,7 @@ bool registration_decode(const char *body, size_t bytes, struct registration_rep
     reply->stream = json_string_value(json_object_get(root, "heartbeat_stream"));
     if (reply->stream != NULL && reply->stream[0] == '\0')
         reply->stream = NULL;
+    reply->token = read_token(json_object_get(root, "worker_token"));
     return true;
 }
 

@@ -23,6 +23,9 @@ struct registration {
     size_t service_count;
 };
 
+/* Bytes of a token, with the zero byte. */
+#define REGISTRATION_TOKEN_BYTES 512
+
 /* Whether a worker may be called so: 1 to 256 printable ASCII characters without spaces,
  * quotes and backslashes, so that the id can stand in a header, a path and a JSON text as
  * it is. */
@@ -45,6 +48,7 @@ struct registration_reply {
     uint64_t incarnation;
     uint64_t interval_ms; /* 0: not said */
     const char *stream;   /* HOST:PORT; NULL: none */
+    const char *token;    /* to speak with from now on; "": none, or none that could be sent */
     struct heartbeat_names assigned;
     struct registration_service *services;
     size_t service_count;

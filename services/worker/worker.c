@@ -414,6 +414,7 @@ static enum worker_result create_membership(struct worker *worker)
         .random = &worker->random,
         .agent = AGENT_CONFIG_DEFAULT,
         .coordinator_url = worker->coordinator_url,
+        .api_key = worker->options->api_key,
         .worker_id = worker->worker_id,
         .tunnel_url = worker->tunnel_url,
         .worker_type = worker->options->worker_type,

@@ -26,6 +26,7 @@ struct worker_options {
     const char *location;
     const char *storage_folder;
     const char *ca_file;
+    const char *api_key;            /* to register with; "": none */
     struct setting_list services;   /* NAME=URL */
     struct setting_list commands;   /* NAME=COMMAND */
     struct setting_list on_demand;  /* the same, run while they are assigned */

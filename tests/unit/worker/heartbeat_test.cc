@@ -39,12 +39,13 @@ TEST(Heartbeat, ProtobufCReadsEveryField)
 {
     heartbeat beat = example();
     buffer out = BUFFER_INIT;
-    ASSERT_TRUE(heartbeat_encode_request(&beat, 77, &out));
+    ASSERT_TRUE(heartbeat_encode_request(&beat, "mw1.x.1.y", 77, &out));
     Muster__V1__HeartbeatRequest *request =
         muster__v1__heartbeat_request__unpack(nullptr, out.bytes, (const uint8_t *)out.data);
     buffer_free(&out);
     ASSERT_NE(request, nullptr);
     EXPECT_EQ(request->sequence, 77u);
+    EXPECT_STREQ(request->token, "mw1.x.1.y");
     EXPECT_FALSE(request->relayed);
     ASSERT_EQ(request->n_heartbeats, 1u);
     const Muster__V1__Heartbeat *read = request->heartbeats[0];
