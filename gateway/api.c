@@ -8,7 +8,8 @@
 #include "common/http/target.h"
 
 /* How to add an operation:
- *   1. a name in enum api_operation (api.h) and a row here; the metrics, 405 and OpenAPI follow;
+ *   1. a name in enum api_operation (api.h) and a row here; the metrics, 405, OpenAPI and who may call (.caller,
+ *      guard.h) follow;
  *   2. its bodies in schemas.h, with .request and .reply pointing there; query parameters as a list
  *      of schema_field beside the table (see .query); errors of its own as API_ERROR(…) bits;
  *   3. a handler: `dispatch` in front.c, or `runner` in front_requests.c when the backend answers.
@@ -79,7 +80,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "*",
             .path = "/api/service/{type}[/{rest...}]",
             .caller = API_FOR_CLIENTS,
-            .flags = API_RELAYED,
+            .flags = API_RELAYED | API_ONE_SERVICE,
             .errors = RELAY_ERRORS,
             .label = "service",
             .help = "Runs on a worker that offers the service, at the service's path there.",
@@ -90,7 +91,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "*",
             .path = "/service/{type}/{rest...}",
             .caller = API_FOR_CLIENTS,
-            .flags = API_RELAYED,
+            .flags = API_RELAYED | API_ONE_SERVICE,
             .errors = RELAY_ERRORS,
             .label = "service_raw",
             .help = "Runs on a worker that offers the service, at the path that follows the name.",
@@ -101,6 +102,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/worker/heartbeat",
             .caller = API_FOR_WORKERS,
+            .flags = API_OWN_WORKER,
             .request = &schema_heartbeat,
             .body_bytes_max = REQUEST_HEARTBEAT_BYTES_MAX,
             .reply = &schema_heartbeat_reply,
@@ -126,6 +128,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "DELETE",
             .path = "/api/worker/unregister/{worker_id}",
             .caller = API_FOR_WORKERS,
+            .flags = API_OWN_WORKER,
             .reply = &schema_status_reply,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
             .label = "worker_unregister",
@@ -137,6 +140,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/worker/find/{service}",
             .caller = API_FOR_CLIENTS,
+            .flags = API_ONE_SERVICE,
             .reply = &schema_found_worker,
             .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
             .label = "worker_find",
@@ -148,7 +152,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/coordinator/workers",
             .caller = API_FOR_CLIENTS,
-            .flags = API_TAGGED,
+            .flags = API_TAGGED | API_ALL_SERVICES,
             .reply = &schema_worker_list,
             .errors = API_ERROR(ERROR_INTERNAL),
             .label = "coordinator_workers",
@@ -173,6 +177,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .path = "/api/services/discover/{service}",
             .caller = API_FOR_CLIENTS,
             .query = discovery_query,
+            .flags = API_ONE_SERVICE,
             .reply = &schema_discovery,
             .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
             .label = "services_discover",
@@ -282,6 +287,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/coordinator/broadcast-job",
             .caller = API_FOR_CLIENTS,
+            .flags = API_ALL_SERVICES,
             .request = &schema_broadcast,
             .reply = &schema_broadcast_reply,
             .errors = API_ERROR(ERROR_NO_WORKER) | CALL_ERRORS,
@@ -295,6 +301,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/admin/workers/{worker_id}/drain",
             .caller = API_FOR_OPERATORS,
+            .flags = API_OWN_WORKER,
             .reply = &schema_drain_reply,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
             .label = "admin_drain",
@@ -373,6 +380,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/dht/lookup/{key}",
             .caller = API_FOR_CLIENTS,
+            .flags = API_ALL_SERVICES,
             .reply = &schema_dht_lookup,
             .errors = DHT_ERRORS | API_ERROR(ERROR_INVALID_FIELD),
             .label = "dht_lookup",
@@ -556,7 +564,11 @@ const struct api_route *api_routes(void)
 
 uint32_t api_errors(const struct api_route *route)
 {
-    uint32_t errors = route->errors | API_ERROR(ERROR_MALFORMED_REQUEST);
+    uint32_t errors = route->errors | API_ERROR(ERROR_MALFORMED_REQUEST) | API_ERROR(ERROR_RATE_LIMITED);
+    if (route->caller != API_FOR_EVERYBODY)
+        errors |= API_ERROR(ERROR_UNAUTHORIZED) | API_ERROR(ERROR_FORBIDDEN);
+    if ((route->flags & API_OWN_WORKER) != 0)
+        errors |= API_ERROR(ERROR_PART_UNAVAILABLE); /* the registry knows how to check tokens */
     if (route->query != NULL)
         errors |= API_ERROR(ERROR_INVALID_FIELD);
     if (route->request != NULL)

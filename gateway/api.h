@@ -62,20 +62,23 @@ enum api_operation {
     API_OPERATION_COUNT,
 };
 
-/* Who an operation is meant for. */
+/* Who an operation is meant for. Where keys are configured, who calls must have the right for it: guard.h. */
 enum api_caller {
-    API_FOR_EVERYBODY,
-    API_FOR_CLIENTS, /* who want a service */
+    API_FOR_EVERYBODY, /* no key is asked for */
+    API_FOR_CLIENTS,   /* who want a service */
     API_FOR_WORKERS,
     API_FOR_OPERATORS, /* who run the coordinator */
 };
 
 /* How a route stands for many. */
 enum api_flag {
-    API_RELAYED = 1,    /* a worker answers: whatever it likes */
-    API_WEBSOCKET = 4,  /* a request to upgrade; the reply is a 101 */
-    API_BODY_PIPED = 2, /* the body is read piece by piece: no limit of its length, no check at once */
-    API_TAGGED = 8,     /* the reply has an ETag; 304 when the client has it */
+    API_RELAYED = 1,       /* a worker answers: whatever it likes */
+    API_BODY_PIPED = 2,    /* the body is read piece by piece: no limit of its length, no check at once */
+    API_WEBSOCKET = 4,     /* a request to upgrade; the reply is a 101 */
+    API_TAGGED = 8,        /* the reply has an ETag; 304 when the client has it */
+    API_OWN_WORKER = 16,   /* a worker's own token will do, for itself: the worker of the path or of the body */
+    API_ONE_SERVICE = 32,  /* about the service of the path: a key that may not call it is refused */
+    API_ALL_SERVICES = 64, /* about all services: a key that may call some only is refused */
 };
 
 #define API_ERROR(id) (1u << (id))

@@ -42,7 +42,9 @@ void backend_run_jobs(void *first_job)
     struct job *job = first_job;
     while (job != NULL) {
         struct job *following = job->next;
-        job->run(job->front->gateway->backend, job);
+        struct backend *backend = job->front->gateway->backend;
+        if (!backend->gateway->closed || backend_admits(backend, job))
+            job->run(backend, job);
         job = following;
     }
 }
@@ -163,6 +165,7 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
     backend_watches_start(backend);
     backend_heartbeats_start(backend);
     backend_registrations_start(backend);
+    backend_guard_start(backend);
     return backend;
 }
 
@@ -187,6 +190,7 @@ static void disconnect(struct backend *backend)
 void backend_destroy(struct backend *backend)
 {
     disconnect(backend);
+    backend_guard_stop(backend);
     rpc_loop_timer_stop(backend->loop, &backend->stop_timer);
     for (size_t i = 0; i < VIEW_COUNT; i++)
         rendered_release(backend->rendered[i]);

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include "common/auth/worker_token.h"
 #include "common/rpc/rpc.h"
 #include "gateway/events.h"
 #include "gateway/gateway.h"
@@ -60,6 +61,10 @@ struct backend {
     uint64_t history_workers, history_workers_not_kept, history_dropped; /* as health last said */
     struct http_calls *http_calls;                                       /* NULL before the first broadcast */
 
+    bool has_secret; /* of the roll, once the registry was heard */
+    uint8_t secret[AUTH_SECRET_BYTES];
+    struct timer keys_timer;
+
     uint64_t registrations, unregistrations;
     unsigned fronts_drained;
     struct timer stop_timer;
@@ -89,7 +94,16 @@ void backend_events_free(struct backend *backend);
 /* Takes the process down: drains the fronts, answers what is left, stops the loop. */
 void backend_stop(struct backend *backend);
 
+/* backend_guard.c: whether who asks may ask for that. False: the job is done, with an error. */
+bool backend_admits(struct backend *backend, struct job *job);
+void backend_take_secret(struct backend *backend, const ProtobufCBinaryData *secret);
+void backend_guard_start(struct backend *backend);
+void backend_guard_stop(struct backend *backend);
+
 /* --- Posted by other threads --- */
+
+/* Reads the key file again; the argument is the backend. */
+void backend_read_keys(void *backend);
 
 /* A list of jobs, linked by `next`; not empty. */
 void backend_run_jobs(void *first_job);

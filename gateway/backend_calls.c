@@ -21,6 +21,12 @@ static void call_registry(struct backend *backend, const char *method, const Pro
                            &(struct rpc_call_options){.timeout_ms = BACKEND_REGISTRY_TIMEOUT_MS}, done, job);
 }
 
+/* Whether a worker asks with its own token. */
+static bool speaks_for_itself(const struct job *job)
+{
+    return job->caller != NULL && job->caller->identity == NULL;
+}
+
 void backend_refuse(struct job *job, enum rpc_status status, const char *text)
 {
     enum error_id error = error_of_status(status);
@@ -28,6 +34,8 @@ void backend_refuse(struct job *job, enum rpc_status status, const char *text)
         job_fail(job, error, "the registry cannot be reached or is not ready (%s); try again in a moment", text);
     else if (error == ERROR_UNKNOWN_WORKER)
         job_fail(job, error, "no worker %s is registered", job->name);
+    else if (status == RPC_FAILED_PRECONDITION && speaks_for_itself(job))
+        job_fail(job, ERROR_STALE_INCARNATION, "%s was registered again since this token was given", job->name);
     else
         job_fail(job, error, "%s", text);
 }
@@ -71,6 +79,7 @@ void backend_run_unregister(struct backend *backend, struct job *job)
 {
     Muster__V1__UnregisterWorkerRequest request = MUSTER__V1__UNREGISTER_WORKER_REQUEST__INIT;
     request.worker_id = job->name;
+    request.incarnation = speaks_for_itself(job) ? job->caller->own_incarnation : 0;
     call_registry(backend, "UnregisterWorker", &request.base, unregistered, job);
 }
 

@@ -95,9 +95,11 @@ static uint64_t heartbeat_interval_seconds(const struct backend *backend)
     return backend->heartbeat_interval_ms < 1000 ? 1 : backend->heartbeat_interval_ms / 1000;
 }
 
-static void write_registered(struct job *job, const struct backend *backend, const Muster__V1__Worker *worker,
+static void write_registered(struct job *job, const struct backend *backend,
+                             const Muster__V1__RegisterWorkersResult *result,
                              const Muster__V1__RegisterWorkersResponse *response)
 {
+    const Muster__V1__Worker *worker = result->worker;
     const struct gateway *gateway = backend->gateway;
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
@@ -125,6 +127,8 @@ static void write_registered(struct job *job, const struct backend *backend, con
     }
     json_write_key(writer, "incarnation");
     json_write_uint(writer, worker->incarnation);
+    if (result->worker_token[0] != '\0')
+        json_write_named_text(writer, "worker_token", result->worker_token);
     json_write_key(writer, "message");
     struct buffer message = BUFFER_INIT;
     buffer_append_format(&message, "Worker registered with %zu service(s)", worker->n_assigned_services);
@@ -148,7 +152,7 @@ static void finish(struct job *job, const Muster__V1__RegisterWorkersResult *res
     }
     if (backend_take_record(job, result->worker)) {
         backend->registrations++;
-        write_registered(job, backend, result->worker, response);
+        write_registered(job, backend, result, response);
         job_done_with_body(job);
     }
     if (result->worker != NULL)

@@ -56,6 +56,7 @@ static void workers_message(struct rpc_call *call, const void *message)
 {
     struct backend *backend = rpc_call_context(call);
     const Muster__V1__WatchWorkersResponse *response = message;
+    backend_take_secret(backend, &response->token_secret);
     if (response->store != NULL)
         snprintf(backend->registry_warning, sizeof backend->registry_warning, "%s", response->store->failure);
     if (!replica_apply_registry(&backend->replica, response)) {

@@ -29,6 +29,9 @@ const struct error_kind *error_kind(enum error_id id)
         [ERROR_INVALID_HANDSHAKE] = {"invalid_handshake", 400, 0},
         [ERROR_FORBIDDEN_ORIGIN] = {"forbidden_origin", 403, 0},
         [ERROR_TOO_MANY_CONNECTIONS] = {"too_many_connections", 503, 10},
+        [ERROR_UNAUTHORIZED] = {"unauthorized", 401, 0},
+        [ERROR_FORBIDDEN] = {"forbidden", 403, 0},
+        [ERROR_RATE_LIMITED] = {"rate_limited", 429, 1},
         [ERROR_INTERNAL] = {"internal_error", 500, 0},
     };
     return &kinds[id];
@@ -56,6 +59,8 @@ enum error_id error_of_status(enum rpc_status status)
         return ERROR_INVALID_FIELD;
     case RPC_NOT_FOUND:
         return ERROR_UNKNOWN_WORKER;
+    case RPC_PERMISSION_DENIED:
+        return ERROR_FORBIDDEN;
     case RPC_RESOURCE_EXHAUSTED:
         return ERROR_TOO_MANY_REQUESTS;
     case RPC_UNAVAILABLE:

@@ -37,6 +37,9 @@ enum error_id {
     ERROR_INVALID_HANDSHAKE,
     ERROR_FORBIDDEN_ORIGIN,
     ERROR_TOO_MANY_CONNECTIONS,
+    ERROR_UNAUTHORIZED, /* no credential, or none of ours */
+    ERROR_FORBIDDEN,    /* one that is not enough */
+    ERROR_RATE_LIMITED,
     ERROR_INTERNAL,
     ERROR_COUNT,
 };

@@ -16,7 +16,7 @@
  * requests can end in one turn of the loop: fewer would be closed only to be made again. */
 #define UPSTREAM_IDLE_MAX 2048
 
-#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 12)
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 13)
 
 /* --- Answers --- */
 
@@ -35,6 +35,8 @@ static void send(struct front *front, struct http_exchange *exchange, const stru
     }
     if (answer->allow != NULL)
         headers[count++] = (struct http_header){"Allow", answer->allow};
+    if (answer->authenticate != NULL)
+        headers[count++] = (struct http_header){"WWW-Authenticate", answer->authenticate};
     if (answer->security_policy != NULL) {
         headers[count++] = (struct http_header){"Content-Security-Policy", answer->security_policy};
         headers[count++] = (struct http_header){"X-Content-Type-Options", "nosniff"};
@@ -110,6 +112,8 @@ void front_free_job(struct job *job)
 {
     buffer_free(&job->body);
     rendered_release(job->rendered);
+    if (job->caller != NULL)
+        auth_identity_release(job->caller->identity);
     if (job->has_document)
         json_document_free((struct json_document *)job->document); /* the front's own again */
     arena_free(&job->arena);
@@ -204,6 +208,8 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
 {
     static const char alive[] = "{\"status\":\"ok\"}";
     struct json_error error = {.message = ""};
+    if (front->closed && !front_admit(front, exchange, match))
+        return;
     if (match->route->query != NULL &&
         !api_check_query(match->route, http_head_query(http_exchange_head(exchange)), &error)) {
         front_fail(front, exchange, ERROR_INVALID_FIELD, "%s", error.message);
@@ -288,6 +294,8 @@ static void handle(void *context, struct http_exchange *exchange)
     struct api_match match;
     api_find(method, path, &match);
     http_exchange_set_user(exchange, (void *)match.route);
+    if (front->gateway->limiter != NULL && !front_within_address_limit(front, exchange))
+        return;
     if (head->method == HTTP_METHOD_OPTIONS && http_head_get(head, "access-control-request-method").data != NULL) {
         answer_preflight(front, exchange, "");
     } else if (match.route != NULL) {
@@ -415,6 +423,8 @@ static void free_front(struct front *front)
     front_relays_free(front);
     pick_state_free(&front->pick);
     pick_table_release(front->table);
+    auth_checker_free(front->checker);
+    auth_keys_release(front->keys);
     free(front);
 }
 
@@ -429,6 +439,13 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
         snprintf(error, error_bytes, "cannot create an event loop; check the limits of memory and open files");
         return false;
     }
+    front->closed = front->gateway->closed;
+    front->checker = auth_checker_create();
+    if (front->checker == NULL) {
+        snprintf(error, error_bytes, "cannot set up what checks keys; check the limit of memory, and OpenSSL");
+        return false;
+    }
+    front_guard_set(front, auth_keys_reference(front->gateway->keys), NULL);
     front->upstreams = http_upstreams_create(
         front->loop,
         &(struct http_upstreams_config){

@@ -13,6 +13,7 @@
 #include "common/loop/loop.h"
 #include "gateway/events.h"
 #include "gateway/gateway.h"
+#include "gateway/guard.h"
 #include "gateway/job.h"
 #include "gateway/metrics.h"
 #include "gateway/outcomes.h"
@@ -64,6 +65,12 @@ struct front {
     struct pick_table *table;
     struct pick_state pick;
 
+    bool closed;            /* there are keys: not everybody may do everything; never changes */
+    struct auth_keys *keys; /* a reference */
+    struct auth_checker *checker;
+    struct auth_caller caller; /* of the request that is being dispatched, when closed */
+    enum guard_source source;  /* of its credential */
+
     struct front_view views[VIEW_COUNT];
     struct front_packing packing;
     struct front_page pages[PAGE_COUNT];
@@ -98,6 +105,10 @@ void front_stop(struct front *front);
 /* Gives the front the next version of the route table; takes over the reference. Any thread. */
 void front_set_table(struct front *front, struct pick_table *table);
 
+/* Gives the front the keys, and the secret of the roll (NULL: not heard yet), that hold from now on; takes over the
+ * reference. Any thread. */
+void front_set_keys(struct front *front, struct auth_keys *keys, const uint8_t *secret);
+
 /* What happened since the last message; each text is a reference. */
 struct front_events {
     struct loop_task task;
@@ -120,6 +131,7 @@ struct answer {
     struct http_shared *shared; /* instead of body */
     unsigned retry_after_seconds;
     const char *allow;
+    const char *authenticate;    /* WWW-Authenticate */
     const char *etag;            /* brings Cache-Control and Vary along */
     const char *cache_control;   /* NULL: no-cache */
     const char *security_policy; /* of a page */
@@ -145,10 +157,19 @@ void front_free_job(struct job *job);
 /* Sends it to the backend at the end of this turn. */
 void front_submit(struct job *job);
 
+/* Notes in a job who is calling, for the backend to judge by. False: out of memory. */
+bool front_note_caller(struct front *front, struct job *job);
+
 /* Whether the client is on this machine. */
 bool front_client_is_local(const struct http_exchange *exchange);
 
 /* --- Handlers, by file --- */
+
+/* front_guard.c: whether the request may come in at all. False: it was answered. */
+bool front_within_address_limit(struct front *front, struct http_exchange *exchange);
+bool front_admit(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+/* Before the thread runs; takes over the reference. */
+void front_guard_set(struct front *front, struct auth_keys *keys, const uint8_t *secret);
 
 /* front_requests.c: requests that the backend answers. */
 void front_handle_request(struct front *front, struct http_exchange *exchange, const struct api_match *match);

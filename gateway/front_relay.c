@@ -27,6 +27,7 @@ struct relay {
     struct pick_service *service; /* a reference; NULL before one is known */
     struct job *job;              /* asked the backend; NULL: no need */
     bool raw;                     /* /service/…: the rest is the whole path there */
+    enum guard_source source;     /* of our credential: it is nobody's business behind the gateway */
     struct http_text type, rest;  /* of the request's path */
 
     const struct pick_endpoint *endpoint; /* of the attempt that is under way */
@@ -197,6 +198,9 @@ static const struct pick_endpoint *choose(struct relay *relay)
 
 static bool next(void *context, struct http_exchange *exchange, unsigned number, struct http_relay_target *target)
 {
+    /* With keys, X-API-Key is ours in any case. Authorization is ours when the key came with it; else it is
+     * between the client and the service. */
+    static const char *const ours[] = {"X-API-Key", "Authorization"};
     struct relay *relay = context;
     (void)exchange;
     (void)number;
@@ -210,6 +214,10 @@ static bool next(void *context, struct http_exchange *exchange, unsigned number,
         .path = {relay->path.data, relay->path.bytes},
         .response_headers = relay->headers,
         .response_header_count = relay->header_count,
+        .withheld = ours,
+        .withheld_count = relay->source == GUARD_NOTHING  ? 0
+                          : relay->source == GUARD_BEARER ? 2
+                                                          : 1,
     };
     return true;
 }
@@ -298,6 +306,11 @@ static void located(struct job *job)
 {
     struct relay *relay = job->context;
     const struct job_location *location = job->location;
+    if (job->status == error_kind(ERROR_FORBIDDEN)->status) {
+        front_fail(relay->front, relay->exchange, ERROR_FORBIDDEN, "the key %.150s may not call this service",
+                   job->caller->identity->name);
+        return;
+    }
     if (location != NULL)
         relay->service = pick_service_single(location->service, location->path, location->worker_id, location->url);
     if (relay->service != NULL)
@@ -315,7 +328,7 @@ static void locate(struct relay *relay, const struct api_route *route, const cha
     relay->job = job;
     http_exchange_on_finished(relay->exchange, finished, relay);
     job->name = arena_copy(&job->arena, name, name_bytes);
-    if (job->name == NULL) {
+    if (job->name == NULL || !front_note_caller(relay->front, job)) {
         front_fail(relay->front, relay->exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
@@ -341,6 +354,7 @@ void front_handle_relay(struct front *front, struct http_exchange *exchange, con
     }
     relay->exchange = exchange;
     relay->raw = match->route->operation == API_RELAY_RAW;
+    relay->source = front->closed ? front->source : GUARD_NOTHING;
     relay->type = match->parameters[0];
     relay->rest = match->rest;
     http_exchange_on_finished(exchange, finished, relay);

@@ -145,6 +145,10 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
         job->query = http_head_query(http_exchange_head(exchange));
     if (match->parameter_count > 0 && !take_name(job, match->parameters[0]))
         return;
+    if (!front_note_caller(front, job)) {
+        front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
+        return;
+    }
     size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;
     if (route->body_bytes_max != 0 && route->body_bytes_max < limit_bytes)
         limit_bytes = route->body_bytes_max;

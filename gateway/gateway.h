@@ -22,8 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/auth/key_file.h"
 #include "common/rpc/loop.h"
 #include "gateway/cors.h"
+#include "gateway/limiter.h"
 
 struct backend;
 struct front;
@@ -44,6 +46,9 @@ struct gateway_settings {
     const char *registry_address, *assigner_address, *health_address, *router_address;
     const char *dht_address; /* "": there is none */
     const char *ready_descriptor;
+    const char *api_key;       /* "": none */
+    const char *api_keys_file; /* "": none */
+    bool insecure;             /* listens where others can reach it though there is no key */
 };
 
 struct gateway {
@@ -51,6 +56,11 @@ struct gateway {
     char coordinator_id[128];
     bool heartbeat_stream_is_local; /* only clients on this machine can reach it */
     struct cors cors;
+
+    bool closed;              /* there are keys */
+    struct key_file key_file; /* the backend's */
+    struct auth_keys *keys;   /* the backend's; a reference */
+    struct limiter *limiter;
 
     atomic_uint_fast64_t replica_version;
     atomic_uint_fast64_t jobs; /* at the backend, or on their way back */

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "common/arena.h"
+#include "common/auth/identity.h"
 #include "common/buffer.h"
 #include "common/http/server.h"
 #include "gateway/api.h"
@@ -27,6 +28,13 @@ struct rendered;
 struct job_location {
     char *service, *path; /* its name and its path on the worker, "" if it has none of its own */
     char *worker_id, *url;
+};
+
+/* Who asks: somebody with a key, or a worker with its own token. */
+struct job_caller {
+    struct auth_identity *identity; /* a reference; NULL: */
+    uint64_t own_incarnation;       /* the worker's registration */
+    char own_worker_id[];
 };
 
 struct job {
@@ -55,6 +63,8 @@ struct job {
     enum view view;
     bool client_is_local;
     bool has_document; /* that is to be freed */
+
+    const struct job_caller *caller; /* who asks, where there are keys; NULL: everybody may */
 
     /* What health said to a heartbeat. */
     Muster__V1__WorkerCommandType refusal; /* UNSPECIFIED: it was taken */

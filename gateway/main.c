@@ -15,6 +15,7 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "common/loopback.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
 
@@ -34,7 +35,7 @@ struct program {
     sigset_t signals;
     pthread_t signal_thread;
     struct timer ready_timer;
-    char error[512];
+    char error[1024];
 };
 
 /* --- Signals --- */
@@ -57,7 +58,10 @@ static void *wait_for_signals(void *argument)
             continue;
         if (number == SIGUSR2)
             return NULL;
-        rpc_loop_post(program->gateway.rpc_loop, stop, program);
+        if (number == SIGHUP)
+            rpc_loop_post(program->gateway.rpc_loop, backend_read_keys, program->gateway.backend);
+        else
+            rpc_loop_post(program->gateway.rpc_loop, stop, program);
     }
 }
 
@@ -66,6 +70,7 @@ static void block_signals(struct program *program)
     sigemptyset(&program->signals);
     sigaddset(&program->signals, SIGTERM);
     sigaddset(&program->signals, SIGINT);
+    sigaddset(&program->signals, SIGHUP);
     sigaddset(&program->signals, SIGUSR2);
     /* Before the first thread, so that all inherit it. */
     pthread_sigmask(SIG_BLOCK, &program->signals, NULL);
@@ -124,6 +129,34 @@ static bool is_loopback(const char *address)
            strncmp(address, "[::1]", 5) == 0;
 }
 
+/* Reads the keys. Without any the gateway is open to everybody, so that only this machine should reach it. */
+static bool take_keys(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    const struct gateway_settings *settings = &gateway->settings;
+    struct auth_error error;
+    gateway->keys = key_file_open(&gateway->key_file, settings->api_keys_file, settings->api_key, &error);
+    if (gateway->keys == NULL) {
+        snprintf(program->error, sizeof program->error, "%s", error.text);
+        return false;
+    }
+    gateway->closed = auth_keys_count(gateway->keys) + auth_keys_token_key_count(gateway->keys) > 0;
+    if (!gateway->closed && !settings->insecure && !host_is_loopback(settings->host)) {
+        snprintf(program->error, sizeof program->error,
+                 "--host %.100s can be reached by others, and there is no key: give --api-keys FILE or the environment "
+                 "variable API_KEY, listen on 127.0.0.1, or say --insecure to serve everybody who comes",
+                 settings->host);
+        return false;
+    }
+    if (settings->api_keys_file[0] != '\0') /* where limits come from */
+        gateway->limiter = limiter_create();
+    if (settings->api_keys_file[0] != '\0' && gateway->limiter == NULL) {
+        snprintf(program->error, sizeof program->error, "out of memory");
+        return false;
+    }
+    return true;
+}
+
 /* Those that this process may run on, which can be fewer than the machine has. */
 static uint64_t usable_cores(void)
 {
@@ -162,7 +195,7 @@ static bool take_settings(struct program *program)
         snprintf(program->error, sizeof program->error, "out of memory");
         return false;
     }
-    return true;
+    return take_keys(program);
 }
 
 /* --- Life --- */
@@ -221,7 +254,11 @@ static bool start(struct program *program)
 
 static void run(struct program *program)
 {
-    log_info("serving", LOG_TEXT("address", program->address), LOG_UINT("http_threads", program->gateway.front_count));
+    log_info("serving", LOG_TEXT("address", program->address), LOG_UINT("http_threads", program->gateway.front_count),
+             LOG_UINT("keys", auth_keys_count(program->gateway.keys)),
+             LOG_UINT("token_keys", auth_keys_token_key_count(program->gateway.keys)));
+    if (!program->gateway.closed && !host_is_loopback(program->gateway.settings.host))
+        log_warning("--insecure: everybody who can reach this address may do everything");
     rpc_loop_timer_start(program->gateway.rpc_loop, &program->ready_timer, READY_LIMIT_MS, ready_limit_passed, program);
     rpc_loop_run(program->gateway.rpc_loop);
     rpc_loop_timer_stop(program->gateway.rpc_loop, &program->ready_timer);
@@ -243,6 +280,8 @@ static void clean_up(struct program *program)
         http_resolver_destroy(program->resolver);
     if (program->listener >= 0)
         (void)close(program->listener); /* nothing is written to it */
+    limiter_free(gateway->limiter);
+    auth_keys_release(gateway->keys);
     cors_free(&gateway->cors);
 }
 
@@ -251,7 +290,8 @@ int main(int argc, char **argv)
     struct program program = {.listener = -1};
     struct gateway_settings *settings = &program.gateway.settings;
     const struct setting table[] = {
-        {"host", SETTING_TEXT, &settings->host, "0.0.0.0", "ADDRESS", "Address to listen on.", 0, 0},
+        {"host", SETTING_TEXT, &settings->host, "127.0.0.1", "ADDRESS",
+         "Address to listen on; one that others can reach takes keys, or --insecure.", 0, 0},
         {"port", SETTING_UINT, &settings->port, "8080", "PORT", "TCP port to listen on; 0: any free one.", 0, 65535},
         {"http-threads", SETTING_UINT, &settings->http_threads, "0", "N", "Threads that serve HTTP; 0: one per core.",
          0, HTTP_THREADS_MAX},
@@ -283,6 +323,14 @@ int main(int argc, char **argv)
          "How often WebSockets are pinged; a client that is silent for three times as long is dropped.", 0.01, 3600},
         {"websockets-max", SETTING_UINT, &settings->websockets_max, "1000", "N",
          "How many WebSockets of /ws/events and /ws/topology there may be at a time.", 0, 1000000},
+        {"api-keys", SETTING_TEXT, &settings->api_keys_file, "", "FILE",
+         "Keys, tokens that are believed, and limits, as JSON (common/auth/keys.h); read again when it changes, and on "
+         "SIGHUP.",
+         0, 0},
+        {"api-key", SETTING_TEXT, &settings->api_key, "", "KEY",
+         "A key that may do everything. Better given as API_KEY: flags can be seen by others.", 0, 0},
+        {"insecure", SETTING_BOOL, &settings->insecure, NULL, NULL,
+         "Listen on --host though others can reach it and there is no key.", 0, 0},
         {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
          "Write HOST:PORT to this file descriptor when serving.", 0, 0},
     };

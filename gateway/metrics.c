@@ -124,6 +124,20 @@ static void render_relays(const struct front_metrics *sum, struct buffer *out)
                  read_counter(&sum->relay_retries));
 }
 
+static void render_refused(const struct front_metrics *sum, struct buffer *out)
+{
+    static const char *const reasons[METRICS_REFUSED_COUNT] = {
+        [METRICS_REFUSED_UNAUTHORIZED] = "unauthorized",
+        [METRICS_REFUSED_FORBIDDEN] = "forbidden",
+        [METRICS_REFUSED_RATE] = "rate_limited",
+    };
+    render_head(out, "gateway_refused_total", "counter",
+                "Requests that were not let in, for want of a key or a right.");
+    for (size_t i = 0; i < METRICS_REFUSED_COUNT; i++)
+        buffer_append_format(out, "gateway_refused_total{reason=\"%s\"} %llu\n", reasons[i],
+                             (unsigned long long)read_counter(&sum->refused[i]));
+}
+
 void metrics_render(const struct front_metrics *const *fronts, size_t front_count,
                     const struct coordinator_metrics *coordinator, struct buffer *out)
 {
@@ -134,6 +148,8 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
         for (size_t j = 0; j < METRICS_RELAY_RESULTS; j++)
             metrics_add(&sum.relay_attempts[j], read_counter(&fronts[i]->relay_attempts[j]));
         metrics_add(&sum.relay_retries, read_counter(&fronts[i]->relay_retries));
+        for (size_t j = 0; j < METRICS_REFUSED_COUNT; j++)
+            metrics_add(&sum.refused[j], read_counter(&fronts[i]->refused[j]));
     }
     render_value(out, "coordinator_workers_total", "gauge", "Workers on the roll.", coordinator->workers);
     render_value(out, "coordinator_workers_active", "gauge", "Workers that are healthy.", coordinator->active_workers);
@@ -167,4 +183,5 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
     render_requests(&sum, out);
     render_durations(&sum, out);
     render_relays(&sum, out);
+    render_refused(&sum, out);
 }

@@ -17,6 +17,14 @@
 
 typedef atomic_uint_fast64_t metrics_counter;
 
+/* Why requests were not let in. */
+enum metrics_refused {
+    METRICS_REFUSED_UNAUTHORIZED,
+    METRICS_REFUSED_FORBIDDEN,
+    METRICS_REFUSED_RATE,
+    METRICS_REFUSED_COUNT
+};
+
 struct route_metrics {
     metrics_counter by_class[6];              /* of the status; 0: nothing was answered */
     metrics_counter buckets[METRICS_BUCKETS]; /* not cumulated; what is longer is in none */
@@ -27,6 +35,7 @@ struct front_metrics {
     struct route_metrics routes[API_OPERATION_COUNT + 1]; /* the last: no route */
     metrics_counter relay_attempts[METRICS_RELAY_RESULTS];
     metrics_counter relay_retries;
+    metrics_counter refused[METRICS_REFUSED_COUNT];
 };
 
 /* The writer's way to add. */

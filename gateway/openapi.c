@@ -138,6 +138,9 @@ static void write_errors_of(struct json_writer *writer, unsigned status, uint32_
         openapi_write_text(writer, "description", codes.data);
         if (retry)
             write_header(writer, "Retry-After", "Seconds after which to try again.", "integer");
+        if (status == error_kind(ERROR_UNAUTHORIZED)->status)
+            write_header(writer, "WWW-Authenticate", "Bearer, and what is wrong with the credential (RFC 6750).",
+                         "string");
         write_json_content(writer, &schema_error, components);
         json_write_object_end(writer);
     }
@@ -175,6 +178,28 @@ static const char *caller_word(enum api_caller caller)
     }
 }
 
+/* What a caller must come with, where keys are configured: one of these, of somebody with the right that is named as
+ * its role. */
+static void write_security(struct json_writer *writer, const struct api_route *route)
+{
+    static const char *const schemes[] = {"ApiKey", "Bearer", "WorkerToken"};
+    size_t count = (route->flags & API_OWN_WORKER) != 0 ? 3 : 2;
+    json_write_key(writer, "security");
+    json_write_array_begin(writer);
+    for (size_t i = 0; route->caller != API_FOR_EVERYBODY && i < count; i++) {
+        json_write_object_begin(writer);
+        json_write_key(writer, schemes[i]);
+        json_write_array_begin(writer);
+        if (i < 2)
+            json_write_text(writer, route->caller == API_FOR_CLIENTS   ? "client"
+                                    : route->caller == API_FOR_WORKERS ? "worker"
+                                                                       : "admin");
+        json_write_array_end(writer);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
 static void write_operation(struct json_writer *writer, const struct api_route *route, const char *method,
                             const char *path, const char *suffix, struct openapi_components *components)
 {
@@ -197,6 +222,7 @@ static void write_operation(struct json_writer *writer, const struct api_route *
         json_write_key(writer, "x-muster-piped");
         json_write_bool(writer, true);
     }
+    write_security(writer, route);
     write_parameters(writer, route, path, components);
     write_request_body(writer, route, components);
     write_responses(writer, route, components);
@@ -314,6 +340,33 @@ static void write_tags(struct json_writer *writer)
     json_write_array_end(writer);
 }
 
+static void write_scheme(struct json_writer *writer, const char *name, const char *type, const char *scheme,
+                         const char *description)
+{
+    openapi_begin_object(writer, name);
+    openapi_write_text(writer, "type", type);
+    if (strcmp(type, "apiKey") == 0) {
+        openapi_write_text(writer, "in", "header");
+        openapi_write_text(writer, "name", scheme);
+    } else {
+        openapi_write_text(writer, "scheme", scheme);
+    }
+    openapi_write_text(writer, "description", description);
+    json_write_object_end(writer);
+}
+
+static void write_security_schemes(struct json_writer *writer)
+{
+    openapi_begin_object(writer, "securitySchemes");
+    write_scheme(writer, "ApiKey", "apiKey", "X-API-Key",
+                 "A key of the coordinator. Where none is configured nobody is asked for one.");
+    write_scheme(writer, "Bearer", "http", "bearer",
+                 "The same key, or a JSON Web Token of an issuer that the coordinator believes.");
+    write_scheme(writer, "WorkerToken", "http", "bearer",
+                 "The worker_token that a registration was answered with: for what concerns that worker.");
+    json_write_object_end(writer);
+}
+
 void openapi_render(struct buffer *out)
 {
     struct openapi_components components = {.count = 0};
@@ -332,6 +385,7 @@ void openapi_render(struct buffer *out)
     for (size_t i = 0; i < components.count; i++)
         openapi_write_schema(writer, components.schemas[i], &components);
     json_write_object_end(writer);
+    write_security_schemes(writer);
     json_write_object_end(writer);
     json_write_object_end(writer);
 }

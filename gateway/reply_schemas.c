@@ -92,6 +92,12 @@ const struct schema schema_registration_reply = {
              "\"10.0.0.5:7103\"",
              "Where heartbeats are taken over gRPC; absent when the worker could not reach it."},
             {"incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, "1", "How often this id was registered."},
+            {"worker_token",
+             {.kind = SCHEMA_TEXT},
+             0,
+             NULL,
+             "With which the worker speaks for itself from now on, as Authorization: Bearer: its heartbeats, its "
+             "unregistration, its drain. It holds until the id is registered again."},
             {"message", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "For people."},
             {.name = NULL},
         },
@@ -445,7 +451,7 @@ const struct schema schema_drain_reply = {
 
 static const char *const verdicts[] = {
     "announced",           "kept",          "pinned",  "reserved", "taken", "other_type", "pinned_elsewhere",
-    "reserved_for_others", "share_is_full", "covered", "unknown",  NULL,
+    "reserved_for_others", "share_is_full", "covered", "not_permitted", "unknown",  NULL,
 };
 
 static const struct schema explained_service = {

@@ -15,7 +15,7 @@
 
 static bool fail(struct auth_error *error, const char *path, const char *what)
 {
-    snprintf(error->text, sizeof error->text, "the key file %.150s %.200s", path, what);
+    snprintf(error->text, sizeof error->text, "the key file %.400s %.200s", path, what);
     return false;
 }
 
@@ -48,7 +48,7 @@ static struct auth_keys *parse(const struct key_file *file, int descriptor, stru
         struct auth_error reason;
         keys = auth_keys_create(text, bytes, file->single, &reason);
         if (keys == NULL)
-            snprintf(error->text, sizeof error->text, "the key file %.100s is wrong: %.260s", file->path, reason.text);
+            snprintf(error->text, sizeof error->text, "the key file %.400s is wrong: %.300s", file->path, reason.text);
     }
     if (text != NULL)
         OPENSSL_cleanse(text, bytes);

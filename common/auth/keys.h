@@ -54,7 +54,7 @@
 struct auth_keys;
 
 struct auth_error {
-    char text[400]; /* one line; never holds a key */
+    char text[800]; /* one line; never holds a key */
 };
 
 enum auth_algorithm { AUTH_HS256, AUTH_RS256, AUTH_ES256 };

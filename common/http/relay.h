@@ -82,6 +82,8 @@ struct http_relay_target {
     size_t response_header_count;
     const struct http_header *request_headers; /* the same for the request */
     size_t request_header_count;
+    const char *const *withheld; /* names of fields of the request that are not passed on */
+    size_t withheld_count;
 };
 
 enum http_relay_result {

@@ -45,6 +45,15 @@ static bool is_replaced(const struct http_head *head, const struct http_field *f
     return false;
 }
 
+static bool is_withheld(const struct http_head *head, const struct http_field *field,
+                        const struct http_relay_target *target)
+{
+    for (size_t i = 0; i < target->withheld_count; i++)
+        if (http_text_equal_ignoring_case(http_field_name_text(head, field), target->withheld[i]))
+            return true;
+    return false;
+}
+
 /* Between two machines only (RFC 9110 7.6.1), or written anew by every proxy. */
 static bool is_hop_by_hop(enum http_field_name name)
 {
@@ -117,7 +126,8 @@ void relay_render_request(struct buffer *out, struct http_exchange *exchange, co
         if (is_hop_by_hop(name) || name == HTTP_FIELD_HOST || name == HTTP_FIELD_EXPECT ||
             name == HTTP_FIELD_X_FORWARDED_FOR || name == HTTP_FIELD_VIA ||
             (named && connection_names(head, field)) ||
-            is_replaced(head, field, target->request_headers, target->request_header_count))
+            is_replaced(head, field, target->request_headers, target->request_header_count) ||
+            is_withheld(head, field, target))
             continue;
         has_proto = has_proto || name == HTTP_FIELD_X_FORWARDED_PROTO;
         has_host = has_host || name == HTTP_FIELD_X_FORWARDED_HOST;

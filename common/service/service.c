@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/loopback.h"
 #include "proto/muster_descriptors.h"
 
 /* Values of the settings that every process has. */
@@ -19,6 +20,7 @@ struct common_settings {
     uint64_t port;
     double drain_timeout_seconds;
     const char *ready_descriptor;
+    bool insecure;
 };
 
 struct process {
@@ -50,6 +52,8 @@ static struct setting *merge_settings(const struct service *service, struct comm
          "How long open calls may take to finish when the process is told to stop.", 0, 3600},
         {"ready-fd", SETTING_TEXT, &common->ready_descriptor, "", "N",
          "Write HOST:PORT to this file descriptor when serving.", 0, 0},
+        {"insecure", SETTING_BOOL, &common->insecure, NULL, NULL,
+         "Listen on --host though others can reach it: gRPC ports know no keys.", 0, 0},
     };
     size_t our_count = sizeof(ours) / sizeof(ours[0]);
     struct setting *settings = calloc(our_count + service->setting_count, sizeof(settings[0]));
@@ -236,7 +240,12 @@ int service_main(struct service *service, int argc, char **argv)
     int exit_code = 2;
     int ready_descriptor = -1;
     service->host = process.common.host;
-    if (parse_descriptor(process.common.ready_descriptor, &ready_descriptor)) {
+    if (!process.common.insecure && !host_is_loopback(process.common.host)) {
+        fprintf(stderr,
+                "%s: --host %s can be reached by others, and this port knows no keys: listen on 127.0.0.1, or say "
+                "--insecure if only your own machines can reach it\n",
+                service->program, process.common.host);
+    } else if (parse_descriptor(process.common.ready_descriptor, &ready_descriptor)) {
         block_signals(&process);
         exit_code = run_service(&process, ready_descriptor);
     } else {

@@ -14,8 +14,8 @@
  *         return service_main(&service, argc, argv);
  *     }
  *
- * Every such process has the settings --host, --port, --drain-timeout-seconds, --ready-fd
- * and those of common/config, offers health and reflection (of Muster's own descriptors),
+ * Every such process has the settings --host, --port, --drain-timeout-seconds, --ready-fd, --insecure
+ * (without which it listens on loopback only: its port knows no keys) and those of common/config, offers health and reflection (of Muster's own descriptors),
  * ignores SIGPIPE and SIGXFSZ, and ends on SIGTERM or SIGINT: it takes no new calls, finishes the open
  * ones, and exits with 0. A second signal cancels them. When it serves, it logs that and
  * writes "HOST:PORT\n" to the descriptor of --ready-fd.

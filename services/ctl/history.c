@@ -55,13 +55,13 @@ static json_t *fetch_query(const struct view_source *source, char *error, size_t
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     if (text == NULL)
         (void)snprintf(error, error_bytes, "the statement is not UTF-8, or memory ran out");
-    else if (rest_post_text(source->coordinator_url, "/api/admin/query", text, source->timeout_ms, &answer))
+    else if (rest_post_text(&source->coordinator, "/api/admin/query", text, source->timeout_ms, &answer))
         result = json_incref(answer.body);
     else
         (void)snprintf(error, error_bytes, "%s", answer.error);
     if (text != NULL && result == NULL && error[0] == '\0')
         (void)snprintf(error, error_bytes, "%s answered something that is not JSON: is it a coordinator?",
-                       source->coordinator_url);
+                       source->coordinator.url);
     rest_answer_free(&answer);
     free(text);
     json_decref(body);

@@ -159,6 +159,7 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
     case PLAN_GATEWAY:
         if (options->dht)
             add(plan, process, "dht-address", "%s", plan->processes[PLAN_DHT].address);
+        add(plan, process, "api-keys", "%s", options->api_keys);
         break;
     case PLAN_DHT:
         plan_local_url(options, url, sizeof(url));
@@ -173,6 +174,8 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
     default:
         break;
     }
+    if (options->insecure && process->role != PLAN_WORKER)
+        add_switch(plan, process, "insecure");
 }
 
 bool plan_build(struct plan *plan, const struct plan_options *options)

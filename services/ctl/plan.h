@@ -55,6 +55,8 @@ struct plan_options {
     const char *grpc_host; /* of the processes behind it, and of the demo workers */
     const char *data_dir;
     const char *catalog;   /* file, or "" for the built-in one */
+    const char *api_keys;  /* the key file, or "" */
+    bool insecure;         /* listen where others can reach it all the same */
     const char *log_level; /* handed on */
     const char *log_format;
     bool dht;               /* whether it takes part in the coordinators' hash table */

@@ -73,8 +73,9 @@ static void describe(struct rest_answer *answer, const char *url, bool needs_jso
 {
     const char *message = json_string_value(json_object_get(answer->body, "message"));
     if (answer->status < 200 || answer->status > 299)
-        (void)snprintf(answer->error, sizeof(answer->error), "%s answered %ld: %s", url, answer->status,
-                       message != NULL ? message : "no message");
+        (void)snprintf(answer->error, sizeof(answer->error), "%s answered %ld: %s%s", url, answer->status,
+                       message != NULL ? message : "no message",
+                       answer->status == 401 || answer->status == 403 ? "; give a key that may, as API_KEY" : "");
     else if (needs_json && answer->body == NULL)
         (void)snprintf(answer->error, sizeof(answer->error),
                        "%s answered something that is not JSON: is it a coordinator?", url);
@@ -119,17 +120,28 @@ static void stream(struct exchange *exchange, CURL *curl)
     (void)curl_easy_setopt(curl, CURLOPT_READDATA, exchange);
 }
 
-static struct curl_slist *headers_of(const struct exchange *exchange)
+static struct curl_slist *headers_of(const struct exchange *exchange, const char *api_key)
 {
+    struct curl_slist *headers = NULL;
+    struct buffer key = BUFFER_INIT;
     if (exchange->from != NULL)
-        return curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
-    return exchange->post != NULL ? curl_slist_append(NULL, "Content-Type: text/plain") : NULL;
+        headers = curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
+    else if (exchange->post != NULL)
+        headers = curl_slist_append(NULL, "Content-Type: text/plain");
+    if (api_key[0] == '\0')
+        return headers;
+    buffer_append_format(&key, "X-API-Key: %s", api_key);
+    struct curl_slist *with_key = buffer_failed(&key) ? NULL : curl_slist_append(headers, key.data);
+    buffer_free(&key);
+    /* Out of memory: without the key, which is answered with 401. */
+    return with_key != NULL ? with_key : headers;
 }
 
-static bool request(const char *base, const char *path, struct exchange *exchange, uint64_t timeout_ms,
-                    struct rest_answer *answer)
+static bool request(const struct rest_coordinator *coordinator, const char *path, struct exchange *exchange,
+                    uint64_t timeout_ms, struct rest_answer *answer)
 {
     *answer = (struct rest_answer){0};
+    const char *base = coordinator->url;
     size_t base_bytes = strlen(base);
     while (base_bytes > 0 && base[base_bytes - 1] == '/')
         base_bytes--;
@@ -145,7 +157,7 @@ static bool request(const char *base, const char *path, struct exchange *exchang
         return false;
     }
     char reason[CURL_ERROR_SIZE] = "";
-    struct curl_slist *headers = headers_of(exchange);
+    struct curl_slist *headers = headers_of(exchange, coordinator->api_key);
     exchange->curl = curl;
     exchange->body = &body;
     /* Setting options fails only for lack of memory, and the request then fails as well. */
@@ -183,25 +195,26 @@ static bool request(const char *base, const char *path, struct exchange *exchang
     return answer->error[0] == '\0';
 }
 
-bool rest_get(const char *base, const char *path, uint64_t timeout_ms, struct rest_answer *answer)
+bool rest_get(const struct rest_coordinator *coordinator, const char *path, uint64_t timeout_ms,
+              struct rest_answer *answer)
 {
-    return request(base, path, &(struct exchange){.post = NULL}, timeout_ms, answer);
+    return request(coordinator, path, &(struct exchange){.post = NULL}, timeout_ms, answer);
 }
 
-bool rest_post_text(const char *base, const char *path, const char *text, uint64_t timeout_ms,
+bool rest_post_text(const struct rest_coordinator *coordinator, const char *path, const char *text, uint64_t timeout_ms,
                     struct rest_answer *answer)
 {
-    return request(base, path, &(struct exchange){.post = text}, timeout_ms, answer);
+    return request(coordinator, path, &(struct exchange){.post = text}, timeout_ms, answer);
 }
 
-bool rest_download(const char *base, const char *path, FILE *to, struct rest_answer *answer)
+bool rest_download(const struct rest_coordinator *coordinator, const char *path, FILE *to, struct rest_answer *answer)
 {
-    return request(base, path, &(struct exchange){.to = to}, 0, answer);
+    return request(coordinator, path, &(struct exchange){.to = to}, 0, answer);
 }
 
-bool rest_upload(const char *base, const char *path, FILE *from, struct rest_answer *answer)
+bool rest_upload(const struct rest_coordinator *coordinator, const char *path, FILE *from, struct rest_answer *answer)
 {
-    return request(base, path, &(struct exchange){.from = from}, 0, answer);
+    return request(coordinator, path, &(struct exchange){.from = from}, 0, answer);
 }
 
 void rest_answer_free(struct rest_answer *answer)

@@ -11,6 +11,21 @@
 
 #include <jansson.h>
 
+#include "common/config.h"
+
+/* Whom to ask, and with which key. */
+struct rest_coordinator {
+    const char *url;     /* what paths are put behind */
+    const char *api_key; /* sent as X-API-Key; "": none */
+};
+
+/* The setting of the commands for it. */
+#define REST_API_KEY_SETTING(value)                                                                                    \
+    {                                                                                                                  \
+        "api-key", SETTING_TEXT, value, "", "KEY",                                                                     \
+            "A key of the coordinator's. Better given as API_KEY: flags can be seen by others.", 0, 0                  \
+    }
+
 struct rest_answer {
     long status;        /* 0: no answer */
     json_t *body;       /* NULL: no answer, or not JSON */
@@ -22,20 +37,21 @@ struct rest_answer {
 bool rest_start(void);
 void rest_stop(void);
 
-/* GET base + path. True when it was answered with 2xx and JSON. The answer must be freed
+/* GET of the url and the path. True when it was answered with 2xx and JSON. The answer must be freed
  * either way. */
-bool rest_get(const char *base, const char *path, uint64_t timeout_ms, struct rest_answer *answer);
+bool rest_get(const struct rest_coordinator *coordinator, const char *path, uint64_t timeout_ms,
+              struct rest_answer *answer);
 
 /* POSTs a text; its answer need not be JSON. True when it was answered with 2xx. */
-bool rest_post_text(const char *base, const char *path, const char *text, uint64_t timeout_ms,
+bool rest_post_text(const struct rest_coordinator *coordinator, const char *path, const char *text, uint64_t timeout_ms,
                     struct rest_answer *answer);
 
 /* GETs a body of any size into a file as it comes. True when it was answered with 2xx, to the
  * end. */
-bool rest_download(const char *base, const char *path, FILE *to, struct rest_answer *answer);
+bool rest_download(const struct rest_coordinator *coordinator, const char *path, FILE *to, struct rest_answer *answer);
 
 /* POSTs what is left of a file, however large, as JSON. Else as rest_get. Both have no time limit
  * but for a minute in which nothing moves. */
-bool rest_upload(const char *base, const char *path, FILE *from, struct rest_answer *answer);
+bool rest_upload(const struct rest_coordinator *coordinator, const char *path, FILE *from, struct rest_answer *answer);
 
 void rest_answer_free(struct rest_answer *answer);

@@ -29,23 +29,24 @@ static int fail(const char *what, const char *name)
 
 /* --- export --- */
 
-static int download(const char *url, FILE *to)
+static int download(const struct rest_coordinator *from, FILE *to)
 {
     struct rest_answer answer;
     int code = COMMAND_OK;
-    if (!rest_download(url, "/api/admin/export", to, &answer)) {
-        (void)fprintf(stderr, "musterctl: %s; is --coordinator-url right?\n", answer.error);
+    if (!rest_download(from, "/api/admin/export", to, &answer)) {
+        (void)fprintf(stderr, "musterctl: %s%s\n", answer.error,
+                      answer.status == 0 ? "; is --coordinator-url right?" : "");
         code = COMMAND_FAILED;
     }
     rest_answer_free(&answer);
     return code;
 }
 
-static int export_to(const char *url, const char *name)
+static int export_to(const struct rest_coordinator *from, const char *name)
 {
     char part[PATH_MAX];
     if (strcmp(name, "-") == 0) {
-        int code = download(url, stdout);
+        int code = download(from, stdout);
         return fflush(stdout) == 0 ? code : fail("cannot write", "standard output");
     }
     if (snprintf(part, sizeof(part), "%s.part", name) >= (int)sizeof(part)) {
@@ -55,7 +56,7 @@ static int export_to(const char *url, const char *name)
     FILE *file = fopen(part, "w");
     if (file == NULL)
         return fail("cannot write", part);
-    int code = download(url, file);
+    int code = download(from, file);
     if (code == COMMAND_OK && (fflush(file) != 0 || fsync(fileno(file)) != 0))
         code = fail("cannot write", part);
     if (fclose(file) != 0 && code == COMMAND_OK)
@@ -89,14 +90,14 @@ static size_t name_skipped(const json_t *skipped)
     return wrong;
 }
 
-static int import_from(const char *url, const char *name)
+static int import_from(const struct rest_coordinator *to, const char *name)
 {
     FILE *file = strcmp(name, "-") == 0 ? stdin : fopen(name, "r");
     if (file == NULL)
         return fail("cannot read", name);
     struct rest_answer answer;
     int code = COMMAND_FAILED;
-    if (rest_upload(url, "/api/admin/import", file, &answer)) {
+    if (rest_upload(to, "/api/admin/import", file, &answer)) {
         const json_t *skipped = json_object_get(answer.body, "skipped");
         size_t wrong = name_skipped(skipped);
         (void)printf("%lld imported, %zu on the roll already, %zu refused\n",
@@ -114,11 +115,13 @@ static int import_from(const char *url, const char *name)
 
 /* --- Both --- */
 
-static int run(int (*transfer)(const char *url, const char *name), const struct command *command, int argc, char **argv)
+static int run(int (*transfer)(const struct rest_coordinator *coordinator, const char *name),
+               const struct command *command, int argc, char **argv)
 {
-    const char *url = "";
+    struct rest_coordinator coordinator = {"", ""};
     const struct setting settings[] = {
-        {"coordinator-url", SETTING_TEXT, &url, "http://127.0.0.1:8080", "URL", "The coordinator.", 0, 0},
+        {"coordinator-url", SETTING_TEXT, &coordinator.url, "http://127.0.0.1:8080", "URL", "The coordinator.", 0, 0},
+        REST_API_KEY_SETTING(&coordinator.api_key),
     };
     char program[64];
     (void)snprintf(program, sizeof(program), "musterctl %s", command->name);
@@ -135,7 +138,7 @@ static int run(int (*transfer)(const char *url, const char *name), const struct 
     } else if (!rest_start()) {
         (void)fprintf(stderr, "musterctl: out of memory\n");
     } else {
-        code = transfer(url, config.rest[0]);
+        code = transfer(&coordinator, config.rest[0]);
         rest_stop();
     }
     config_free(&config);

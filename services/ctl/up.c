@@ -2,6 +2,8 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "common/loopback.h"
+#include "common/random.h"
 #include "services/ctl/child.h"
 #include "services/ctl/command.h"
 #include "services/ctl/fleet.h"
@@ -23,11 +25,13 @@
 #define PATH_BYTES 4096
 #define PROBE_TIMEOUT_MS 2000
 #define REQUESTS_PER_WORKER 8
+#define OWN_KEY_BYTES 65
 
 struct up_settings {
     const char *host, *grpc_host, *data_dir, *log_dir, *bin_dir, *catalog;
     const char *dht_seeds, *public_url, *location;
-    bool dht, dht_private_peers;
+    const char *api_keys, *api_key;
+    bool dht, dht_private_peers, insecure;
     uint64_t port, grpc_port, demo_workers;
     double start_timeout_seconds, stop_timeout_seconds;
 };
@@ -38,10 +42,11 @@ struct up {
     struct port_reservation *reservations;
     size_t reservation_count;
     uint16_t *ports;
-    int lock;            /* of the data directory; -1: none */
-    char url[320];       /* as shown */
-    char local_url[320]; /* as asked */
-    bool *answered;      /* for each demo worker, whether it has answered a request */
+    int lock;                    /* of the data directory; -1: none */
+    char url[320];               /* as shown */
+    char local_url[320];         /* as asked */
+    char own_key[OWN_KEY_BYTES]; /* that was made up for the demo workers; "": none */
+    bool *answered;              /* for each demo worker, whether it has answered a request */
     size_t answered_count;
     char problem[512]; /* why it does not serve yet */
 };
@@ -127,6 +132,51 @@ static bool reserve_ports(struct up *up, const struct plan_options *options)
     return true;
 }
 
+/* --- Keys --- */
+
+/* The rule of the processes (common/loopback.h), before any of them is started. */
+static bool check_hosts(const struct up_settings *settings)
+{
+    bool has_keys = *settings->api_keys != '\0' || *settings->api_key != '\0';
+    if (settings->insecure)
+        return true;
+    if (!has_keys && !host_is_loopback(settings->host)) {
+        (void)fail("--host %s can be reached by others, and there is no key: give --api-keys FILE or the environment "
+                   "variable API_KEY, listen on 127.0.0.1, or say --insecure to serve everybody who comes",
+                   settings->host);
+        return false;
+    }
+    if (!host_is_loopback(settings->grpc_host)) {
+        (void)fail("--grpc-host %s can be reached by others, and these ports know no keys: listen on 127.0.0.1, or say "
+                   "--insecure if only your own machines can reach it",
+                   settings->grpc_host);
+        return false;
+    }
+    return true;
+}
+
+/* The processes find the key in their environment, where others cannot see it. Demo workers need one where there is
+ * only a file: for them one is made up, which lives as long as this process. */
+static bool hand_on_key(struct up *up)
+{
+    const char *key = up->settings.api_key;
+    if (*key == '\0' && *up->settings.api_keys != '\0' && up->settings.demo_workers > 0) {
+        random_hex(up->own_key, (sizeof(up->own_key) - 1) / 2);
+        key = up->own_key;
+    }
+    if (*key != '\0' && setenv("API_KEY", key, 1) != 0) {
+        (void)fail("out of memory");
+        return false;
+    }
+    up->settings.api_key = key;
+    return true;
+}
+
+static struct rest_coordinator coordinator_of(const struct up *up)
+{
+    return (struct rest_coordinator){up->local_url, up->settings.api_key};
+}
+
 /* --- Whether everything serves --- */
 
 static bool is_demo_worker(const char *worker_id)
@@ -136,9 +186,10 @@ static bool is_demo_worker(const char *worker_id)
 
 static bool demo_workers_are_online(struct up *up)
 {
+    const struct rest_coordinator coordinator = coordinator_of(up);
     struct rest_answer answer;
     size_t online = 0;
-    if (rest_get(up->local_url, "/api/admin/workers", PROBE_TIMEOUT_MS, &answer)) {
+    if (rest_get(&coordinator, "/api/admin/workers", PROBE_TIMEOUT_MS, &answer)) {
         size_t index;
         json_t *worker;
         json_array_foreach(json_object_get(answer.body, "workers"), index, worker)
@@ -159,9 +210,10 @@ static bool demo_workers_are_online(struct up *up)
 
 static bool is_healthy(struct up *up)
 {
+    const struct rest_coordinator coordinator = coordinator_of(up);
     struct rest_answer answer;
     bool healthy = false;
-    if (rest_get(up->local_url, "/health", PROBE_TIMEOUT_MS, &answer)) {
+    if (rest_get(&coordinator, "/health", PROBE_TIMEOUT_MS, &answer)) {
         const char *status = json_string_value(json_object_get(answer.body, "status"));
         healthy = status != NULL && strcmp(status, "healthy") == 0;
         (void)snprintf(up->problem, sizeof(up->problem), "/health says %s", status != NULL ? status : "nothing");
@@ -180,7 +232,8 @@ static bool demo_workers_answer(struct up *up)
     size_t count = (size_t)up->settings.demo_workers;
     for (size_t i = 0; i < REQUESTS_PER_WORKER * count && up->answered_count < count; i++) {
         struct rest_answer answer;
-        bool answered = rest_post_text(up->local_url, "/api/service/document-processing", "Is anybody there?\n",
+        const struct rest_coordinator coordinator = coordinator_of(up);
+        bool answered = rest_post_text(&coordinator, "/api/service/document-processing", "Is anybody there?\n",
                                        PROBE_TIMEOUT_MS, &answer);
         unsigned int number = 0;
         if (answered && sscanf(answer.served_by, "demo-%u", &number) == 1 && number >= 1 && number <= count &&
@@ -216,11 +269,6 @@ static void announce(void *argument)
 
 /* --- All of it --- */
 
-static bool is_loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
-}
-
 static bool is_every_address(const char *host)
 {
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
@@ -234,10 +282,12 @@ static int run(struct up *up, const struct config *config)
         .grpc_host = settings->grpc_host,
         .data_dir = settings->data_dir,
         .catalog = settings->catalog,
+        .api_keys = settings->api_keys,
+        .insecure = settings->insecure,
         .log_level = config->log_level,
         .log_format = config->log_format,
         .dht = settings->dht,
-        .dht_private_peers = settings->dht_private_peers || is_loopback(settings->host),
+        .dht_private_peers = settings->dht_private_peers || host_is_loopback(settings->host),
         .dht_seeds = settings->dht_seeds,
         .public_url = settings->public_url,
         .location = settings->location,
@@ -246,6 +296,8 @@ static int run(struct up *up, const struct config *config)
     };
     if (settings->dht && *settings->public_url == '\0' && is_every_address(settings->host))
         return fail("others cannot call %s: say with --public-url where they reach this coordinator", settings->host);
+    if (!check_hosts(settings) || !hand_on_key(up))
+        return COMMAND_FAILED;
     if (*settings->log_dir != '\0' && mkdir(settings->log_dir, 0755) != 0 && errno != EEXIST)
         return fail("cannot create the log directory %s: %s; choose another --log-dir", settings->log_dir,
                     strerror(errno));
@@ -312,6 +364,14 @@ int command_up(const struct command *command, int argc, char **argv)
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
          "Where other coordinators reach the gateway; without it where it listens.", 0, 0},
         {"location", SETTING_TEXT, &settings->location, "", "TEXT", "The place of this coordinator: \"uk\".", 0, 0},
+        {"api-keys", SETTING_TEXT, &settings->api_keys, "", "FILE",
+         "The gateway's key file; see muster-gateway --help.", 0, 0},
+        {"api-key", SETTING_TEXT, &settings->api_key, "", "KEY",
+         "A key that may do everything, for the gateway and the demo workers. Better given as API_KEY: flags can be "
+         "seen by others.",
+         0, 0},
+        {"insecure", SETTING_BOOL, &settings->insecure, NULL, NULL,
+         "Listen on --host and --grpc-host though others can reach them and no key protects them.", 0, 0},
         {"log-dir", SETTING_TEXT, &settings->log_dir, "", "DIR",
          "Where each process writes NAME.log; without it all log to standard error.", 0, 0},
         {"bin-dir", SETTING_TEXT, &settings->bin_dir, "", "DIR", "Where the programs are; without it beside this one.",

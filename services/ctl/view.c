@@ -117,8 +117,9 @@ int view_run(const struct view *view, const struct command *command, int argc, c
 {
     struct view_settings settings = {0};
     const struct setting table[] = {
-        {"coordinator-url", SETTING_TEXT, &settings.source.coordinator_url, "http://127.0.0.1:8080", "URL",
+        {"coordinator-url", SETTING_TEXT, &settings.source.coordinator.url, "http://127.0.0.1:8080", "URL",
          "The coordinator to ask.", 0, 0},
+        REST_API_KEY_SETTING(&settings.source.coordinator.api_key),
         {"router-address", SETTING_TEXT, &settings.source.router_address, "127.0.0.1:7104", "HOST:PORT",
          "Its router, which `route` asks.", 0, 0},
         {"data-dir", SETTING_TEXT, &settings.source.data_dir, "muster-data", "DIR",
@@ -163,10 +164,11 @@ json_t *view_fetch_rest(const struct view_source *source, const char *path, char
 {
     struct rest_answer answer;
     json_t *body = NULL;
-    if (rest_get(source->coordinator_url, path, source->timeout_ms, &answer))
+    if (rest_get(&source->coordinator, path, source->timeout_ms, &answer))
         body = json_incref(answer.body);
     else
-        (void)snprintf(error, error_bytes, "%s; is --coordinator-url right?", answer.error);
+        (void)snprintf(error, error_bytes, "%s%s", answer.error,
+                       answer.status == 0 ? "; is --coordinator-url right?" : "");
     rest_answer_free(&answer);
     return body;
 }

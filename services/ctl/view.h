@@ -13,10 +13,11 @@
 
 #include "common/buffer.h"
 #include "services/ctl/command.h"
+#include "services/ctl/rest.h"
 
 /* Where to ask, from flags and environment. */
 struct view_source {
-    const char *coordinator_url;
+    struct rest_coordinator coordinator;
     const char *router_address;
     const char *data_dir;
     const char *since, *step; /* of `history`; "" takes the coordinator's default */

@@ -74,6 +74,47 @@ TEST(BadStart, ASecondServerOnTheSamePort)
     close(fd);
 }
 
+// Without a key, what others can reach is not opened unless somebody says so.
+TEST(BadStart, AddressesThatOthersCanReach)
+{
+    for (const auto &program : programs()) {
+        SCOPED_TRACE(program.name);
+        if (std::string(program.name) == "worker")
+            continue; // others have to reach it, and it serves what its owner gave it
+        for (const char *host : {"0.0.0.0", "::", "192.0.2.1", "a-name-of-somebody"}) {
+            Process process(program.path, program.flags + std::vector<std::string>{"--port", "0", "--host", host});
+            expect_refusal(process, 2, "--insecure");
+        }
+        for (const std::vector<std::string> &fine :
+             {std::vector<std::string>{"--host", "0.0.0.0", "--insecure"}, {"--host", "127.0.0.2"}}) {
+            Process process(program.path, program.flags + std::vector<std::string>{"--port", "0"} + fine);
+            EXPECT_TRUE(eventually([&] { return process.errors().find("serving") != std::string::npos; }))
+                << process.errors();
+        }
+    }
+    Process keyed("gateway/muster-gateway", {"--port", "0", "--host", "0.0.0.0"}, {"API_KEY=a-key-0123456789"});
+    EXPECT_TRUE(eventually([&] { return keyed.errors().find("serving") != std::string::npos; }));
+    for (const char *flag : {"--host", "--grpc-host"}) {
+        Process up("services/ctl/musterctl",
+                   {"up", "--port", "0", "--grpc-port", "0", "--data-dir", temporary_folder(), flag, "0.0.0.0"});
+        expect_refusal(up, 1, "--insecure");
+    }
+}
+
+TEST(BadStart, KeysThatCannotBeUsed)
+{
+    std::string file = temporary_folder() + "/keys.json";
+    Process missing("gateway/muster-gateway", {"--port", "0", "--api-keys", file});
+    expect_refusal(missing, 2, file + " cannot be read");
+    write_file(file, R"({"keys": [{"name": "a", "key": "short-secret", "rights": ["admin"]}]})");
+    Process wrong("gateway/muster-gateway", {"--port", "0", "--api-keys", file});
+    expect_refusal(wrong, 2, "keys[0].key");
+    EXPECT_EQ(wrong.errors().find("short-secret"), std::string::npos) << wrong.errors();
+    Process weak("gateway/muster-gateway", {"--port", "0"}, {"API_KEY=short-secret"});
+    expect_refusal(weak, 2, "API_KEY");
+    EXPECT_EQ(weak.errors().find("short-secret"), std::string::npos) << weak.errors();
+}
+
 TEST(BadStart, UnknownFlagsAndBadValues)
 {
     for (const auto &program : programs()) {
