@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/rpc/rpc.h"
+#include "gateway/pick.h"
 #include "muster/v1/router.pb-c.h"
 
 #include <curl/curl.h>
@@ -44,8 +45,7 @@ struct demo {
     struct rpc_loop *loop;
     char victim[WORKER_ID_BYTES];                  /* "": nobody was killed yet */
     uint64_t killed_at_us, gone_at_us, back_at_us; /* 0: not yet */
-    size_t endpoint_count;
-    struct buffer endpoints; /* their workers, each as "ID\n" */
+    struct pick_table *table;
 
     /* What became of the requests. */
     size_t succeeded, failed;
@@ -77,20 +77,30 @@ __attribute__((format(printf, 1, 2))) static bool fail(const char *format, ...)
 
 static void watch_started(struct rpc_call *call)
 {
+    struct demo *demo = rpc_call_context(call);
     Muster__V1__WatchRoutesRequest request = MUSTER__V1__WATCH_ROUTES_REQUEST__INIT;
+    pick_table_position(demo->table, &request);
     (void)rpc_call_send(call, &request.base);
     rpc_call_half_close(call);
 }
 
+/* Until the table is whole it has none. */
+static size_t count_endpoints(const struct demo *demo)
+{
+    const struct pick_service *service =
+        pick_table_is_whole(demo->table) ? pick_table_find(demo->table, SERVICE, strlen(SERVICE)) : NULL;
+    return service == NULL ? 0 : pick_service_endpoints(service);
+}
+
 static bool is_listed(const struct demo *demo, const char *worker_id)
 {
-    size_t length = strlen(worker_id);
-    const char *at = demo->endpoints.data;
-    while (at != NULL && *at != '\0') {
-        size_t line = strcspn(at, "\n");
-        if (line == length && memcmp(at, worker_id, length) == 0)
+    size_t count = count_endpoints(demo);
+    const struct pick_service *service = pick_table_find(demo->table, SERVICE, strlen(SERVICE));
+    uint32_t weight, priority;
+    for (size_t i = 0; i < count; i++) {
+        const struct pick_endpoint *endpoint = pick_service_endpoint(service, i, &weight, &priority);
+        if (strcmp(pick_endpoint_worker(endpoint), worker_id) == 0)
             return true;
-        at += line + 1;
     }
     return false;
 }
@@ -98,22 +108,21 @@ static bool is_listed(const struct demo *demo, const char *worker_id)
 static void routes_changed(struct rpc_call *call, const void *message)
 {
     struct demo *demo = rpc_call_context(call);
-    const Muster__V1__WatchRoutesResponse *response = message;
     uint64_t now_us = clock_monotonic_us();
-    for (size_t i = 0; i < response->n_services; i++) {
-        const Muster__V1__ServiceRoutes *routes = response->services[i];
-        if (strcmp(routes->service, SERVICE) != 0)
-            continue;
-        buffer_clear(&demo->endpoints);
-        for (size_t k = 0; k < routes->n_endpoints; k++)
-            buffer_append_format(&demo->endpoints, "%s\n", routes->endpoints[k]->worker_id);
-        demo->endpoint_count = routes->n_endpoints;
-        bool listed = is_listed(demo, demo->victim);
-        if (demo->killed_at_us != 0 && demo->gone_at_us == 0 && !listed)
-            demo->gone_at_us = now_us;
-        else if (demo->gone_at_us != 0 && demo->back_at_us == 0 && listed)
-            demo->back_at_us = now_us;
+    struct pick_table *table = pick_table_apply(demo->table, message);
+    if (table == NULL) {
+        rpc_call_cancel(call); /* out of memory: watched again from where it is */
+        return;
     }
+    pick_table_release(demo->table);
+    demo->table = table;
+    bool listed = is_listed(demo, demo->victim);
+    if (!pick_table_is_whole(table))
+        return;
+    if (demo->killed_at_us != 0 && demo->gone_at_us == 0 && !listed)
+        demo->gone_at_us = now_us;
+    else if (demo->gone_at_us != 0 && demo->back_at_us == 0 && listed)
+        demo->back_at_us = now_us;
 }
 
 /* --- Processes --- */
@@ -464,9 +473,10 @@ static bool run(struct demo *demo)
     struct rpc_kept_stream *routes =
         rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor, "WatchRoutes", NULL, &events, demo);
     for (uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
-         demo->endpoint_count == 0 && clock_monotonic_ms() < deadline_ms;)
+         count_endpoints(demo) == 0 && clock_monotonic_ms() < deadline_ms;)
         rpc_loop_turn(demo->loop, 20);
-    bool held = demo->endpoint_count >= 2 || fail("%zu workers serve " SERVICE ", it takes two", demo->endpoint_count);
+    bool held =
+        count_endpoints(demo) >= 2 || fail("%zu workers serve " SERVICE ", it takes two", count_endpoints(demo));
     if (held) {
         bool worker_held = kill_a_worker(demo);
         bool registry_held = kill_the_registry(demo);
@@ -480,7 +490,7 @@ static bool run(struct demo *demo)
 
 int main(int argc, char **argv)
 {
-    struct demo demo = {.document = BUFFER_INIT, .endpoints = BUFFER_INIT};
+    struct demo demo = {.document = BUFFER_INIT, .table = pick_table_create()};
     const struct setting settings[] = {
         {"url", SETTING_TEXT, &demo.url, "http://127.0.0.1:8080", "URL", "The coordinator.", 0, 0},
         {"data-dir", SETTING_TEXT, &demo.data_dir, "muster-data", "DIR", "Its data directory.", 0, 0},
@@ -495,10 +505,10 @@ int main(int argc, char **argv)
     config_parse_or_exit(&config, argc, argv);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    bool held = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && run(&demo);
+    bool held = demo.table != NULL && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && run(&demo);
     curl_global_cleanup();
     buffer_free(&demo.document);
-    buffer_free(&demo.endpoints);
+    pick_table_release(demo.table);
     config_free(&config);
     printf("%s\n", held ? "All of that held." : "Not all of that held.");
     return held ? 0 : 1;

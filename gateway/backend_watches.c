@@ -1,5 +1,6 @@
 /* What the backend follows: the roll, how workers are, the catalog and the route table. Each
- * is a stream that is started again whenever it ends; the roll resumes where it was. */
+ * is a stream that is started again whenever it ends; the roll and the routes resume where they
+ * were. */
 
 #include <stdio.h>
 
@@ -124,7 +125,9 @@ static void catalog_message(struct rpc_call *call, const void *message)
 
 static void routes_started(struct rpc_call *call)
 {
+    struct backend *backend = rpc_call_context(call);
     Muster__V1__WatchRoutesRequest request = MUSTER__V1__WATCH_ROUTES_REQUEST__INIT;
+    pick_table_position(backend->table, &request);
     send_only(call, &request.base);
 }
 
@@ -142,7 +145,8 @@ static void routes_message(struct rpc_call *call, const void *message)
     backend->table = table;
     for (unsigned i = 0; i < gateway->front_count; i++)
         front_set_table(gateway->fronts[i], pick_table_reference(table));
-    heard_all_of(backend, PART_ROUTER);
+    if (pick_table_is_whole(table))
+        heard_all_of(backend, PART_ROUTER);
 }
 
 void backend_watches_start(struct backend *backend)

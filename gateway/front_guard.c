@@ -168,7 +168,7 @@ static bool may_call(struct front *front, const struct http_text parameter, char
     const struct pick_service *service = bytes < 0 ? NULL : pick_table_find(front->table, name, (size_t)bytes);
     if (service == NULL)
         return true;
-    const char *canonical = pick_service_name(service);
+    const char *canonical = pick_description_name(pick_service_description(service));
     if (auth_may_call(front->caller.identity, canonical, strlen(canonical)))
         return true;
     snprintf(message, message_bytes, "the key %.150s may not call %.200s", front->caller.identity->name, canonical);

@@ -2,6 +2,9 @@
  * HTTP module relays. What becomes of each attempt is remembered for the next choice and
  * reported to the router.
  *
+ * A request that lasts holds on to the endpoints that it has tried, not to the table: each attempt
+ * picks from the newest one.
+ *
  * A service that the table does not have, or has without endpoints, is looked up in the
  * replica once: a worker that has just registered through this gateway is there before the
  * router has heard of it. */
@@ -24,14 +27,15 @@ struct relay {
     struct relay *next; /* in the front's list of idle ones */
     struct front *front;
     struct http_exchange *exchange;
-    struct pick_service *service; /* a reference; NULL before one is known */
-    struct job *job;              /* asked the backend; NULL: no need */
-    bool raw;                     /* /service/…: the rest is the whole path there */
-    enum guard_source source;     /* of our credential: it is nobody's business behind the gateway */
-    struct http_text type, rest;  /* of the request's path */
+    struct pick_description *service; /* a reference; NULL before one is known */
+    struct pick_service *single;      /* which is not in the table; NULL: look there */
+    struct job *job;                  /* asked the backend; NULL: no need */
+    bool raw;                         /* /service/…: the rest is the whole path there */
+    enum guard_source source;         /* of our credential: it is nobody's business behind the gateway */
+    struct http_text type, rest;      /* of the request's path */
 
-    const struct pick_endpoint *endpoint; /* of the attempt that is under way */
-    const char *tried[ATTEMPTS_MAX];
+    struct pick_endpoint *endpoints[ATTEMPTS_MAX]; /* references; the last one is of the attempt under way */
+    const char *tried[ATTEMPTS_MAX];               /* their workers */
     size_t tried_count;
     enum http_relay_result last_result;
 
@@ -75,7 +79,10 @@ static void finished(void *context, struct http_exchange *exchange)
     (void)exchange;
     if (relay->job != NULL)
         front_free_job(relay->job);
-    pick_service_release(relay->service);
+    for (size_t i = 0; i < relay->tried_count; i++)
+        pick_endpoint_release(relay->endpoints[i]);
+    pick_description_release(relay->service);
+    pick_service_release(relay->single);
     if (relay->path.capacity > IDLE_PATH_BYTES_MAX)
         buffer_free(&relay->path);
     if (front->idle_relay_count == IDLE_RELAYS_MAX) {
@@ -120,6 +127,12 @@ static void outcomes_due(struct timer *timer, void *argument)
     front_flush_outcomes(argument);
 }
 
+/* Of the attempt that is under way. */
+static struct pick_endpoint *current_endpoint(const struct relay *relay)
+{
+    return relay->endpoints[relay->tried_count - 1];
+}
+
 static bool is_unreachable(enum http_relay_result result)
 {
     return result == HTTP_RELAY_CONNECT_FAILED || result == HTTP_RELAY_CONNECT_TIMEOUT;
@@ -129,8 +142,8 @@ static void note_outcome(struct relay *relay, const struct http_relay_attempt *a
 {
     struct front *front = relay->front;
     Muster__V1__Outcome outcome = MUSTER__V1__OUTCOME__INIT;
-    outcome.worker_id = relay->endpoint->worker_id;
-    outcome.service = (char *)pick_service_name(relay->service);
+    outcome.worker_id = (char *)pick_endpoint_worker(current_endpoint(relay)); /* only read */
+    outcome.service = (char *)pick_description_name(relay->service);
     switch (attempt->result) {
     case HTTP_RELAY_ANSWERED:
         outcome.succeeded = attempt->status < 500 ? 1 : 0;
@@ -179,21 +192,29 @@ static void set_served_by(struct relay *relay, const char *worker_id)
     relay->served_by[used] = '\0';
 }
 
-static const struct pick_endpoint *choose(struct relay *relay)
+/* The next endpoint to try is current_endpoint then; false: there is none. */
+static bool choose(struct relay *relay)
 {
     struct front *front = relay->front;
     while (relay->tried_count < ATTEMPTS_MAX) {
+        const char *name = pick_description_name(relay->service);
+        const struct pick_service *service =
+            relay->single != NULL ? relay->single : pick_table_find(front->table, name, strlen(name));
         const struct pick_endpoint *endpoint =
-            pick_choose(&front->pick, relay->service, relay->tried, relay->tried_count, loop_now_ms(front->loop));
+            service == NULL
+                ? NULL
+                : pick_choose(&front->pick, service, relay->tried, relay->tried_count, loop_now_ms(front->loop));
         if (endpoint == NULL)
-            return NULL;
-        relay->tried[relay->tried_count++] = endpoint->worker_id;
-        if (http_origin_parse(http_text_of(endpoint->url), &relay->origin))
-            return endpoint;
-        log_warning("a worker's url cannot be used", LOG_TEXT("worker_id", endpoint->worker_id),
-                    LOG_TEXT("url", endpoint->url));
+            return false;
+        const char *url = pick_endpoint_url(endpoint);
+        relay->endpoints[relay->tried_count] = pick_endpoint_reference(endpoint);
+        relay->tried[relay->tried_count++] = pick_endpoint_worker(endpoint);
+        if (http_origin_parse(http_text_of(url), &relay->origin))
+            return true;
+        log_warning("a worker's url cannot be used", LOG_TEXT("worker_id", pick_endpoint_worker(endpoint)),
+                    LOG_TEXT("url", url));
     }
-    return NULL;
+    return false;
 }
 
 static bool next(void *context, struct http_exchange *exchange, unsigned number, struct http_relay_target *target)
@@ -204,11 +225,10 @@ static bool next(void *context, struct http_exchange *exchange, unsigned number,
     struct relay *relay = context;
     (void)exchange;
     (void)number;
-    relay->endpoint = choose(relay);
-    if (relay->endpoint == NULL)
+    if (!choose(relay))
         return false;
-    pick_begin(&relay->front->pick, relay->endpoint->worker_id);
-    set_served_by(relay, relay->endpoint->worker_id);
+    pick_begin(&relay->front->pick, pick_endpoint_worker(current_endpoint(relay)));
+    set_served_by(relay, pick_endpoint_worker(current_endpoint(relay)));
     *target = (struct http_relay_target){
         .origin = &relay->origin,
         .path = {relay->path.data, relay->path.bytes},
@@ -231,7 +251,7 @@ static void attempted(void *context, struct http_exchange *exchange, const struc
     metrics_add(&metrics->relay_attempts[attempt->result], 1);
     if (attempt->will_retry)
         metrics_add(&metrics->relay_retries, 1);
-    pick_end(&relay->front->pick, relay->endpoint->worker_id, is_unreachable(attempt->result),
+    pick_end(&relay->front->pick, pick_endpoint_worker(current_endpoint(relay)), is_unreachable(attempt->result),
              loop_now_ms(relay->front->loop));
     note_outcome(relay, attempt);
 }
@@ -277,8 +297,8 @@ static void start_relay(struct relay *relay)
     if (relay->raw)
         buffer_append(&relay->path, relay->rest.data, relay->rest.bytes);
     else
-        pick_service_path(relay->service, relay->type.data, relay->type.bytes, relay->rest.data, relay->rest.bytes,
-                          &relay->path);
+        pick_description_path(relay->service, relay->type.data, relay->type.bytes, relay->rest.data, relay->rest.bytes,
+                              &relay->path);
     if (head->has_query) {
         struct http_text query = http_head_query(head);
         buffer_append_char(&relay->path, '?');
@@ -296,7 +316,7 @@ static void start_relay(struct relay *relay)
                &(struct http_relay_options){
                    .calls = &calls,
                    .context = relay,
-                   .safe_to_repeat = pick_service_repeatable(relay->service),
+                   .safe_to_repeat = pick_description_repeatable(relay->service),
                    .attempts_max = ATTEMPTS_MAX,
                });
 }
@@ -312,11 +332,13 @@ static void located(struct job *job)
         return;
     }
     if (location != NULL)
-        relay->service = pick_service_single(location->service, location->path, location->worker_id, location->url);
-    if (relay->service != NULL)
-        start_relay(relay);
-    else
+        relay->single = pick_service_single(location->service, location->path, location->worker_id, location->url);
+    if (relay->single == NULL) {
         answer_no_worker(relay);
+        return;
+    }
+    relay->service = pick_description_reference(pick_service_description(relay->single));
+    start_relay(relay);
 }
 
 static void locate(struct relay *relay, const struct api_route *route, const char *name, size_t name_bytes)
@@ -363,6 +385,6 @@ void front_handle_relay(struct front *front, struct http_exchange *exchange, con
         locate(relay, match->route, name, (size_t)name_bytes);
         return;
     }
-    relay->service = pick_service_reference(service);
+    relay->service = pick_description_reference(pick_service_description(service));
     start_relay(relay);
 }

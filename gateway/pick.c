@@ -5,7 +5,8 @@
 
 #include "gateway/pick_service.h"
 
-/* A draw that hits an excluded endpoint is repeated this often before all are looked at. */
+/* A draw that hits an endpoint that must not be chosen is repeated this often before they are
+ * looked at one by one. */
 #define DRAWS_MAX 8
 
 struct pick_worker {
@@ -16,7 +17,6 @@ struct pick_worker {
 
 struct choice {
     const struct pick_state *state;
-    const struct pick_service *service;
     const char *const *excluded_ids;
     size_t excluded_count;
     uint64_t now_ms;
@@ -38,62 +38,54 @@ void pick_state_free(struct pick_state *state)
     map_free(&state->workers);
 }
 
-static bool may_be_chosen(const struct choice *choice, const struct pick_endpoint *endpoint)
+static const struct pick_endpoint *endpoint_of(const struct pick_entry *entry)
 {
+    return (const struct pick_endpoint *)entry->item;
+}
+
+static bool may_be_chosen(const struct choice *choice, const struct pick_entry *entry)
+{
+    const char *id = endpoint_of(entry)->worker_id;
     for (size_t i = 0; i < choice->excluded_count; i++) {
-        if (strcmp(choice->excluded_ids[i], endpoint->worker_id) == 0)
+        if (strcmp(choice->excluded_ids[i], id) == 0)
             return false;
     }
     if (choice->take_skipped || choice->state->workers.count == 0)
         return true;
-    const struct pick_worker *worker = map_get_text(&choice->state->workers, endpoint->worker_id);
+    const struct pick_worker *worker = map_get_text(&choice->state->workers, id);
     return worker == NULL || worker->skip_until_ms <= choice->now_ms;
 }
 
-/* The endpoint in whose share of the group's weight `point` lies. */
-static const struct pick_endpoint *endpoint_at(const struct pick_service *service, const struct pick_group *group,
-                                               uint64_t point)
+/* By weight among those that may be chosen, looking at each; of a large group at a part of it that
+ * begins anywhere. */
+static const struct pick_entry *draw_slowly(const struct choice *choice, const struct pick_tree *endpoints,
+                                            struct random *random)
 {
-    const struct pick_endpoint *endpoints = &service->endpoints[group->first];
-    size_t low = 0;
-    size_t high = group->count - 1;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (endpoints[middle].weight_sum > point)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return &endpoints[low];
-}
-
-/* By weight among those that may be chosen, looking at each. */
-static const struct pick_endpoint *draw_slowly(const struct choice *choice, const struct pick_group *group,
-                                               struct random *random)
-{
-    const struct pick_endpoint *drawn = NULL;
+    const struct pick_entry *drawn = NULL;
     uint64_t weight_sum = 0;
-    for (size_t i = 0; i < group->count; i++) {
-        const struct pick_endpoint *endpoint = &choice->service->endpoints[group->first + i];
-        if (!may_be_chosen(choice, endpoint))
+    size_t count = pick_tree_count(endpoints);
+    size_t looked_at = count < PICK_LOOK_MAX ? count : PICK_LOOK_MAX;
+    size_t first = looked_at < count ? (size_t)random_below(random, count) : 0;
+    for (size_t i = 0; i < looked_at; i++) {
+        const struct pick_entry *entry = pick_tree_at(endpoints, (first + i) % count);
+        if (!may_be_chosen(choice, entry))
             continue;
-        weight_sum += endpoint->weight;
-        if (random_below(random, weight_sum) < endpoint->weight)
-            drawn = endpoint;
+        weight_sum += entry->weight;
+        if (random_below(random, weight_sum) < entry->weight)
+            drawn = entry;
     }
     return drawn;
 }
 
-static const struct pick_endpoint *draw(const struct choice *choice, const struct pick_group *group,
-                                        struct random *random)
+static const struct pick_entry *draw(const struct choice *choice, const struct pick_tree *endpoints,
+                                     struct random *random)
 {
     for (int i = 0; i < DRAWS_MAX; i++) {
-        const struct pick_endpoint *endpoint =
-            endpoint_at(choice->service, group, random_below(random, group->weight_sum));
-        if (may_be_chosen(choice, endpoint))
-            return endpoint;
+        const struct pick_entry *entry = pick_tree_draw(endpoints, random_below(random, pick_tree_weight(endpoints)));
+        if (may_be_chosen(choice, entry))
+            return entry;
     }
-    return draw_slowly(choice, group, random);
+    return draw_slowly(choice, endpoints, random);
 }
 
 uint32_t pick_in_flight(const struct pick_state *state, const char *worker_id)
@@ -102,34 +94,34 @@ uint32_t pick_in_flight(const struct pick_state *state, const char *worker_id)
     return worker == NULL ? 0 : worker->in_flight;
 }
 
-static const struct pick_endpoint *choose_in_group(const struct choice *choice, const struct pick_group *group,
+static const struct pick_endpoint *choose_in_group(const struct choice *choice, const struct pick_tree *endpoints,
                                                    struct random *random)
 {
-    const struct pick_endpoint *first = draw(choice, group, random);
-    if (first == NULL || group->count == 1)
-        return first;
-    const struct pick_endpoint *second = draw(choice, group, random);
+    const struct pick_entry *first = draw(choice, endpoints, random);
+    if (first == NULL)
+        return NULL;
+    if (pick_tree_count(endpoints) == 1)
+        return endpoint_of(first);
+    const struct pick_entry *second = draw(choice, endpoints, random);
     if (second == NULL || second == first)
-        return first;
+        return endpoint_of(first);
     /* in_flight / weight, compared without dividing. With equal loads the first one stays, so
      * that an idle fleet gets requests by weight. */
-    uint64_t first_load = (uint64_t)pick_in_flight(choice->state, first->worker_id) * second->weight;
-    uint64_t second_load = (uint64_t)pick_in_flight(choice->state, second->worker_id) * first->weight;
-    return second_load < first_load ? second : first;
+    uint64_t first_load = (uint64_t)pick_in_flight(choice->state, endpoint_of(first)->worker_id) * second->weight;
+    uint64_t second_load = (uint64_t)pick_in_flight(choice->state, endpoint_of(second)->worker_id) * first->weight;
+    return endpoint_of(second_load < first_load ? second : first);
 }
 
 const struct pick_endpoint *pick_choose(struct pick_state *state, const struct pick_service *service,
                                         const char *const *excluded_ids, size_t excluded_count, uint64_t now_ms)
 {
-    struct choice choice = {.state = state,
-                            .service = service,
-                            .excluded_ids = excluded_ids,
-                            .excluded_count = excluded_count,
-                            .now_ms = now_ms};
+    struct choice choice = {
+        .state = state, .excluded_ids = excluded_ids, .excluded_count = excluded_count, .now_ms = now_ms};
     for (int pass = 0; pass < 2; pass++) {
         choice.take_skipped = pass == 1;
         for (size_t i = 0; i < service->group_count; i++) {
-            const struct pick_endpoint *endpoint = choose_in_group(&choice, &service->groups[i], &state->random);
+            const struct pick_endpoint *endpoint =
+                choose_in_group(&choice, &service->groups[i].endpoints, &state->random);
             if (endpoint != NULL)
                 return endpoint;
         }

@@ -8,9 +8,16 @@
  * unless nobody else is left.
  *
  * A struct pick_table is one version of the table and never changes once it is published: HTTP
- * threads hold references, and get the next version by a message. Services that did not change
- * are shared between versions. A struct pick_state is what one thread knows on top: its
- * requests in flight and the failures that it saw.
+ * threads hold references, and get the next version by a message. Versions share all but what
+ * changed (pick_tree.h): with a million endpoints a change of a thousand copies some thousand
+ * small nodes. A version that is held keeps what was current with it; what a request holds for as
+ * long as it lasts are therefore the endpoints that it went to and the service's description,
+ * never a service. A struct pick_state is what one thread knows on top: its requests in flight
+ * and the failures that it saw.
+ *
+ * A snapshot that comes in pieces replaces the table piece by piece: an endpoint stays until the
+ * snapshot is complete and has not named it. So the table is good to pick from all the while, also
+ * when the snapshot breaks off and is begun again.
  *
  * Threading: references may be taken and given back by any thread; a table is built by one
  * thread; a state belongs to one thread. No I/O, no clock: time is an argument. */
@@ -32,20 +39,30 @@
 /* Path on the worker of a service that has none of its own. */
 #define PICK_DEFAULT_PATH "/api/{type}"
 
-struct pick_endpoint {
-    char *worker_id;
-    char *url;       /* no slash at its end */
-    uint32_t weight; /* above 0 */
-    uint32_t priority;
-    uint64_t weight_sum; /* of this one and those before it with the same priority */
-};
+struct pick_endpoint;
+
+const char *pick_endpoint_worker(const struct pick_endpoint *endpoint); /* its id */
+const char *pick_endpoint_url(const struct pick_endpoint *endpoint);    /* no slash at its end */
+struct pick_endpoint *pick_endpoint_reference(const struct pick_endpoint *endpoint);
+void pick_endpoint_release(struct pick_endpoint *endpoint); /* NULL is allowed */
+
+/* What a service is, without where it is to be had. */
+struct pick_description;
+
+const char *pick_description_name(const struct pick_description *description);
+/* Whether a request may be sent twice whatever its method. */
+bool pick_description_repeatable(const struct pick_description *description);
+struct pick_description *pick_description_reference(const struct pick_description *description);
+void pick_description_release(struct pick_description *description); /* NULL is allowed */
 
 struct pick_service;
 
-const char *pick_service_name(const struct pick_service *service);
+const struct pick_description *pick_service_description(const struct pick_service *service);
 size_t pick_service_endpoints(const struct pick_service *service);
-/* Whether a request may be sent twice whatever its method. */
-bool pick_service_repeatable(const struct pick_service *service);
+
+/* Endpoint number `index`, below that count, in no order; for tests. */
+const struct pick_endpoint *pick_service_endpoint(const struct pick_service *service, size_t index, uint32_t *weight,
+                                                  uint32_t *priority);
 
 /* --- The table --- */
 
@@ -54,28 +71,36 @@ struct pick_table;
 /* An empty one, with one reference. NULL when memory ran out. */
 struct pick_table *pick_table_create(void);
 
-/* The table after a message of WatchRoutes; the old one is left as it is. NULL when memory
- * ran out. */
-struct pick_table *pick_table_apply(const struct pick_table *table, const Muster__V1__WatchRoutesResponse *change);
+/* The table after a message of WatchRoutes; to those who read it the old one stays as it is. NULL
+ * when memory ran out: watch again, from where the old one is. */
+struct pick_table *pick_table_apply(struct pick_table *table, const Muster__V1__WatchRoutesResponse *change);
 
 struct pick_table *pick_table_reference(struct pick_table *table);
 void pick_table_release(struct pick_table *table); /* NULL is allowed */
 
+/* How far it has come: what to send with the next WatchRoutes. In the middle of a snapshot it has
+ * come nowhere. */
+void pick_table_position(const struct pick_table *table, Muster__V1__WatchRoutesRequest *request);
+
+/* Whether it has not begun a snapshot that it has not heard the end of. */
+bool pick_table_is_whole(const struct pick_table *table);
+
 /* By name or alias; a name wins. NULL: unknown. Valid as long as the table. */
 const struct pick_service *pick_table_find(const struct pick_table *table, const char *name, size_t name_bytes);
+size_t pick_table_services(const struct pick_table *table);
 
-/* Keeps a service beyond its table. */
-struct pick_service *pick_service_reference(const struct pick_service *service);
-void pick_service_release(struct pick_service *service);
-
-/* A service that is in no table, with one endpoint; for requests that come before the
- * router's table does. NULL when memory ran out. */
+/* A service that is in no table, with one endpoint and one reference; for requests that come
+ * before the router's table does. NULL when memory ran out. */
 struct pick_service *pick_service_single(const char *name, const char *path, const char *worker_id, const char *url);
+void pick_service_release(struct pick_service *service); /* NULL is allowed */
+
+/* For tests: whether the sums and counts inside are right. */
+bool pick_table_check(const struct pick_table *table);
 
 /* Appends the path that a request goes to. `type` is the service as the request named it and
  * `rest` what follows, both still encoded; rest is empty or begins with "/". */
-void pick_service_path(const struct pick_service *service, const char *type, size_t type_bytes, const char *rest,
-                       size_t rest_bytes, struct buffer *path);
+void pick_description_path(const struct pick_description *description, const char *type, size_t type_bytes,
+                           const char *rest, size_t rest_bytes, struct buffer *path);
 
 /* --- The choice --- */
 
@@ -87,7 +112,12 @@ struct pick_state {
 void pick_state_init(struct pick_state *state, uint64_t seed);
 void pick_state_free(struct pick_state *state);
 
-/* The endpoint to try, none of the excluded workers, or NULL. Valid as long as the service. */
+/* Endpoints that are looked at when random draws find none that may be chosen. In a larger group
+ * the rest counts as no better. */
+#define PICK_LOOK_MAX 1024
+
+/* The endpoint to try, none of the excluded workers, or NULL. Valid as long as the service. There
+ * are fewer than PICK_LOOK_MAX excluded ones. */
 const struct pick_endpoint *pick_choose(struct pick_state *state, const struct pick_service *service,
                                         const char *const *excluded_ids, size_t excluded_count, uint64_t now_ms);
 

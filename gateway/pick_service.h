@@ -1,27 +1,56 @@
-/* Inside of pick.h: what a service of the table consists of. For pick_table.c, which builds
- * it, and pick.c, which chooses from it. */
+/* Inside of pick.h: what a service of the table consists of. For pick_service.c and
+ * pick_table.c, which build it, and pick.c, which chooses from it. */
 
 #pragma once
 
-#include <stdatomic.h>
-
 #include "gateway/pick.h"
+#include "gateway/pick_tree.h"
 
-/* Endpoints of one priority: `count` of them from `first` on. */
+struct pick_endpoint {
+    struct pick_item item; /* first; in a group's tree, by its worker */
+    uint32_t url_offset;
+    char worker_id[]; /* and behind it the URL */
+};
+
+struct pick_description {
+    atomic_uint references;
+    bool repeatable;
+    char *name;
+    char *path;
+    char **aliases;
+    size_t alias_count;
+};
+
+/* Endpoints of one priority. */
 struct pick_group {
-    size_t first, count;
-    uint64_t weight_sum;
+    uint32_t priority;
+    struct pick_tree endpoints; /* struct pick_endpoint by worker */
 };
 
 struct pick_service {
-    atomic_uint references;
-    char *name;
-    char *path;
-    bool repeatable;
-    char **aliases;
-    size_t alias_count;
-    struct pick_endpoint *endpoints; /* by priority */
-    size_t endpoint_count;
-    struct pick_group *groups; /* lowest number first */
+    struct pick_item item; /* first; in the table's tree, by its name */
+    uint64_t edit;         /* the change that made it, which alone may change it; see pick_tree.h */
+    struct pick_description *description;
+    struct pick_group *groups; /* none of them empty, lowest number first */
     size_t group_count;
 };
+
+extern const struct pick_kind pick_service_kind;
+
+/* Whether the message says nothing new of the service itself. */
+bool pick_description_matches(const struct pick_description *description, const Muster__V1__ServiceRoutes *routes);
+
+/* Without endpoints. NULL when memory ran out. */
+struct pick_service *pick_service_create(uint64_t edit, const Muster__V1__ServiceRoutes *routes);
+
+/* A copy that this change may change. With `routes` they describe it anew, NULL: as it was. NULL
+ * when memory ran out. */
+struct pick_service *pick_service_copy(const struct pick_service *service, uint64_t edit,
+                                       const Muster__V1__ServiceRoutes *routes);
+
+/* Whether it has exactly this endpoint; marks it in that case. */
+bool pick_service_has(const struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark);
+
+/* Changes one endpoint of a service of this change's own. False: memory ran out. */
+bool pick_service_put(struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark);
+bool pick_service_remove(struct pick_service *service, const char *worker_id);

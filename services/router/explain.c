@@ -1,7 +1,5 @@
 /* Route and Explain; see router.h. */
 
-#include "services/router/router.h"
-
 #include "services/router/state.h"
 
 #include <stdarg.h>
@@ -11,6 +9,8 @@
 
 /* Of workers that could run a service but were not told to, so many are shown. */
 #define OTHERS_MAX 100
+/* Throws before all endpoints are looked at. */
+#define DRAWS_MAX 32
 
 /* --- Route --- */
 
@@ -23,16 +23,29 @@ static bool is_excluded(const Muster__V1__RouteRequest *request, const char *wor
     return false;
 }
 
-enum router_result router_route(struct router *router, const Muster__V1__RouteRequest *request,
-                                Muster__V1__RouteResponse *response, Muster__V1__Endpoint *endpoint)
+/* A few throws: with so many endpoints one of them hits, as a rule. NULL: none did. */
+static const struct router_endpoint *draw(struct router *router, const struct router_service *service,
+                                          const Muster__V1__RouteRequest *request)
 {
-    if (!router->ready)
-        return ROUTER_NOT_READY;
-    struct router_service *service = router_service_find(router, request->service);
-    if (service == NULL)
-        return ROUTER_NO_SERVICE;
-    /* One pass: a reservoir of one, weighted (M. T. Chao, "A general purpose unequal
-     * probability sampling plan", 1982), started anew when a better priority shows. */
+    size_t best = 0;
+    while (best < ROUTER_PRIORITIES && service->counts[best] == 0)
+        best++;
+    for (size_t i = 0; i < DRAWS_MAX && best < ROUTER_PRIORITIES; i++) {
+        const struct router_endpoint *candidate =
+            service->endpoints[random_below(&router->random, service->endpoint_count)];
+        if (candidate->in_table && candidate->priority == best &&
+            random_below(&router->random, POLICY_WEIGHT_MAX) < candidate->weight &&
+            !is_excluded(request, candidate->worker->id))
+            return candidate;
+    }
+    return NULL;
+}
+
+/* One pass: a reservoir of one, weighted (M. T. Chao, "A general purpose unequal probability
+ * sampling plan", 1982), started anew when a better priority shows. */
+static const struct router_endpoint *look_at_all(struct router *router, const struct router_service *service,
+                                                 const Muster__V1__RouteRequest *request)
+{
     const struct router_endpoint *chosen = NULL;
     uint64_t total = 0;
     for (size_t i = 0; i < service->endpoint_count; i++) {
@@ -46,6 +59,20 @@ enum router_result router_route(struct router *router, const Muster__V1__RouteRe
         if (total == candidate->weight || random_below(&router->random, total) < candidate->weight)
             chosen = candidate;
     }
+    return chosen;
+}
+
+enum router_result router_route(struct router *router, const Muster__V1__RouteRequest *request,
+                                Muster__V1__RouteResponse *response, Muster__V1__Endpoint *endpoint)
+{
+    if (!router->ready)
+        return ROUTER_NOT_READY;
+    struct router_service *service = router_service_find(router, request->service);
+    if (service == NULL)
+        return ROUTER_NO_SERVICE;
+    const struct router_endpoint *chosen = draw(router, service, request);
+    if (chosen == NULL)
+        chosen = look_at_all(router, service, request);
     if (chosen == NULL)
         return ROUTER_NO_WORKER;
     muster__v1__endpoint__init(endpoint);
@@ -101,6 +128,12 @@ static int compare(const void *left, const void *right)
     return strcmp(a->worker->id, b->worker->id);
 }
 
+static size_t keep_best(struct candidate *candidates, size_t count)
+{
+    qsort(candidates, count, sizeof(*candidates), compare);
+    return count < ROUTER_EXPLAIN_CANDIDATES_MAX ? count : ROUTER_EXPLAIN_CANDIDATES_MAX;
+}
+
 static const char *ordinal(uint32_t number)
 {
     return number == 1 ? "st" : number == 2 ? "nd" : number == 3 ? "rd" : "th";
@@ -138,6 +171,20 @@ static char *explain_ineligible(struct router *router, const struct router_servi
     return text(arena, "not published yet");
 }
 
+/* Decimals with which two numbers that differ look different: three, or more where it takes more. */
+static int digits_that_differ(double a, double b)
+{
+    char first[64], second[64];
+    int digits = 3;
+    for (; digits < 20; digits++) {
+        snprintf(first, sizeof(first), "%.*f", digits, a);
+        snprintf(second, sizeof(second), "%.*f", digits, b);
+        if (strcmp(first, second) != 0)
+            break;
+    }
+    return digits;
+}
+
 /* Why it won, or lost against the best one. */
 static char *explain_eligible(struct router *router, const struct candidate *candidate, const struct candidate *best,
                               size_t eligible)
@@ -162,9 +209,10 @@ static char *explain_eligible(struct router *router, const struct candidate *can
     if (candidate->score == best->score)
         return text(arena, "as good as %s: %s, weight %u; requests are shared%s", best->worker->id, figures,
                     candidate->endpoint->weight, trial);
-    return text(arena, "%s against %s of %s: score %.3f below %.3f, weight %u to %u%s", figures, best_figures,
-                best->worker->id, candidate->score, best->score, candidate->endpoint->weight, best->endpoint->weight,
-                trial);
+    int digits = digits_that_differ(candidate->score, best->score);
+    return text(arena, "%s against %s of %s: score %.*f below %.*f, weight %u to %u%s", figures, best_figures,
+                best->worker->id, digits, candidate->score, digits, best->score, candidate->endpoint->weight,
+                best->endpoint->weight, trial);
 }
 
 /* Workers of the kind that the service needs which do not have it. */
@@ -197,21 +245,27 @@ enum router_result router_explain(struct router *router, const char *service_nam
     if (service == NULL)
         return ROUTER_NO_SERVICE;
     router_reset_arena(router);
-    size_t capacity = service->endpoint_count + OTHERS_MAX;
-    struct candidate *candidates = arena_take(arena, capacity * sizeof(*candidates));
+    size_t capacity = 2 * ROUTER_EXPLAIN_CANDIDATES_MAX;
+    struct candidate *candidates = arena_take(arena, (capacity + OTHERS_MAX) * sizeof(*candidates));
     if (candidates == NULL)
         return ROUTER_OUT_OF_MEMORY;
-    size_t count = 0, eligible = 0;
+    size_t count = 0;
+    bool was_cut = false;
     for (size_t i = 0; i < service->endpoint_count; i++) {
         const struct router_endpoint *endpoint = service->endpoints[i];
         double score = endpoint->in_table ? router->policy->score(&endpoint->worker->health.figures) : 0;
-        candidates[count++] = (struct candidate){endpoint->worker, endpoint, score};
-        eligible += endpoint->in_table ? 1 : 0;
+        candidates[count] = (struct candidate){endpoint->worker, endpoint, score};
+        /* Once so many were kept, most are worse than the worst of these. */
+        if (was_cut && compare(&candidates[count], &candidates[ROUTER_EXPLAIN_CANDIDATES_MAX - 1]) > 0)
+            continue;
+        if (++count == capacity) {
+            count = keep_best(candidates, count);
+            was_cut = true;
+        }
     }
-    count = add_others(router, service, candidates, count, capacity);
-    qsort(candidates, count, sizeof(*candidates), compare);
-    if (count > ROUTER_EXPLAIN_CANDIDATES_MAX)
-        count = ROUTER_EXPLAIN_CANDIDATES_MAX;
+    count = add_others(router, service, candidates, count, count + OTHERS_MAX);
+    count = keep_best(candidates, count);
+    size_t eligible = router_table_count(service);
 
     Muster__V1__Candidate *messages = arena_take(arena, count * sizeof(*messages));
     Muster__V1__Candidate **pointers = arena_take(arena, count * sizeof(*pointers));

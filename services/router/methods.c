@@ -91,9 +91,9 @@ void router_methods_stop(struct router_shell *shell)
 static void watch_routes(struct rpc_call *call, const void *message)
 {
     struct router_shell *shell = rpc_call_context(call);
-    (void)message; /* has no fields */
     struct routes_watch *watch = calloc(1, sizeof(*watch));
-    struct router_watcher *watcher = watch == NULL || shell->stopping ? NULL : router_watcher_open(shell->core);
+    struct router_watcher *watcher =
+        watch == NULL || shell->stopping ? NULL : router_watcher_open(shell->core, message);
     if (watcher == NULL) {
         free(watch);
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "at most %d watchers at a time", ROUTER_WATCHERS_MAX);

@@ -1,7 +1,5 @@
 /* Ejections of endpoints that cannot be reached; see router.h. */
 
-#include "services/router/router.h"
-
 #include "services/router/state.h"
 
 #include <stdlib.h>
@@ -39,7 +37,7 @@ static void time_passed(struct timer *timer, void *argument)
         outlier->ejected_until_ms = 0;
         /* On trial: one more failure ejects it again, a success clears it. */
         outlier->failures = OUTLIER_FAILURES - 1;
-        router_service_touch(router, endpoint->service, false);
+        router_endpoint_judge(router, endpoint);
     } else {
         outlier->ejections--;
     }
@@ -78,7 +76,7 @@ void router_outlier_note(struct router *router, struct router_endpoint *endpoint
     outlier->ejections++;
     outlier->ejected_until_ms = router->now_ms + ejection_ms(outlier->ejections);
     timer_start(&router->wheel, &outlier->timer, outlier->ejected_until_ms, time_passed, endpoint);
-    router_service_touch(router, endpoint->service, true);
+    router_endpoint_judge(router, endpoint);
 }
 
 void router_report_outcomes(struct router *router, const Muster__V1__ReportOutcomesRequest *request, uint64_t now_ms)

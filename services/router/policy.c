@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define WEIGHT_STEPS 20
-#define WEIGHT_STEP 5
+#define WEIGHT_STEP (POLICY_WEIGHT_MAX / WEIGHT_STEPS)
 
 const struct policy *policy_find(const char *name)
 {

@@ -38,6 +38,8 @@ extern const struct policy policy_equal;
 /* NULL: no policy has that name. */
 const struct policy *policy_find(const char *name);
 
+#define POLICY_WEIGHT_MAX 100
+
 /* A weight for a score: 1 to 100 in steps of 5. Coarse, so that a load that trembles does not
  * change the route table. */
 uint32_t policy_weight(double score);

@@ -1,7 +1,5 @@
 /* Active probes: when which endpoint is asked, and what follows from the answers; see router.h. */
 
-#include "services/router/router.h"
-
 #include "services/router/state.h"
 
 #include <stdio.h>
@@ -107,7 +105,7 @@ static void note_failure(struct router *router, struct router_probe *probe, cons
     if (probe->failing || probe->failures < endpoint->service->probing.failures)
         return;
     probe->failing = true;
-    router_service_touch(router, endpoint->service, true);
+    router_endpoint_judge(router, endpoint);
 }
 
 static void note_success(struct router *router, struct router_probe *probe)
@@ -118,7 +116,7 @@ static void note_success(struct router *router, struct router_probe *probe)
     if (!probe->failing || probe->successes < endpoint->service->probing.successes)
         return;
     probe->failing = false;
-    router_service_touch(router, endpoint->service, endpoint->service->table_count == 0);
+    router_endpoint_judge(router, endpoint);
 }
 
 bool router_probe_ended(struct router *router, const char *worker_id, const char *service, uint64_t number,

@@ -1,7 +1,5 @@
 /* Life of the core and publishing; see router.h. */
 
-#include "services/router/router.h"
-
 #include "services/router/state.h"
 
 #include <stdlib.h>
@@ -17,6 +15,10 @@ struct router *router_create(const struct policy *policy, uint64_t seed, uint64_
     router->publish_at_ms = UINT64_MAX;
     arena_init(&router->arena, NULL, 0);
     random_seed(&router->random, seed);
+    do {
+        router->epoch = random_next(&router->random);
+    } while (router->epoch == 0);
+    router_changes_init(router);
     timer_wheel_init(&router->wheel, now_ms);
     return router;
 }
@@ -29,6 +31,7 @@ void router_destroy(struct router *router)
     for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;)
         router_worker_free(router, worker);
     map_free(&router->workers);
+    router_changes_free(router);
     position = 0;
     for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;)
         router_service_free(service);
@@ -37,6 +40,8 @@ void router_destroy(struct router *router)
     for (size_t i = 0; i < ROUTER_WATCHERS_MAX; i++)
         free(router->watchers[i]);
     arena_free(&router->arena);
+    free(router->urgent.endpoints);
+    free(router->gathered.endpoints);
     free(router->catalog);
     free(router);
 }
@@ -62,46 +67,22 @@ static void become_ready(struct router *router)
     router->revision++;
 }
 
-/* A table that is large and changes all the time is sent less often: about 100,000 endpoints
- * a second, whatever the size. */
-static uint64_t gather_ms(const struct router *router)
+static bool something_is_urgent(const struct router *router)
 {
-    uint64_t by_size_ms = router->last_published / 100;
-    return by_size_ms > ROUTER_GATHER_MS ? by_size_ms : ROUTER_GATHER_MS;
-}
-
-void router_service_touch(struct router *router, struct router_service *service, bool urgent)
-{
-    service->dirty = true;
-    service->urgent = service->urgent || urgent;
-    router->urgent = router->urgent || urgent;
-    if (router->publish_at_ms == UINT64_MAX)
-        router->publish_at_ms = router->now_ms + gather_ms(router);
+    return router->urgent.count > 0 || router->removed != NULL || router->urgent_service;
 }
 
 static void publish(struct router *router)
 {
     bool all = router->now_ms >= router->publish_at_ms;
-    if (!router->ready || (!all && !router->urgent))
+    if (!router->ready || (!all && !something_is_urgent(router)))
         return;
     uint64_t revision = router->revision + 1;
-    size_t published = 0;
-    size_t position = 0;
-    for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;) {
-        if (!service->dirty || !(all || service->urgent))
-            continue;
-        if (router_service_compute(router, service)) {
-            service->revision = revision;
-            router->revision = revision;
-            published += service->endpoint_count;
-        }
-    }
-    if (router->revision == revision)
-        router->last_published = published;
-    router->urgent = false;
+    router_endpoints_publish(router, revision, all);
+    router_services_publish(router, revision);
     if (all)
         router->publish_at_ms = UINT64_MAX;
-    router_services_reap(router);
+    router_removals_trim(router);
 }
 
 void router_advance(struct router *router, uint64_t now_ms)
@@ -117,7 +98,7 @@ uint64_t router_next_ms(const struct router *router)
     uint64_t next_ms = timer_wheel_next_ms(&router->wheel);
     uint64_t publish_ms = router->ready_at_ms;
     if (router->ready)
-        publish_ms = router->urgent ? router->now_ms : router->publish_at_ms;
+        publish_ms = something_is_urgent(router) ? router->now_ms : router->publish_at_ms;
     return publish_ms < next_ms ? publish_ms : next_ms;
 }
 
@@ -140,15 +121,23 @@ size_t router_service_count(const struct router *router)
 
 static bool check_service(struct router *router, struct router_service *service)
 {
-    size_t in_table = 0;
+    size_t well = 0, out = 0, counts[ROUTER_PRIORITIES] = {0};
     for (size_t i = 0; i < service->endpoint_count; i++) {
         const struct router_endpoint *endpoint = service->endpoints[i];
-        if (endpoint->index != i || endpoint->service != service ||
-            endpoint->eligible != router_endpoint_is_eligible(router, endpoint))
+        if (endpoint->index != i || endpoint->service != service || endpoint->waits_at != 0 ||
+            !router_endpoint_check(router, endpoint))
             return false;
-        in_table += endpoint->in_table ? 1 : 0;
+        well += endpoint->eligible && !endpoint->out ? 1 : 0;
+        out += endpoint->eligible && endpoint->out ? 1 : 0;
+        if (endpoint->in_table)
+            counts[endpoint->priority]++;
     }
-    return in_table == service->table_count && !service->dirty && !router_service_compute(router, service);
+    for (size_t i = 0; i < ROUTER_PRIORITIES; i++) {
+        if (counts[i] != service->counts[i])
+            return false;
+    }
+    return well == service->well_count && out == service->out_count && !service->altered &&
+           service->gone == (service->endpoint_count == 0 && !service->in_catalog);
 }
 
 bool router_check(struct router *router)
@@ -161,6 +150,8 @@ bool router_check(struct router *router)
         endpoints += service->endpoint_count;
         gone += service->gone ? 1 : 0;
     }
+    if (endpoints != router->endpoint_count)
+        return false;
     position = 0;
     for (const struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;) {
         for (size_t i = 0; i < worker->endpoint_count; i++) {
@@ -169,5 +160,6 @@ bool router_check(struct router *router)
         }
         endpoints -= worker->endpoint_count;
     }
-    return endpoints == 0 && gone == router->gone_count && timer_wheel_check(&router->wheel);
+    return endpoints == 0 && gone == router->gone_count && router->urgent.count == 0 && router->gathered.count == 0 &&
+           router_changes_check(router) && timer_wheel_check(&router->wheel);
 }

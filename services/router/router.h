@@ -26,9 +26,17 @@
  * watch that is down changes nothing: what was last known stays. After it is up again, what
  * its snapshot does not name is forgotten when the snapshot is complete, not before.
  *
- * Changes are published as new revisions of whole services. One that takes an endpoint away,
- * or brings the first one, is published at once; others are gathered for ROUTER_GATHER_MS.
- * Only the services that were touched are looked at.
+ * Changes of endpoints are published with a revision. One that takes an endpoint away, or
+ * brings a service its first one, is published at once; others are gathered for
+ * ROUTER_GATHER_MS, and what was changed back meanwhile is none. Only endpoints that were touched
+ * are looked at, so that the cost of a change does not depend on how many there are.
+ *
+ * A watcher is sent what was published since, each endpoint once and as it is by then, in
+ * messages of at most ROUTER_PIECE_CHANGES. One that begins is sent all, in the same pieces: what
+ * changes while it gets them comes at their end. One that comes back says how far it was, and goes
+ * on from there, if this is the same router and it still knows all that was removed since: it
+ * remembers ROUTER_REMOVALS_MAX removals, or half as many as there are endpoints if that is more.
+ * Else it gets a new snapshot, and so does one that is too slow.
  *
  * Nothing is published before the registry's first snapshot was complete, and those of health
  * and the catalog too unless they stay away for ROUTER_START_WAIT_MS: a router that restarts
@@ -58,6 +66,8 @@ struct router_watcher;
 #define ROUTER_START_WAIT_MS 2000
 #define ROUTER_WATCHERS_MAX 64
 #define ROUTER_EXPLAIN_CANDIDATES_MAX 1000
+#define ROUTER_PIECE_CHANGES 1000
+#define ROUTER_REMOVALS_MAX 65536
 
 #define OUTLIER_FAILURES 3
 #define OUTLIER_FIRST_MS 5000
@@ -134,11 +144,10 @@ enum router_result router_explain(struct router *router, const char *service, ui
 /* --- Watchers --- */
 
 /* NULL: there are ROUTER_WATCHERS_MAX, or no memory. */
-struct router_watcher *router_watcher_open(struct router *router);
+struct router_watcher *router_watcher_open(struct router *router, const Muster__V1__WatchRoutesRequest *request);
 void router_watcher_close(struct router *router, struct router_watcher *watcher);
 
-/* Fills in what was published since the watcher was last sent something: the whole table the
- * first time. False: nothing. */
+/* Fills in the next piece of what the watcher lacks. False: nothing. */
 bool router_watcher_fill(struct router *router, struct router_watcher *watcher,
                          Muster__V1__WatchRoutesResponse *response);
 

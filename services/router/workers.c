@@ -1,7 +1,5 @@
 /* Workers: what the registry and health say of them; see router.h. */
 
-#include "services/router/router.h"
-
 #include "services/router/state.h"
 
 #include <stdlib.h>
@@ -22,6 +20,9 @@ static bool id_is_legal(const char *worker_id)
     return bytes > 0 && bytes <= WORKER_ID_BYTES_MAX;
 }
 
+/* No URL, no services. */
+static const char no_texts[2] = "";
+
 /* NULL: out of memory. */
 static struct router_worker *get_worker(struct router *router, const char *worker_id)
 {
@@ -33,29 +34,22 @@ static struct router_worker *get_worker(struct router *router, const char *worke
     if (worker == NULL)
         return NULL;
     memcpy(worker->id, worker_id, id_bytes + 1);
-    worker->url = strdup("");
-    if (worker->url == NULL || !map_put(&router->workers, worker->id, id_bytes, worker, NULL)) {
-        free(worker->url);
+    worker->texts_bytes = sizeof no_texts;
+    worker->texts = malloc(sizeof no_texts);
+    if (worker->texts != NULL)
+        memcpy(worker->texts, no_texts, sizeof no_texts);
+    if (worker->texts == NULL || !map_put(&router->workers, worker->id, id_bytes, worker, NULL)) {
+        free(worker->texts);
         free(worker);
         return NULL;
     }
     return worker;
 }
 
-static void free_offers(struct router_offer *offers, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(offers[i].name);
-        free(offers[i].url);
-    }
-    free(offers);
-}
-
 void router_worker_free(struct router *router, struct router_worker *worker)
 {
-    router_endpoints_detach(router, worker);
-    free_offers(worker->offers, worker->offer_count);
-    free(worker->url);
+    router_endpoints_clear(router, worker);
+    free(worker->texts);
     free(worker->reason);
     free(worker->health.reason);
     free(worker->health.states);
@@ -94,13 +88,13 @@ const char *router_worker_service_state(const struct router *router, const struc
 }
 
 /* Replaces a text if it differs. False: out of memory, the old one stays. An empty text is
- * kept as NULL if `null` says so. */
-static bool replace_text(char **kept, const char *text, bool null, bool *changed)
+ * kept as NULL. */
+static bool replace_text(char **kept, const char *text, bool *changed)
 {
     if (strcmp(*kept == NULL ? "" : *kept, text) == 0)
         return true;
     char *copy = NULL;
-    if (*text != 0 || !null) {
+    if (*text != 0) {
         copy = strdup(text);
         if (copy == NULL)
             return false;
@@ -113,41 +107,38 @@ static bool replace_text(char **kept, const char *text, bool null, bool *changed
 
 /* --- The registry's watch --- */
 
-static bool make_offer(struct router_offer *offer, const char *name, const char *url, bool assigned)
+static size_t name_bytes(const char *name, const char *url)
 {
-    offer->assigned = assigned;
-    offer->name = strdup(name);
-    offer->url = url[0] == 0 ? NULL : strdup(url);
-    return offer->name != NULL && (offer->url != NULL || url[0] == 0);
+    return 1 + strlen(name) + 1 + strlen(url) + 1;
 }
 
-static bool make_offers(const Muster__V1__Worker *record, struct router_offer **offers, size_t *count)
+static char *add_name(char *end, char how, const char *name, const char *url)
 {
-    size_t total = record->spec->n_services + record->n_assigned_services;
-    *count = 0;
-    *offers = calloc(total + 1, sizeof(**offers));
-    bool made = *offers != NULL;
-    for (size_t i = 0; i < record->spec->n_services && made; i++)
-        made =
-            make_offer(&(*offers)[(*count)++], record->spec->services[i]->name, record->spec->services[i]->url, false);
-    for (size_t i = 0; i < record->n_assigned_services && made; i++)
-        made = make_offer(&(*offers)[(*count)++], record->assigned_services[i], "", true);
-    if (!made && *offers != NULL)
-        free_offers(*offers, *count);
-    return made;
+    *end = how;
+    end = stpcpy(end + 1, name) + 1;
+    return stpcpy(end, url) + 1;
 }
 
-static bool same_offers(const struct router_worker *worker, const struct router_offer *offers, size_t count)
+/* See struct router_worker. NULL: out of memory. */
+static char *make_texts(const Muster__V1__Worker *record, uint32_t *texts_bytes)
 {
-    if (worker->offer_count != count)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        const struct router_offer *old = &worker->offers[i];
-        if (strcmp(old->name, offers[i].name) != 0 || old->assigned != offers[i].assigned ||
-            strcmp(old->url == NULL ? "" : old->url, offers[i].url == NULL ? "" : offers[i].url) != 0)
-            return false;
-    }
-    return true;
+    const Muster__V1__WorkerSpec *spec = record->spec;
+    size_t bytes = strlen(spec->tunnel_url) + 2;
+    for (size_t i = 0; i < spec->n_services; i++)
+        bytes += name_bytes(spec->services[i]->name, spec->services[i]->url);
+    for (size_t i = 0; i < record->n_assigned_services; i++)
+        bytes += name_bytes(record->assigned_services[i], "");
+    char *texts = bytes > UINT32_MAX ? NULL : malloc(bytes);
+    if (texts == NULL)
+        return NULL;
+    char *end = stpcpy(texts, spec->tunnel_url) + 1;
+    for (size_t i = 0; i < spec->n_services; i++)
+        end = add_name(end, ROUTER_ANNOUNCED, spec->services[i]->name, spec->services[i]->url);
+    for (size_t i = 0; i < record->n_assigned_services; i++)
+        end = add_name(end, ROUTER_ASSIGNED, record->assigned_services[i], "");
+    *end = 0;
+    *texts_bytes = (uint32_t)bytes;
+    return texts;
 }
 
 static bool put(struct router *router, const Muster__V1__Worker *record)
@@ -158,40 +149,39 @@ static bool put(struct router *router, const Muster__V1__Worker *record)
     worker->generation = router->workers_generation;
     if (worker->registered && record->incarnation < worker->incarnation)
         return true;
-    struct router_offer *offers;
-    size_t offer_count;
-    if (!make_offers(record, &offers, &offer_count))
+    uint32_t texts_bytes;
+    char *texts = make_texts(record, &texts_bytes);
+    if (texts == NULL)
         return false;
     /* A registration starts afresh: what was held against its predecessor's endpoints goes. */
-    bool altered = !worker->registered || record->incarnation != worker->incarnation || record->type != worker->type ||
-                   !same_offers(worker, offers, offer_count);
-    bool reason_changed = false;
-    bool kept = replace_text(&worker->url, record->spec->tunnel_url, false, &altered) &&
-                replace_text(&worker->reason, record->status_reason, true, &reason_changed);
+    bool afresh = !worker->registered || record->incarnation != worker->incarnation || record->type != worker->type ||
+                  texts_bytes != worker->texts_bytes || memcmp(texts, worker->texts, texts_bytes) != 0;
+    bool another_type = record->type != worker->type, reason_changed = false;
+    bool kept = replace_text(&worker->reason, record->status_reason, &reason_changed);
     worker->registered = true;
     worker->incarnation = record->incarnation;
     worker->type = record->type;
     worker->status = record->status;
     worker->draining = record->draining;
-    if (!altered) {
-        free_offers(offers, offer_count);
-        router_endpoints_judge(router, worker, true);
+    if (!afresh) {
+        free(texts);
+        router_endpoints_judge(router, worker);
         return kept;
     }
-    router_endpoints_detach(router, worker);
-    free_offers(worker->offers, worker->offer_count);
-    worker->offers = offers;
-    worker->offer_count = offer_count;
-    return router_endpoints_attach(router, worker) && kept;
+    char *old_texts = worker->texts;
+    worker->texts = texts;
+    worker->texts_bytes = texts_bytes;
+    bool set = router_endpoints_set(router, worker, old_texts, another_type);
+    free(old_texts);
+    return set && kept;
 }
 
 static void unregister(struct router *router, struct router_worker *worker)
 {
     worker->registered = false;
-    router_endpoints_detach(router, worker);
-    free_offers(worker->offers, worker->offer_count);
-    worker->offers = NULL;
-    worker->offer_count = 0;
+    router_endpoints_clear(router, worker);
+    worker->texts[0] = worker->texts[1] = 0; /* there are two at least */
+    worker->texts_bytes = sizeof no_texts;
     forget_if_unknown(router, worker);
 }
 
@@ -208,8 +198,8 @@ static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *ev
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
         if (worker != NULL && worker->registered && event->incarnation == worker->incarnation) {
             worker->status = event->status;
-            kept = replace_text(&worker->reason, event->reason, true, &reason_changed);
-            router_endpoints_judge(router, worker, true);
+            kept = replace_text(&worker->reason, event->reason, &reason_changed);
+            router_endpoints_judge(router, worker);
         }
         return kept;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
@@ -227,22 +217,30 @@ uint64_t router_workers_begin(struct router *router)
     return router->workers_revision;
 }
 
-/* Calls `forget` for every worker that it may free. */
-static void sweep(struct router *router, bool (*stale)(const struct router *, const struct router_worker *),
+/* Calls `forget`, which may free it, for every worker that is stale. False: out of memory. */
+static bool sweep(struct router *router, bool (*stale)(const struct router *, const struct router_worker *),
                   void (*forget)(struct router *, struct router_worker *))
 {
-    struct router_worker *batch[256];
-    size_t count;
-    do {
-        count = 0;
-        size_t position = 0;
-        for (struct router_worker *worker; count < 256 && (worker = map_next(&router->workers, &position)) != NULL;) {
-            if (stale(router, worker))
-                batch[count++] = worker;
+    struct router_worker **list = NULL;
+    size_t count = 0, capacity = 0, position = 0;
+    for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;) {
+        if (!stale(router, worker))
+            continue;
+        if (count == capacity) {
+            capacity = capacity * 2 + 256;
+            struct router_worker **bigger = realloc(list, capacity * sizeof(struct router_worker *));
+            if (bigger == NULL) {
+                free(list);
+                return false;
+            }
+            list = bigger;
         }
-        for (size_t i = 0; i < count; i++)
-            forget(router, batch[i]);
-    } while (count == 256);
+        list[count++] = worker;
+    }
+    for (size_t i = 0; i < count; i++)
+        forget(router, list[i]);
+    free(list);
+    return true;
 }
 
 static bool stale_record(const struct router *router, const struct router_worker *worker)
@@ -265,7 +263,10 @@ bool router_apply_workers(struct router *router, const Muster__V1__WatchWorkersR
         }
     }
     if (message->snapshot_complete && router->workers_in_snapshot) {
-        sweep(router, stale_record, unregister);
+        if (!sweep(router, stale_record, unregister)) {
+            router->workers_revision = 0;
+            return false;
+        }
         router->workers_in_snapshot = false;
         if (!router->workers_synchronised)
             router->ready_at_ms = now_ms + ROUTER_START_WAIT_MS;
@@ -342,7 +343,7 @@ static bool apply_worker_health(struct router *router, const Muster__V1__WorkerH
         return true;
     bool changed = !health->known || health->status != message->status || health->incarnation != message->incarnation;
     bool reason_changed = false;
-    bool kept = replace_text(&health->reason, message->reason, true, &reason_changed);
+    bool kept = replace_text(&health->reason, message->reason, &reason_changed);
     health->known = true;
     health->incarnation = message->incarnation;
     health->status = message->status;
@@ -354,7 +355,7 @@ static bool apply_worker_health(struct router *router, const Muster__V1__WorkerH
         kept = replace_states(health, message->load, &changed) && kept;
     }
     if (changed)
-        router_endpoints_judge(router, worker, true);
+        router_endpoints_judge(router, worker);
     if (health->status == WORKER_REMOVED)
         forget_if_unknown(router, worker);
     return kept;
@@ -371,7 +372,7 @@ static void forget_health(struct router *router, struct router_worker *worker)
     free(health->reason);
     free(health->states);
     memset(health, 0, sizeof(*health));
-    router_endpoints_judge(router, worker, true);
+    router_endpoints_judge(router, worker);
     forget_if_unknown(router, worker);
 }
 
@@ -390,7 +391,8 @@ bool router_apply_health(struct router *router, const Muster__V1__WatchHealthRes
             return false;
     }
     if (message->snapshot_complete && router->health_in_snapshot) {
-        sweep(router, stale_health, forget_health);
+        if (!sweep(router, stale_health, forget_health))
+            return false;
         router->health_in_snapshot = false;
         router->health_synchronised = true;
     }

@@ -23,6 +23,8 @@ extern "C" {
 #include "services/router/router.h"
 }
 
+#include "tests/routes/route_table.h"
+
 namespace simulation
 {
 
@@ -237,7 +239,7 @@ class Router
     void Start();
     void Stop();
     void ReportOutcomes(const Bytes &request, World::Answer answer);
-    void WatchRoutes(StreamPointer stream);
+    void WatchRoutes(const Bytes &request, StreamPointer stream);
 
     Node *node;
     struct router *core = nullptr;
@@ -277,9 +279,10 @@ class Gateway
 
     // Where a request for the service would go; empty: nowhere.
     std::string Pick(const std::string &service);
-    bool Knows(const std::string &service, const std::string &worker_id) const;
-    // The workers of all services.
-    std::map<std::string, std::set<std::string>> Endpoints() const;
+    // What the router has told it.
+    RouteTable routes;
+    // Told when its table is not what it was told.
+    std::function<void(const std::string &why)> on_difference;
     void ReportFailure(const std::string &service, const std::string &worker_id);
 
     Node *node;
@@ -291,13 +294,13 @@ class Gateway
         Bytes command;
     };
     void Acknowledged(const Bytes &response);
+    void CompareTables() const;
 
     World *world_;
     Coordinator *all_;
     KeptStream routes_, heartbeats_;
     pick_table *table_ = nullptr;
     pick_state state_ = {};
-    std::map<std::string, std::set<std::string>> endpoints_;
     StreamPointer heartbeat_stream_;
     uint64_t sequence_ = 0;
     std::map<uint64_t, Waiting> waiting_;

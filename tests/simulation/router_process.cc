@@ -84,9 +84,10 @@ void Router::ReportOutcomes(const Bytes &request, World::Answer answer)
     answer(Bytes("taken"));
 }
 
-void Router::WatchRoutes(StreamPointer stream)
+void Router::WatchRoutes(const Bytes &request, StreamPointer stream)
 {
-    router_watcher *watcher = router_watcher_open(core);
+    Unpacked message(muster__v1__watch_routes_request__descriptor, request);
+    router_watcher *watcher = router_watcher_open(core, &message.As<Muster__V1__WatchRoutesRequest>());
     if (watcher == nullptr)
         std::abort();
     AddWatch(&watches_, stream, Watch{stream, watcher}, [this](auto *one) { router_watcher_close(core, one); });
@@ -110,8 +111,11 @@ void Gateway::Start()
     routes_.Start(
         [this](auto result) {
             Router *router = &all_->router;
+            Muster__V1__WatchRoutesRequest request = MUSTER__V1__WATCH_ROUTES_REQUEST__INIT;
+            pick_table_position(table_, &request);
             world_->Open(
-                node, router->node, [router](StreamPointer s) { router->WatchRoutes(s); }, result);
+                node, router->node, [router, request](StreamPointer s) { router->WatchRoutes(Pack(request.base), s); },
+                result);
         },
         [this](const Bytes &bytes) {
             Unpacked message(muster__v1__watch_routes_response__descriptor, bytes);
@@ -121,17 +125,9 @@ void Gateway::Start()
                 std::abort();
             pick_table_release(table_);
             table_ = next;
-            has_table = true;
-            if (change.snapshot)
-                endpoints_.clear();
-            for (size_t i = 0; i < change.n_services; i++) {
-                auto &workers = endpoints_[change.services[i]->service];
-                workers.clear();
-                for (size_t j = 0; j < change.services[i]->n_endpoints; j++)
-                    workers.insert(change.services[i]->endpoints[j]->worker_id);
-            }
-            for (size_t i = 0; i < change.n_removed_services; i++)
-                endpoints_.erase(change.removed_services[i]);
+            has_table = has_table || pick_table_is_whole(table_);
+            routes.Take(change);
+            CompareTables();
         });
     heartbeats_.Start(
         [this](auto result) {
@@ -154,7 +150,7 @@ void Gateway::Stop()
     heartbeats_.Forget();
     heartbeat_stream_ = nullptr;
     waiting_.clear();
-    endpoints_.clear();
+    routes = RouteTable();
     if (table_ != nullptr) {
         pick_table_release(table_);
         pick_state_free(&state_);
@@ -218,18 +214,26 @@ std::string Gateway::Pick(const std::string &service)
 {
     const pick_service *found = pick_table_find(table_, service.data(), service.size());
     const pick_endpoint *endpoint = found == nullptr ? nullptr : pick_choose(&state_, found, nullptr, 0, world_->Now());
-    return endpoint == nullptr ? "" : endpoint->worker_id;
+    return endpoint == nullptr ? "" : pick_endpoint_worker(endpoint);
 }
 
-bool Gateway::Knows(const std::string &service, const std::string &worker_id) const
+// The gateway's own table against what the messages say, read plainly.
+void Gateway::CompareTables() const
 {
-    auto found = endpoints_.find(service);
-    return found != endpoints_.end() && found->second.count(worker_id) != 0;
-}
-
-std::map<std::string, std::set<std::string>> Gateway::Endpoints() const
-{
-    return endpoints_;
+    bool same = routes.complaint.empty() && routes.services.size() == pick_table_services(table_);
+    for (const auto &[name, service] : routes.services) {
+        const pick_service *found = pick_table_find(table_, name.data(), name.size());
+        same = same && found != nullptr && pick_service_endpoints(found) == service.ends.size();
+        for (size_t i = 0; same && i < service.ends.size(); i++) {
+            RouteEnd end;
+            const pick_endpoint *endpoint = pick_service_endpoint(found, i, &end.weight, &end.priority);
+            end.url = pick_endpoint_url(endpoint);
+            auto expected = service.ends.find(pick_endpoint_worker(endpoint));
+            same = expected != service.ends.end() && expected->second == end;
+        }
+    }
+    if (!same && on_difference)
+        on_difference(routes.complaint);
 }
 
 void Gateway::ReportFailure(const std::string &service, const std::string &worker_id)

@@ -56,6 +56,9 @@ Simulation::Simulation(const Plan &plan)
         if (one.node->up && !one.leaving && known && heard && well)
             Fail(id + " is alive and was given up: " + reason);
     };
+    all_.gateway.on_difference = [this](const std::string &why) {
+        Fail("the gateway's table is not what the router told it: " + why);
+    };
     UpdateQuiet();
 }
 
@@ -82,8 +85,8 @@ void Simulation::UpdateQuiet()
 
 bool Simulation::InTable(const Volunteer &volunteer) const
 {
-    for (const auto &[service, workers] : all_.gateway.Endpoints()) {
-        if (workers.count(volunteer.id) != 0)
+    for (const auto &[name, service] : all_.gateway.routes.services) {
+        if (service.ends.count(volunteer.id) != 0)
             return true;
     }
     return false;
@@ -130,7 +133,7 @@ void Simulation::CheckEverySecond()
             continue;
         tally.lives_checked++;
         for (const auto &service : one.assigned) {
-            if (!all_.gateway.Knows(service, one.id))
+            if (!all_.gateway.routes.Has(service, one.id))
                 Fail(one.id + " is alive, runs " + service + " and is not in the gateway's table");
         }
     }
@@ -198,13 +201,13 @@ void Simulation::CheckConverged()
     if (health_count(all_.health.core).workers != alive || router_worker_count(all_.router.core) != alive ||
         assigner_worker_count(all_.assigner.core) != alive)
         return Fail("health, router and assigner do not agree on who lives");
-    auto endpoints = all_.gateway.Endpoints();
+    const auto &routes = all_.gateway.routes;
     for (const auto &[service, workers] : expected) {
-        if (endpoints[service] != workers)
-            return Fail("the gateway has " + std::to_string(endpoints[service].size()) + " endpoints of " + service +
-                        ", not " + std::to_string(workers.size()));
+        if (routes.Workers(service) != workers)
+            return Fail("the gateway has " + std::to_string(routes.Workers(service).size()) + " endpoints of " +
+                        service + ", not " + std::to_string(workers.size()));
     }
-    if (endpoints.size() != expected.size())
+    if (routes.services.size() != expected.size())
         return Fail("the gateway knows services that nobody has");
     router_advance(all_.router.core, world_.Now() + 10000); // weights that are being gathered
     if (CheckCores() && !router_check(all_.router.core))
@@ -326,7 +329,7 @@ void Simulation::RequestService()
         const auto *service = catalog_at(catalog_.get(), world_.Below(catalog_count(catalog_.get())));
         std::string id = gateway.Pick(service->name);
         tally.picks++;
-        if (!id.empty() && !gateway.Knows(service->name, id))
+        if (!id.empty() && !gateway.routes.Has(service->name, id))
             Fail("the gateway picked " + id + ", which is not in its table");
         if (!id.empty() && !by_id_[id]->node->up)
             gateway.ReportFailure(service->name, id);

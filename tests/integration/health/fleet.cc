@@ -114,38 +114,21 @@ void Stream::half_close()
 struct RoutesEvents {
     static void started(struct rpc_call *call)
     {
-        Muster__V1__WatchRoutesRequest request = MUSTER__V1__WATCH_ROUTES_REQUEST__INIT;
+        auto request = static_cast<Routes *>(rpc_call_context(call))->table.Position();
         rpc_call_send(call, &request.base);
         rpc_call_half_close(call);
     }
     static void message(struct rpc_call *call, const void *message)
     {
-        auto *self = static_cast<Routes *>(rpc_call_context(call));
-        const auto *change = static_cast<const Muster__V1__WatchRoutesResponse *>(message);
-        self->messages++;
-        if (change->snapshot) {
-            self->snapshots++;
-            self->table.clear();
-        }
-        for (size_t i = 0; i < change->n_services; i++) {
-            auto &endpoints = self->table[change->services[i]->service];
-            endpoints.clear();
-            for (size_t j = 0; j < change->services[i]->n_endpoints; j++)
-                endpoints[change->services[i]->endpoints[j]->worker_id] = change->services[i]->endpoints[j]->weight;
-        }
-        for (size_t i = 0; i < change->n_removed_services; i++)
-            self->table.erase(change->removed_services[i]);
+        static_cast<Routes *>(rpc_call_context(call))
+            ->table.Take(*static_cast<const Muster__V1__WatchRoutesResponse *>(message));
     }
 };
 
 Routes::Routes(Client &owner, const std::string &address)
 {
-    struct rpc_events events = {};
-    events.started = RoutesEvents::started;
-    events.message = RoutesEvents::message;
     channel = rpc_channel_create(owner.loop, address.c_str(), nullptr);
-    stream =
-        rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor, "WatchRoutes", nullptr, &events, this);
+    resume();
 }
 
 Routes::~Routes()
@@ -154,10 +137,19 @@ Routes::~Routes()
     rpc_channel_destroy(channel);
 }
 
-bool Routes::has(const std::string &service, const std::string &worker_id) const
+void Routes::break_off()
 {
-    auto found = table.find(service);
-    return found != table.end() && found->second.count(worker_id) != 0;
+    rpc_kept_stream_stop(stream);
+    stream = nullptr;
+}
+
+void Routes::resume()
+{
+    struct rpc_events events = {};
+    events.started = RoutesEvents::started;
+    events.message = RoutesEvents::message;
+    stream =
+        rpc_kept_stream_start(channel, &muster__v1__router_service__descriptor, "WatchRoutes", nullptr, &events, this);
 }
 
 // --- The processes ---

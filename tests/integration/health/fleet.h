@@ -10,6 +10,7 @@
 
 #include "tests/integration/registry/client.h"
 #include "tests/integration/registry/process.h"
+#include "tests/routes/route_table.h"
 
 extern "C" {
 #include "common/worker_status.h"
@@ -68,9 +69,14 @@ class Routes
     Routes(const Routes &) = delete;
     Routes &operator=(const Routes &) = delete;
 
-    bool has(const std::string &service, const std::string &worker_id) const;
-    std::map<std::string, std::map<std::string, uint32_t>> table; // weights
-    size_t snapshots = 0, messages = 0;
+    // Stops watching; goes on where it was.
+    void break_off();
+    void resume();
+    bool has(const std::string &service, const std::string &worker_id) const
+    {
+        return table.Has(service, worker_id);
+    }
+    RouteTable table;
 
   private:
     friend struct RoutesEvents;

@@ -36,8 +36,8 @@ TEST(HealthRouterTest, ABrokenStreamIsOutOfRoutingThenOffTheRoll)
     ASSERT_TRUE(b.beat("b", 0, 0.75));
     Routes routes(*fleet.client, fleet.router_address);
     ASSERT_TRUE(fleet.client->wait([&] {
-        auto &echo = routes.table["echo"];
-        return echo.count("a") && echo["a"] == 75 && echo["b"] == 25;
+        auto &echo = routes.table.services["echo"].ends;
+        return echo.count("a") && echo["a"].weight == 75 && echo["b"].weight == 25;
     }));
     a.break_now();
     ASSERT_TRUE(fleet.client->wait([&] { return !routes.has("echo", "a"); }));
@@ -93,7 +93,7 @@ TEST(HealthRouterTest, WhenHealthIsKilledNobodyIsRemoved)
     EXPECT_TRUE(fleet.on_roll("b"));
     EXPECT_TRUE(routes.has("echo", "a"));
     EXPECT_TRUE(routes.has("echo", "b"));
-    EXPECT_EQ(routes.snapshots, 1u);
+    EXPECT_EQ(routes.table.snapshots, 1u);
 }
 
 TEST(HealthRouterTest, WhenTheRegistryIsKilledNobodyIsLost)
@@ -160,7 +160,7 @@ TEST(HealthRouterTest, AFloodOverAStreamIsLimitedAndToldSo)
     Routes routes(*fleet.client, fleet.router_address);
     EXPECT_TRUE(fleet.client->wait([&] {
         linger(fleet, 100);
-        return loud.beat("loud", incarnation, 0.1) && routes.table["echo"]["loud"] == 90;
+        return loud.beat("loud", incarnation, 0.1) && routes.table.services["echo"].ends["loud"].weight == 90;
     }));
 }
 
@@ -316,11 +316,36 @@ TEST(HealthRouterTest, ARouterThatRestartsGivesTheSameTable)
     ASSERT_NE(fleet.add("a", "echo"), 0u);
     Routes routes(*fleet.client, fleet.router_address);
     ASSERT_TRUE(fleet.client->wait([&] { return routes.has("echo", "a"); }));
-    EXPECT_TRUE(routes.table.count("llm-inference")) << "services of the catalog are there without workers";
+    EXPECT_TRUE(routes.table.services.count("llm-inference")) << "services of the catalog are there without workers";
     EXPECT_EQ(fleet.router->end(SIGKILL), -SIGKILL);
     fleet.start_router();
-    ASSERT_TRUE(fleet.client->wait([&] { return routes.snapshots == 2; }));
+    ASSERT_TRUE(fleet.client->wait([&] { return routes.table.snapshots == 2 && !routes.table.in_snapshot; }));
     EXPECT_TRUE(routes.has("echo", "a"));
+    EXPECT_EQ(routes.table.complaint, "");
+}
+
+TEST(HealthRouterTest, AWatcherThatWasAwayGetsOnlyWhatItMissed)
+{
+    Fleet fleet;
+    for (const char *id : {"a", "b", "c"})
+        ASSERT_NE(fleet.add(id, "echo"), 0u);
+    Stream a(*fleet.client, fleet.health_address);
+    ASSERT_TRUE(a.beat("a", 0, 0.25));
+    Routes routes(*fleet.client, fleet.router_address);
+    ASSERT_TRUE(fleet.client->wait([&] {
+        auto &echo = routes.table.services["echo"].ends;
+        return echo.size() == 3 && echo["a"].weight == 75;
+    }));
+    routes.break_off();
+    ASSERT_TRUE(a.beat("a", 0, 0.75));
+    ASSERT_NE(fleet.add("d", "other"), 0u);
+    routes.table.Forget();
+    routes.resume();
+    ASSERT_TRUE(fleet.client->wait(
+        [&] { return routes.has("other", "d") && routes.table.services["echo"].ends["a"].weight == 25; }));
+    EXPECT_EQ(routes.table.snapshots, 0u);
+    EXPECT_EQ(routes.table.workers, (std::set<std::string>{"a", "d"}));
+    EXPECT_EQ(routes.table.complaint, "");
 }
 
 TEST(HealthRouterTest, TheyStopCleanlyWithStreamsOpen)

@@ -8,6 +8,7 @@ extern "C" {
 
 #include <deque>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -16,17 +17,39 @@ namespace
 
 struct EndpointSpec {
     std::string worker, url;
-    uint32_t weight, priority;
+    uint32_t weight; // 0: it is removed
+    uint32_t priority;
 };
+EndpointSpec gone(const std::string &worker)
+{
+    return {worker, "", 0, 0};
+}
 
 // A message of WatchRoutes, built up piece by piece.
 class Change
 {
   public:
-    explicit Change(bool snapshot)
+    // A whole snapshot, or a change.
+    explicit Change(bool snapshot, uint64_t revision = 1)
     {
         muster__v1__watch_routes_response__init(&message);
-        message.snapshot = snapshot;
+        message.epoch = 77;
+        message.revision = revision;
+        message.snapshot = message.snapshot_complete = snapshot;
+    }
+    // A piece of a snapshot.
+    Change &piece(bool first, bool last)
+    {
+        message.snapshot = first;
+        message.snapshot_complete = last;
+        if (!last)
+            message.revision = 0;
+        return *this;
+    }
+    Change &epoch(uint64_t number)
+    {
+        message.epoch = number;
+        return *this;
     }
     Change &service(const std::string &name, std::vector<EndpointSpec> endpoints, std::vector<std::string> aliases = {},
                     const std::string &path = "", bool repeatable = false)
@@ -36,8 +59,16 @@ class Change
         routes.service = keep(name);
         routes.path = keep(path);
         routes.repeatable = repeatable;
+        auto &gone = alias_pointers_.emplace_back();
+        for (const EndpointSpec &spec : endpoints)
+            if (spec.weight == 0)
+                gone.push_back(keep(spec.worker));
+        routes.removed_worker_ids = gone.data();
+        routes.n_removed_worker_ids = gone.size();
         auto &pointers = endpoint_pointers_.emplace_back();
         for (const EndpointSpec &spec : endpoints) {
+            if (spec.weight == 0)
+                continue;
             auto &endpoint = endpoints_.emplace_back();
             muster__v1__endpoint__init(&endpoint);
             endpoint.worker_id = keep(spec.worker);
@@ -98,6 +129,7 @@ class Pick : public ::testing::Test
     {
         pick_table *next = pick_table_apply(table, &change.message);
         ASSERT_NE(next, nullptr);
+        ASSERT_TRUE(pick_table_check(next));
         pick_table_release(table);
         table = next;
     }
@@ -108,7 +140,7 @@ class Pick : public ::testing::Test
     std::string choose(const std::string &name, std::vector<const char *> excluded = {}, uint64_t now_ms = 0)
     {
         const pick_endpoint *endpoint = pick_choose(&state, find(name), excluded.data(), excluded.size(), now_ms);
-        return endpoint == nullptr ? "" : endpoint->worker_id;
+        return endpoint == nullptr ? "" : pick_endpoint_worker(endpoint);
     }
     std::map<std::string, int> choices(const std::string &name, int count)
     {
@@ -126,38 +158,221 @@ TEST_F(Pick, FindsByNameAndAlias)
 {
     apply(Change(true).service("vision-ocr", {{"a", "http://a", 1, 0}}, {"ocr"}).service("llm", {}, {"vision-ocr"}));
     ASSERT_NE(find("ocr"), nullptr);
-    EXPECT_STREQ(pick_service_name(find("ocr")), "vision-ocr");
-    EXPECT_STREQ(pick_service_name(find("vision-ocr")), "vision-ocr") << "a name wins over an alias";
+    EXPECT_STREQ(pick_description_name(pick_service_description(find("ocr"))), "vision-ocr");
+    EXPECT_STREQ(pick_description_name(pick_service_description(find("vision-ocr"))), "vision-ocr")
+        << "a name wins over an alias";
     EXPECT_EQ(find("oc"), nullptr);
     EXPECT_EQ(choose("llm"), "");
 }
 
-TEST_F(Pick, ChangesReplaceWholeServicesAndSnapshotsEverything)
+TEST_F(Pick, ChangesAreOfSingleEndpointsAndSnapshotsOfEverything)
 {
-    apply(Change(true).service("a", {{"1", "http://1", 1, 0}}, {"x"}).service("b", {{"2", "http://2", 1, 0}}));
+    apply(Change(true)
+              .service("a", {{"1", "http://1", 1, 0}, {"2", "http://2", 1, 0}}, {"x"})
+              .service("b", {{"2", "http://2", 1, 0}}));
     pick_table *before = pick_table_reference(table);
-    apply(Change(false).service("a", {{"3", "http://3", 1, 0}}));
+    apply(Change(false).service("a", {gone("1"), {"3", "http://3", 1, 0}, gone("2")}));
     EXPECT_EQ(choose("a"), "3");
+    EXPECT_EQ(pick_service_endpoints(find("a")), 1u);
     EXPECT_EQ(choose("b"), "2");
-    EXPECT_EQ(find("x"), nullptr) << "its alias went with it";
-    EXPECT_STREQ(pick_choose(&state, pick_table_find(before, "x", 1), nullptr, 0, 0)->worker_id, "1")
-        << "an older version does not change";
+    EXPECT_EQ(find("x"), nullptr) << "its alias went with its description";
+    const pick_service *old = pick_table_find(before, "x", 1);
+    EXPECT_EQ(pick_service_endpoints(old), 2u) << "an older version does not change";
+    const char *excluded[] = {"2"};
+    EXPECT_STREQ(pick_endpoint_worker(pick_choose(&state, old, excluded, 1, 0)), "1");
     pick_table_release(before);
     apply(Change(false).removed("b").removed("never-there"));
     EXPECT_EQ(find("b"), nullptr);
     apply(Change(true).service("c", {}));
     EXPECT_EQ(find("a"), nullptr);
     EXPECT_NE(find("c"), nullptr);
+    EXPECT_EQ(pick_table_services(table), 1u);
 }
 
-TEST_F(Pick, ServicesOutliveTheirTable)
+TEST_F(Pick, AnEndpointIsRemovedAndThereAgainInOneMessage)
 {
     apply(Change(true).service("a", {{"1", "http://1", 1, 0}}));
-    pick_service *kept = pick_service_reference(find("a"));
-    apply(Change(true));
-    EXPECT_STREQ(pick_choose(&state, kept, nullptr, 0, 0)->url, "http://1");
-    pick_service_release(kept);
+    apply(Change(false).removed("a").service("a", {gone("1"), {"1", "http://new", 5, 1}}));
+    EXPECT_EQ(choose("a"), "1");
+    EXPECT_STREQ(pick_endpoint_url(pick_choose(&state, find("a"), nullptr, 0, 0)), "http://new");
 }
+
+TEST_F(Pick, AnEndpointHasOnePriorityAtATime)
+{
+    apply(Change(true).service("a", {{"1", "u", 1, 0}, {"2", "u", 1, 0}}));
+    apply(Change(false).service("a", {{"1", "u", 1, 2}}));
+    EXPECT_EQ(pick_service_endpoints(find("a")), 2u);
+    EXPECT_EQ(choices("a", 100)["2"], 100);
+    apply(Change(false).service("a", {{"2", "u", 1, 2}, {"1", "u", 1, 1}}));
+    EXPECT_EQ(choices("a", 100)["1"], 100);
+}
+
+TEST_F(Pick, EndpointsAndDescriptionsOutliveTheirTable)
+{
+    apply(Change(true).service("a", {{"1", "http://1", 1, 0}}));
+    pick_endpoint *endpoint = pick_endpoint_reference(pick_choose(&state, find("a"), nullptr, 0, 0));
+    pick_description *description = pick_description_reference(pick_service_description(find("a")));
+    apply(Change(true));
+    EXPECT_EQ(find("a"), nullptr);
+    EXPECT_STREQ(pick_endpoint_url(endpoint), "http://1");
+    EXPECT_STREQ(pick_description_name(description), "a");
+    pick_endpoint_release(endpoint);
+    pick_description_release(description);
+}
+
+TEST_F(Pick, ANameInTheMiddleOfAZeroIsNobodys)
+{
+    apply(Change(true).service("a", {{"1", "http://1", 1, 0}}));
+    EXPECT_EQ(find(std::string("a\0b", 3)), nullptr);
+    EXPECT_EQ(find(std::string("a\0", 2)), nullptr);
+}
+
+// --- Snapshots in pieces ---
+
+TEST_F(Pick, ATableIsGoodWhileASnapshotReplacesIt)
+{
+    apply(Change(true, 5).service("a", {{"1", "u", 1, 0}, {"2", "u", 1, 0}}).service("b", {{"1", "u", 1, 0}}));
+    EXPECT_TRUE(pick_table_is_whole(table));
+    apply(Change(false).piece(true, false).epoch(78).service("a", {{"2", "v", 1, 0}}));
+    EXPECT_FALSE(pick_table_is_whole(table));
+    EXPECT_EQ(pick_service_endpoints(find("a")), 2u) << "1 may still be named";
+    EXPECT_EQ(choose("b"), "1");
+    apply(Change(false).piece(false, false).epoch(78).service("c", {{"3", "u", 1, 0}}));
+    EXPECT_EQ(choose("c"), "3");
+    apply(Change(false, 9).piece(false, true).epoch(78).service("c", {{"4", "u", 1, 0}, gone("3")}));
+    EXPECT_TRUE(pick_table_is_whole(table));
+    EXPECT_EQ(pick_service_endpoints(find("a")), 1u);
+    EXPECT_EQ(choose("a"), "2");
+    EXPECT_EQ(find("b"), nullptr);
+    EXPECT_EQ(choose("c"), "4");
+    Muster__V1__WatchRoutesRequest request;
+    pick_table_position(table, &request);
+    EXPECT_EQ(request.epoch, 78u);
+    EXPECT_EQ(request.after_revision, 9u);
+}
+
+TEST_F(Pick, ASnapshotThatIsCutOffIsBegunAgain)
+{
+    Muster__V1__WatchRoutesRequest request;
+    apply(Change(true, 5).service("a", {{"1", "u", 1, 0}, {"2", "u", 1, 0}}));
+    pick_table_position(table, &request);
+    EXPECT_EQ(request.epoch, 77u);
+    EXPECT_EQ(request.after_revision, 5u);
+    apply(Change(false).piece(true, false).epoch(78).service("a", {{"1", "u", 1, 0}, {"3", "u", 1, 0}}));
+    pick_table_position(table, &request);
+    EXPECT_EQ(request.epoch, 0u);
+    EXPECT_EQ(request.after_revision, 0u) << "it cannot be resumed in its middle";
+    EXPECT_EQ(pick_service_endpoints(find("a")), 3u);
+    apply(Change(false).piece(true, false).epoch(79).service("a", {{"2", "u", 1, 0}}));
+    apply(Change(false, 3).piece(false, true).epoch(79));
+    EXPECT_EQ(pick_service_endpoints(find("a")), 1u) << "what only the first attempt has named is gone";
+    EXPECT_EQ(choose("a"), "2");
+}
+
+TEST_F(Pick, WhoeverHoldsAVersionKeepsItWhileASnapshotIsApplied)
+{
+    apply(Change(true, 5).service("a", {{"1", "u", 1, 0}, {"2", "u", 1, 0}}).service("b", {{"9", "u", 1, 0}}));
+    pick_table *before = pick_table_reference(table);
+    apply(Change(true, 6).service("a", {{"2", "u", 7, 0}}));
+    EXPECT_EQ(pick_service_endpoints(pick_table_find(before, "a", 1)), 2u);
+    EXPECT_NE(pick_table_find(before, "b", 1), nullptr);
+    EXPECT_TRUE(pick_table_check(before));
+    pick_table_release(before);
+}
+
+// --- Many ---
+
+// What a table holds, by its own account.
+std::map<std::string, EndpointSpec> contents(const pick_service *service)
+{
+    std::map<std::string, EndpointSpec> all;
+    for (size_t i = 0; service != nullptr && i < pick_service_endpoints(service); i++) {
+        uint32_t weight, priority;
+        const pick_endpoint *endpoint = pick_service_endpoint(service, i, &weight, &priority);
+        all[pick_endpoint_worker(endpoint)] = {pick_endpoint_worker(endpoint), pick_endpoint_url(endpoint), weight,
+                                               priority};
+    }
+    return all;
+}
+
+bool operator==(const EndpointSpec &a, const EndpointSpec &b)
+{
+    return a.url == b.url && a.weight == b.weight && a.priority == b.priority;
+}
+
+TEST_F(Pick, ChangesAtRandomLeaveEveryVersionRight)
+{
+    std::mt19937 random(7);
+    const auto below = [&](uint32_t limit) { return static_cast<uint32_t>(random() % limit); };
+    std::map<std::string, EndpointSpec> expected;
+    std::deque<std::pair<pick_table *, std::map<std::string, EndpointSpec>>> kept;
+    apply(Change(true).service("s", {}));
+    for (uint64_t step = 0; step < 600; step++) {
+        // Now more come, now more go.
+        uint32_t range = step % 200 < 100 ? 4000 : 40000;
+        std::map<std::string, EndpointSpec> changes;
+        for (uint32_t i = 0; i < (step % 7 == 0 ? 400u : 3u); i++) {
+            std::string id = "w" + std::to_string(below(range) % 4000);
+            if (below(range) < 3000)
+                changes[id] = {id, "http://" + std::to_string(below(3)), 1 + below(100), below(3)};
+            else
+                changes[id] = gone(id);
+        }
+        std::vector<EndpointSpec> list;
+        for (auto &[id, spec] : changes) {
+            list.push_back(spec);
+            if (spec.weight == 0)
+                expected.erase(id);
+            else
+                expected[id] = spec;
+        }
+        apply(Change(false, step + 2).service("s", list));
+        if (step % 50 == 0)
+            kept.push_back({pick_table_reference(table), expected});
+        bool right = step % 20 != 0 || contents(find("s")) == expected;
+        ASSERT_TRUE(right) << step;
+    }
+    EXPECT_GT(expected.size(), 300u);
+    for (auto &[version, then] : kept) {
+        EXPECT_TRUE(pick_table_check(version));
+        EXPECT_TRUE(contents(pick_table_find(version, "s", 1)) == then);
+        pick_table_release(version);
+    }
+    std::vector<EndpointSpec> all;
+    for (auto &[id, spec] : expected)
+        all.push_back(gone(id));
+    apply(Change(false, 1000).service("s", all));
+    EXPECT_EQ(pick_service_endpoints(find("s")), 0u);
+    EXPECT_EQ(choose("s"), "");
+}
+
+TEST_F(Pick, ManyGetRequestsByWeight)
+{
+    std::vector<EndpointSpec> endpoints;
+    for (int i = 0; i < 3000; i++)
+        endpoints.push_back({"w" + std::to_string(i), "u", i % 3 == 0 ? 90u : 5u, 0});
+    apply(Change(true).service("s", endpoints));
+    int heavy = 0;
+    for (int i = 0; i < 20000; i++)
+        heavy += std::stoi(choose("s").substr(1)) % 3 == 0 ? 1 : 0;
+    EXPECT_NEAR(heavy, 18000, 300);
+}
+
+TEST_F(Pick, AmongManyThatCannotBeReachedOneIsTakenAllTheSame)
+{
+    std::vector<EndpointSpec> endpoints;
+    for (int i = 0; i < 3 * PICK_LOOK_MAX; i++) {
+        endpoints.push_back({"w" + std::to_string(i), "u", 1, 0});
+        pick_begin(&state, endpoints.back().worker.c_str());
+        pick_end(&state, endpoints.back().worker.c_str(), true, 5000);
+    }
+    apply(Change(true).service("s", endpoints));
+    EXPECT_NE(choose("s", {}, 5001), "");
+    apply(Change(false, 2).service("s", {{"late", "u", 1, 1}}));
+    EXPECT_EQ(choose("s", {}, 5001), "late");
+}
+
+// --- The choice ---
 
 TEST_F(Pick, IdleFleetGetsRequestsByWeight)
 {
@@ -252,7 +467,8 @@ TEST_F(Pick, BuildsPaths)
         Change(true).service("a", {}, {"x"}).service("b", {}, {}, "/v1/run").service("c", {}, {}, "/{type}/{type}/z"));
     const auto path = [&](const std::string &type, const std::string &rest) {
         struct buffer buffer = BUFFER_INIT;
-        pick_service_path(find(type), type.data(), type.size(), rest.data(), rest.size(), &buffer);
+        pick_description_path(pick_service_description(find(type)), type.data(), type.size(), rest.data(), rest.size(),
+                              &buffer);
         std::string text(buffer.data, buffer.bytes);
         buffer_free(&buffer);
         return text;
@@ -267,7 +483,7 @@ TEST_F(Pick, ASingleServiceStandsAlone)
 {
     pick_service *single = pick_service_single("s", "", "w", "http://w");
     ASSERT_NE(single, nullptr);
-    EXPECT_STREQ(pick_choose(&state, single, nullptr, 0, 0)->worker_id, "w");
+    EXPECT_STREQ(pick_endpoint_worker(pick_choose(&state, single, nullptr, 0, 0)), "w");
     const char *excluded[] = {"w"};
     EXPECT_EQ(pick_choose(&state, single, excluded, 1, 0), nullptr);
     pick_service_release(single);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@ extern "C" {
 #include "common/worker_status.h"
 #include "services/router/router.h"
 }
+
+#include "tests/routes/route_table.h"
 
 namespace
 {
@@ -55,13 +58,6 @@ struct Service {
     std::string path = {};
     std::string probe = {}; // its path; empty: none
 };
-
-struct End {
-    std::string url;
-    uint32_t weight;
-    uint32_t priority;
-};
-using Table = std::map<std::string, std::map<std::string, End>>;
 
 // Keeps what messages point at.
 class Memory
@@ -261,7 +257,7 @@ class RouterTest : public ::testing::Test
         for (const auto &record : records)
             health.push_back({record.id, record.status, 0.0, {}, record.incarnation});
         SendHealth(health, true);
-        watcher_ = router_watcher_open(router_);
+        Return();
         Watch();
     }
     void To(uint64_t ms)
@@ -272,42 +268,57 @@ class RouterTest : public ::testing::Test
 
     // --- What it says ---
 
-    // Takes the next message into table_; false: there is none.
+    // Takes all that there is into table_; false: there is nothing.
     bool Watch()
+    {
+        table_.Forget();
+        while (WatchOnce())
+            ;
+        EXPECT_FALSE(table_.in_snapshot);
+        return table_.messages > 0;
+    }
+    bool WatchOnce()
     {
         Muster__V1__WatchRoutesResponse response;
         if (!router_watcher_fill(router_, watcher_, &response))
             return false;
-        EXPECT_GT(response.revision, seen_);
-        seen_ = response.revision;
-        snapshot_ = response.snapshot;
-        changed_.clear();
-        removed_.clear();
-        if (response.snapshot)
-            table_.clear();
-        for (size_t i = 0; i < response.n_services; i++) {
-            const auto *service = response.services[i];
-            auto &ends = table_[service->service];
-            changed_.insert(service->service);
-            ends.clear();
-            for (size_t j = 0; j < service->n_endpoints; j++) {
-                const auto *end = service->endpoints[j];
-                ends[end->worker_id] = {end->url, end->weight, end->priority};
-            }
-            paths_[service->service] = service->path;
-        }
-        for (size_t i = 0; i < response.n_removed_services; i++) {
-            table_.erase(response.removed_services[i]);
-            removed_.insert(response.removed_services[i]);
-        }
+        table_.Take(response);
+        EXPECT_EQ(table_.complaint, "");
+        EXPECT_LE(table_.largest, static_cast<size_t>(ROUTER_PIECE_CHANGES));
         return true;
+    }
+    // The connection is lost; and comes up again, when the watcher says where it was.
+    void Leave()
+    {
+        router_watcher_close(router_, watcher_);
+        watcher_ = nullptr;
+    }
+    void Return()
+    {
+        auto request = table_.Position();
+        watcher_ = router_watcher_open(router_, &request);
+    }
+    // What the router tells somebody who knows nothing.
+    RouteTable Truth()
+    {
+        RouteTable table;
+        Muster__V1__WatchRoutesResponse response;
+        auto request = table.Position();
+        auto *watcher = router_watcher_open(router_, &request);
+        while (router_watcher_fill(router_, watcher, &response))
+            table.Take(response);
+        EXPECT_EQ(table.complaint, "");
+        EXPECT_EQ(table.snapshots, 1u);
+        router_watcher_close(router_, watcher);
+        return table;
     }
     std::set<std::string> Ends(const std::string &service)
     {
-        std::set<std::string> ids;
-        for (const auto &[id, end] : table_[service])
-            ids.insert(id);
-        return ids;
+        return table_.Workers(service);
+    }
+    RouteEnd EndOf(const std::string &service, const std::string &id)
+    {
+        return table_.services[service].ends[id];
     }
     std::map<std::string, int> Picks(const std::string &service, int count,
                                      const std::vector<std::string> &exclude = {})
@@ -359,11 +370,8 @@ class RouterTest : public ::testing::Test
     }
 
     uint64_t now_ = kStart;
-    uint64_t revision_ = 0, seen_ = 0;
-    bool snapshot_ = false;
-    Table table_;
-    std::map<std::string, std::string> paths_;
-    std::set<std::string> changed_, removed_;
+    uint64_t revision_ = 0;
+    RouteTable table_;
     router_result last_ = ROUTER_OK;
     router *router_ = nullptr;
     router_watcher *watcher_ = nullptr;
@@ -378,14 +386,14 @@ TEST_F(RouterTest, AssignedAndAnnouncedWorkersAreEndpoints)
            {"named", {}, {{"ocr"}}},
            {"both", {"ocr"}, {{"o", "http://both"}}},
            {"other", {"llm"}}});
-    EXPECT_TRUE(snapshot_);
+    EXPECT_EQ(table_.snapshots, 1u);
     EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"assigned", "alias", "named", "both"}));
-    EXPECT_EQ(table_["ocr"]["assigned"].url, "http://default");
-    EXPECT_EQ(table_["ocr"]["alias"].url, "http://own");
-    EXPECT_EQ(table_["ocr"]["named"].url, "http://default");
-    EXPECT_EQ(table_["ocr"]["both"].url, "http://both");
+    EXPECT_EQ(EndOf("ocr", "assigned").url, "http://default");
+    EXPECT_EQ(EndOf("ocr", "alias").url, "http://own");
+    EXPECT_EQ(EndOf("ocr", "named").url, "http://default");
+    EXPECT_EQ(EndOf("ocr", "both").url, "http://both");
     EXPECT_EQ(Ends("llm"), std::set<std::string>{"other"});
-    EXPECT_EQ(paths_["ocr"], "/x/{type}");
+    EXPECT_EQ(table_.services["ocr"].path, "/x/{type}");
     EXPECT_TRUE(router_check(router_));
 }
 
@@ -395,20 +403,20 @@ TEST_F(RouterTest, AServiceThatNoCatalogKnowsLivesAsLongAsItIsAnnounced)
     EXPECT_EQ(Ends("mine"), std::set<std::string>{"w"});
     Workers({{"w", {}, {}}});
     ASSERT_TRUE(Watch());
-    EXPECT_EQ(removed_, std::set<std::string>{"mine"});
-    EXPECT_EQ(table_.count("mine"), 0u);
+    EXPECT_EQ(table_.removed, std::set<std::string>{"mine"});
+    EXPECT_EQ(table_.services.count("mine"), 0u);
     EXPECT_TRUE(Picks("mine", 1).empty());
     EXPECT_EQ(last_, ROUTER_NO_SERVICE);
     Workers({{"w", {}, {{"mine", "http://again"}}}});
     ASSERT_TRUE(Watch());
-    EXPECT_EQ(table_["mine"]["w"].url, "http://again");
+    EXPECT_EQ(EndOf("mine", "w").url, "http://again");
     EXPECT_TRUE(router_check(router_));
 }
 
 TEST_F(RouterTest, AServiceOfTheCatalogStaysWithoutWorkers)
 {
     Begin({});
-    EXPECT_EQ(table_.size(), 2u);
+    EXPECT_EQ(table_.services.size(), 2u);
     Picks("ocr", 1);
     EXPECT_EQ(last_, ROUTER_NO_WORKER);
     Picks("nothing", 1);
@@ -423,9 +431,9 @@ TEST_F(RouterTest, PriorityFollowsTheStatusAndDeadOnesAreOut)
            {"off", {"ocr"}, {}, 1, WORKER_OFFLINE},
            {"drain", {"ocr"}, {}, 1, WORKER_ONLINE, true}});
     EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"on", "late", "back"}));
-    EXPECT_EQ(table_["ocr"]["on"].priority, 0u);
-    EXPECT_EQ(table_["ocr"]["late"].priority, 1u);
-    EXPECT_EQ(table_["ocr"]["back"].priority, 2u);
+    EXPECT_EQ(EndOf("ocr", "on").priority, 0u);
+    EXPECT_EQ(EndOf("ocr", "late").priority, 1u);
+    EXPECT_EQ(EndOf("ocr", "back").priority, 2u);
     EXPECT_EQ(Picks("o", 50), (std::map<std::string, int>{{"on", 50}}));
     EXPECT_EQ(Picks("o", 50, {"on"}), (std::map<std::string, int>{{"late", 50}}));
     EXPECT_EQ(Picks("o", 50, {"on", "late"}), (std::map<std::string, int>{{"back", 50}}));
@@ -470,8 +478,8 @@ TEST_F(RouterTest, HealthMaySpeakBeforeTheRegistry)
     EXPECT_EQ(router_worker_count(router_), 1u);
     Workers({{"early", {"ocr"}, {}, 1, WORKER_RECONNECTING}});
     ASSERT_TRUE(Watch());
-    EXPECT_EQ(table_["ocr"]["early"].weight, 50u);
-    EXPECT_EQ(table_["ocr"]["early"].priority, 0u);
+    EXPECT_EQ(EndOf("ocr", "early").weight, 50u);
+    EXPECT_EQ(EndOf("ocr", "early").priority, 0u);
     RemoveWorker("early");
     EXPECT_EQ(router_worker_count(router_), 1u) << "health still speaks of it";
     SendHealth({{"early", WORKER_REMOVED}});
@@ -493,9 +501,9 @@ TEST_F(RouterTest, RemovalsGoOutAtOnceAndWeightsAfter100Milliseconds)
     EXPECT_FALSE(Watch());
     To(1100);
     ASSERT_TRUE(Watch());
-    EXPECT_EQ(changed_, std::set<std::string>{"ocr"});
-    EXPECT_EQ(table_["ocr"]["a"].weight, 50u);
-    EXPECT_EQ(table_["ocr"]["b"].weight, 100u);
+    EXPECT_EQ(table_.changed, std::set<std::string>{"ocr"});
+    EXPECT_EQ(EndOf("ocr", "a").weight, 50u);
+    EXPECT_EQ(EndOf("ocr", "b").weight, 100u);
     EXPECT_EQ(router_next_ms(router_), UINT64_MAX);
     SendHealth({{"a", WORKER_OFFLINE}});
     ASSERT_TRUE(Watch());
@@ -522,8 +530,8 @@ TEST_F(RouterTest, OnlyTouchedServicesArePublished)
     SendHealth({{"b", WORKER_ONLINE, 0.9}});
     To(500);
     ASSERT_TRUE(Watch());
-    EXPECT_FALSE(snapshot_);
-    EXPECT_EQ(changed_, std::set<std::string>{"llm"});
+    EXPECT_EQ(table_.snapshots, 0u);
+    EXPECT_EQ(table_.changed, std::set<std::string>{"llm"});
 }
 
 TEST_F(RouterTest, AHeartbeatThatChangesNothingPublishesNothing)
@@ -550,7 +558,7 @@ TEST_F(RouterTest, PicksFollowTheWeights)
 
 TEST_F(RouterTest, NothingIsPublishedBeforeTheRollIsKnown)
 {
-    watcher_ = router_watcher_open(router_);
+    Return();
     router_workers_begin(router_);
     Workers({{"w", {"ocr"}}}, true, false);
     To(100000);
@@ -563,20 +571,20 @@ TEST_F(RouterTest, NothingIsPublishedBeforeTheRollIsKnown)
     EXPECT_EQ(router_next_ms(router_), now_ + ROUTER_START_WAIT_MS);
     To(100000 + ROUTER_START_WAIT_MS);
     ASSERT_TRUE(Watch());
-    EXPECT_TRUE(snapshot_);
+    EXPECT_EQ(table_.snapshots, 1u);
     EXPECT_EQ(Ends("ocr").size(), 1u);
 }
 
 TEST_F(RouterTest, AnEmptyFleetHasATableToo)
 {
-    watcher_ = router_watcher_open(router_);
+    Return();
     router_health_begin(router_);
     SendHealth({}, true);
     Catalog({});
     EXPECT_FALSE(Watch());
     Workers({}, true, true);
     ASSERT_TRUE(Watch());
-    EXPECT_TRUE(table_.empty());
+    EXPECT_TRUE(table_.services.empty());
 }
 
 TEST_F(RouterTest, ARestartOfHealthDropsNothing)
@@ -635,7 +643,7 @@ TEST_F(RouterTest, ANewCatalogRenamesWhatWasThere)
     EXPECT_FALSE(Watch());
     Catalog({{"reading", kCpu, {"ocr", "special"}}});
     ASSERT_TRUE(Watch());
-    EXPECT_EQ(removed_, (std::set<std::string>{"ocr", "llm", "special"}));
+    EXPECT_EQ(table_.removed, (std::set<std::string>{"ocr", "llm", "special"}));
     EXPECT_EQ(Ends("reading"), std::set<std::string>{"w"});
     EXPECT_EQ(Picks("special", 3), (std::map<std::string, int>{{"w", 3}}));
     To(2000);
@@ -646,16 +654,393 @@ TEST_F(RouterTest, AWatcherThatComesLateGetsTheWholeTable)
 {
     Begin({{"w", {"ocr"}, {{"mine"}}}});
     Workers({{"w", {"ocr"}}});
-    auto *late = router_watcher_open(router_);
-    Muster__V1__WatchRoutesResponse response;
-    ASSERT_TRUE(router_watcher_fill(router_, late, &response));
-    EXPECT_TRUE(response.snapshot);
-    EXPECT_EQ(response.n_services, 2u);
-    EXPECT_EQ(response.n_removed_services, 0u);
-    EXPECT_FALSE(router_watcher_fill(router_, late, &response));
-    router_watcher_close(router_, late);
+    auto late = Truth();
+    EXPECT_EQ(late.services.size(), 2u);
+    EXPECT_TRUE(late.removed.empty());
     ASSERT_TRUE(Watch());
-    EXPECT_EQ(removed_, std::set<std::string>{"mine"});
+    EXPECT_EQ(table_.removed, std::set<std::string>{"mine"});
+    EXPECT_EQ(table_.services, late.services);
+}
+
+// --- What is sent of a change ---
+
+TEST_F(RouterTest, OnlyTheEndpointThatChangedIsSent)
+{
+    std::vector<Record> records;
+    for (int i = 0; i < 100; i++)
+        records.push_back({"w" + std::to_string(i), {"ocr", "llm"}});
+    Begin(records);
+    SendHealth({{"w7", WORKER_ONLINE, 0.9}});
+    To(100);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.endpoints, 2u);
+    EXPECT_EQ(EndOf("ocr", "w7").weight, 10u);
+    EXPECT_EQ(EndOf("ocr", "w8").weight, 100u);
+    EXPECT_EQ(table_.services, Truth().services);
+}
+
+TEST_F(RouterTest, ManyChangesOfOneEndpointAreSentOnce)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    for (int i = 1; i <= 9; i++) {
+        SendHealth({{"a", WORKER_ONLINE, i / 10.0}});
+        To(static_cast<uint64_t>(i) * 1000);
+    }
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.messages, 1u);
+    EXPECT_EQ(table_.endpoints, 1u);
+    EXPECT_EQ(EndOf("ocr", "a").weight, 10u);
+}
+
+TEST_F(RouterTest, AWeightThatGoesBackBeforeItIsPublishedIsNoChange)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}});
+    SendHealth({{"a", WORKER_ONLINE, 0.9}});
+    SendHealth({{"a", WORKER_ONLINE, 0.0}});
+    To(1000);
+    EXPECT_FALSE(Watch());
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, AnEndpointThatGoesWhileItsWeightChangesIsGone)
+{
+    Begin({{"a", {"ocr", "llm"}}, {"b", {"ocr", "llm"}}});
+    SendHealth({{"a", WORKER_ONLINE, 0.9}}); // waits to be published
+    RemoveWorker("a");
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"b"});
+    To(1000);
+    EXPECT_FALSE(Watch());
+    // The other way round: published, not sent, and gone; and back.
+    SendHealth({{"b", WORKER_ONLINE, 0.9}});
+    To(2000);
+    RemoveWorker("b");
+    Workers({{"b", {"ocr"}, {}, 2}});
+    SendHealth({{"b", WORKER_ONLINE, 0.5, {}, 2}});
+    To(3000);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"b"});
+    EXPECT_EQ(EndOf("ocr", "b").weight, 50u);
+    EXPECT_TRUE(Ends("llm").empty());
+    EXPECT_EQ(table_.services, Truth().services);
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, ARegistrationAnewTakesNobodyOutOfTheTable)
+{
+    Begin({{"a", {"ocr"}, {{"mine"}}}});
+    Fail("a", "ocr", 2);
+    Workers({{"a", {"ocr"}, {{"mine"}}, 2}});
+    EXPECT_FALSE(Watch()) << "the same under a new incarnation";
+    Fail("a", "ocr", 2); // nothing is held against it
+    EXPECT_FALSE(Watch());
+    Record moved = {"a", {"ocr"}, {{"mine"}}, 3};
+    moved.url = "http://elsewhere";
+    Workers({moved});
+    EXPECT_FALSE(Watch()) << "gathered";
+    To(100);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(EndOf("ocr", "a").url, "http://elsewhere");
+    EXPECT_EQ(EndOf("mine", "a").url, "http://elsewhere");
+    EXPECT_TRUE(table_.removed.empty());
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, WhenTheLastOneThatIsWellGoesTheEjectedOnesComeInTheSameMessage)
+{
+    Begin({{"a", {"ocr"}}, {"b", {"ocr"}}, {"c", {"ocr"}}});
+    Fail("a", "ocr", 3);
+    Fail("b", "ocr", 3);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"c"});
+    RemoveWorker("c");
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.messages, 1u);
+    EXPECT_EQ(Ends("ocr"), (std::set<std::string>{"a", "b"}));
+    Workers({{"c", {"ocr"}, {}, 2}});
+    EXPECT_FALSE(Watch()) << "these leave with its arrival, which is gathered";
+    To(100);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.messages, 1u);
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"c"});
+    EXPECT_TRUE(router_check(router_));
+}
+
+// --- Watchers that come back, and large tables ---
+
+class LargeTable : public RouterTest
+{
+  protected:
+    static constexpr size_t kWorkers = 5500;
+    static std::string Id(size_t number)
+    {
+        return "w" + std::to_string(number);
+    }
+    void Start()
+    {
+        std::vector<Record> records;
+        for (size_t i = 0; i < kWorkers; i++)
+            records.push_back({Id(i), {"ocr"}, {{"mine", "http://" + std::to_string(i)}}});
+        Begin(records);
+    }
+    // A worker goes, and comes again with a service of its own.
+    void Flap(uint64_t incarnation)
+    {
+        RemoveWorker("own", incarnation);
+        Workers({{"own", {}, {{"its-own"}}, incarnation + 1}});
+    }
+};
+
+TEST_F(LargeTable, ASnapshotComesInPieces)
+{
+    Start();
+    EXPECT_EQ(table_.snapshots, 1u);
+    EXPECT_EQ(table_.messages, 2 * kWorkers / ROUTER_PIECE_CHANGES + 1);
+    EXPECT_EQ(Ends("ocr").size(), kWorkers);
+    EXPECT_EQ(EndOf("mine", Id(17)).url, "http://17");
+}
+
+TEST_F(LargeTable, WhatChangesDuringASnapshotComesBeforeItsEnd)
+{
+    Start();
+    Leave();
+    table_ = RouteTable();
+    Return();
+    ASSERT_TRUE(WatchOnce());
+    ASSERT_TRUE(WatchOnce());
+    EXPECT_TRUE(table_.in_snapshot);
+    for (size_t i = 0; i < kWorkers; i += 2) // sent already or not
+        RemoveWorker(Id(i));
+    for (size_t i = 1; i < kWorkers; i += 10)
+        SendHealth({{Id(i), WORKER_ONLINE, 0.5}});
+    Workers({{"new", {"ocr"}}});
+    To(1000);
+    ASSERT_TRUE(Watch());
+    EXPECT_FALSE(table_.in_snapshot);
+    EXPECT_EQ(Ends("ocr").size(), kWorkers / 2 + 1);
+    EXPECT_EQ(EndOf("mine", Id(11)).weight, 50u);
+    EXPECT_EQ(table_.services, Truth().services);
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(LargeTable, OneThatWasAwayGetsWhatItMissed)
+{
+    Start();
+    Leave();
+    RemoveWorker(Id(1));
+    SendHealth({{Id(2), WORKER_ONLINE, 0.5}, {Id(3), WORKER_OFFLINE}});
+    Workers({{Id(3), {"llm"}}, {Id(4), {}, {{"theirs"}}}, {"new", {"ocr"}}});
+    To(1000);
+    SendHealth({{Id(3), WORKER_ONLINE, 0.9}});
+    To(2000);
+    Return();
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 0u);
+    EXPECT_EQ(table_.messages, 1u);
+    EXPECT_EQ(table_.endpoints, 5u);
+    EXPECT_EQ(table_.services, Truth().services);
+    Leave();
+    Return();
+    EXPECT_FALSE(Watch()) << "nothing happened";
+}
+
+TEST_F(LargeTable, OneThatIsCutOffInASnapshotBeginsAgain)
+{
+    Start();
+    Leave();
+    table_ = RouteTable();
+    Return();
+    for (int i = 0; i < 3; i++)
+        ASSERT_TRUE(WatchOnce());
+    EXPECT_TRUE(table_.in_snapshot);
+    Leave();
+    for (size_t i = 0; i < kWorkers; i += 3)
+        RemoveWorker(Id(i));
+    Return();
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 1u);
+    EXPECT_EQ(table_.services, Truth().services);
+}
+
+TEST_F(LargeTable, OneThatIsCutOffBetweenTwoPiecesGoesOnThere)
+{
+    Start();
+    for (size_t i = 0; i < 2500; i++)
+        SendHealth({{Id(i), WORKER_ONLINE, 0.5}});
+    To(1000);
+    for (size_t i = 2500; i < kWorkers; i++)
+        SendHealth({{Id(i), WORKER_ONLINE, 0.5}});
+    To(2000);
+    table_.Forget();
+    for (int i = 0; i < 7; i++) // 5,000 changes are of the first revision
+        ASSERT_TRUE(WatchOnce());
+    Leave();
+    table_.Forget();
+    Return();
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 0u);
+    EXPECT_EQ(table_.endpoints, 6000u) << "those of the second revision once more";
+    EXPECT_EQ(table_.services, Truth().services);
+}
+
+TEST_F(LargeTable, OneThatWasAwayTooLongGetsASnapshot)
+{
+    Start();
+    auto away = table_.Position();
+    uint64_t incarnation = 1;
+    // Two removals each time, after the first: an endpoint and its service.
+    for (; incarnation <= ROUTER_REMOVALS_MAX / 2; incarnation++)
+        Flap(incarnation);
+    Leave();
+    Return();
+    EXPECT_EQ(table_.revision, away.after_revision);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 0u) << "all of it is known";
+    Leave();
+    for (int i = 0; i < 2; i++)
+        Flap(incarnation++);
+    watcher_ = router_watcher_open(router_, &away);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 1u);
+    EXPECT_EQ(table_.services, Truth().services);
+    To(100);
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(LargeTable, OneThatIsTooSlowGetsASnapshot)
+{
+    Start();
+    for (uint64_t incarnation = 1; incarnation <= ROUTER_REMOVALS_MAX / 2 + 2; incarnation++)
+        Flap(incarnation);
+    RemoveWorker(Id(5));
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 1u);
+    EXPECT_EQ(table_.services, Truth().services);
+    EXPECT_FALSE(Watch());
+}
+
+TEST_F(LargeTable, AnotherRouterSendsASnapshot)
+{
+    Start();
+    auto *first = router_;
+    auto *first_watcher = watcher_;
+    uint64_t epoch = table_.epoch;
+    router_ = router_create(&policy_least_loaded, 2, now_);
+    Begin({{"w1", {"ocr"}}, {"w2", {"llm"}}});
+    EXPECT_NE(table_.epoch, epoch);
+    EXPECT_EQ(table_.snapshots, 1u);
+    EXPECT_EQ(Ends("ocr"), std::set<std::string>{"w1"});
+    EXPECT_EQ(table_.services, Truth().services);
+    router_watcher_close(first, first_watcher);
+    router_destroy(first);
+}
+
+TEST_F(RouterTest, ARevisionThatIsNotThereYetGetsASnapshot)
+{
+    Begin({{"a", {"ocr"}}});
+    Leave();
+    table_.revision += 1000;
+    auto request = table_.Position();
+    table_.revision = 0;
+    watcher_ = router_watcher_open(router_, &request);
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.snapshots, 1u);
+}
+
+// Everything at random; and whoever watches, fast or slow, or comes and goes, ends with the table
+// that somebody gets who begins anew.
+TEST_F(RouterTest, WatchersAgreeWhateverHappens)
+{
+    std::mt19937 random(20260105);
+    const auto below = [&](size_t limit) { return static_cast<size_t>(random() % limit); };
+    const char *names[] = {"ocr", "llm", "o", "a", "b", "c"};
+    std::map<std::string, Record> records;
+    const auto record = [&](const std::string &id) {
+        Record one = {id};
+        one.incarnation = records.count(id) == 0 ? 1 : records[id].incarnation + below(2);
+        for (const char *name : names) {
+            if (below(4) == 0)
+                one.assigned.push_back(name);
+            if (below(4) == 0)
+                one.announced.push_back({name, below(2) == 0 ? "" : "http://" + std::to_string(below(3))});
+        }
+        one.draining = below(10) == 0;
+        one.type = below(2) == 0 ? kGpu : kCpu;
+        return records[id] = one;
+    };
+    Begin({});
+    struct Watcher {
+        RouteTable table;
+        router_watcher *watcher = nullptr;
+    };
+    std::vector<Watcher> watchers(6);
+    uint64_t ms = 0;
+    for (int step = 0; step < 30000; step++) {
+        std::string id = "w" + std::to_string(below(30));
+        bool known = records.count(id) != 0;
+        switch (below(9)) {
+        case 0:
+        case 1:
+            Workers({record(id)});
+            break;
+        case 2:
+            if (known)
+                RemoveWorker(id, records[id].incarnation);
+            break;
+        case 3:
+        case 4:
+            if (known)
+                SendHealth({{id,
+                             below(4) == 0   ? WORKER_OFFLINE
+                             : below(4) == 0 ? WORKER_DEGRADED
+                                             : WORKER_ONLINE,
+                             static_cast<double>(below(10)) / 10,
+                             below(5) == 0 ? decltype(Health::states){{"ocr", "starting"}} : decltype(Health::states){},
+                             records[id].incarnation}});
+            break;
+        case 5:
+            Fail(id, names[below(6)], 1 + below(3), below(4) == 0 ? 1 : 0);
+            break;
+        case 6:
+            To(ms += below(300));
+            break;
+        case 7:
+            if (below(50) == 0)
+                Catalog({{"ocr", kCpu, {below(2) == 0 ? "o" : "x"}, below(2) == 0 ? "/p" : "/q"},
+                         {below(2) == 0 ? "llm" : "a", kGpu}});
+            break;
+        default: {
+            Watcher &one = watchers[below(watchers.size())];
+            Muster__V1__WatchRoutesResponse response;
+            auto request = one.table.Position();
+            if (one.watcher == nullptr) {
+                one.watcher = router_watcher_open(router_, &request);
+            } else if (below(8) == 0) {
+                router_watcher_close(router_, one.watcher);
+                one.watcher = nullptr;
+            } else if (router_watcher_fill(router_, one.watcher, &response)) {
+                one.table.Take(response);
+                ASSERT_EQ(one.table.complaint, "") << "step " << step;
+            }
+        }
+        }
+        if (step % 100 != 0)
+            continue;
+        To(ms += 200);
+        ASSERT_TRUE(router_check(router_)) << "step " << step;
+        auto truth = Truth();
+        for (Watcher &one : watchers) {
+            Muster__V1__WatchRoutesResponse response;
+            while (one.watcher != nullptr && router_watcher_fill(router_, one.watcher, &response))
+                one.table.Take(response);
+            bool agrees = one.watcher == nullptr || one.table.services == truth.services;
+            ASSERT_TRUE(agrees) << "step " << step;
+        }
+    }
+    for (Watcher &one : watchers) {
+        if (one.watcher != nullptr)
+            router_watcher_close(router_, one.watcher);
+    }
 }
 
 // --- Outliers ---
@@ -932,12 +1317,43 @@ TEST_F(RouterTest, ExplainShowsEveryCandidateBestFirst)
     EXPECT_EQ(last_, ROUTER_NO_SERVICE);
 }
 
+TEST_F(RouterTest, ExplainShowsInWhichDecimalScoresDiffer)
+{
+    Begin({{"best", {"ocr"}}, {"close", {"ocr"}}});
+    SendHealth({{"best", WORKER_ONLINE, 0.4441}, {"close", WORKER_ONLINE, 0.44412}});
+    To(100);
+    EXPECT_NE(Reason("ocr", "close").find("score 0.55588 below 0.55590"), std::string::npos) << Reason("ocr", "close");
+    SendHealth({{"close", WORKER_ONLINE, 0.4441}});
+    EXPECT_NE(Reason("ocr", "close").find("as good as best"), std::string::npos);
+}
+
+TEST_F(RouterTest, ExplainKeepsTheBestOfMany)
+{
+    std::vector<Record> records;
+    std::vector<Health> health;
+    for (int i = 0; i < 5000; i++) {
+        records.push_back({"w" + std::to_string(i), {"ocr"}});
+        health.push_back({records.back().id, WORKER_ONLINE, 0.1 + (i * 7919 % 5000) / 10000.0});
+    }
+    records.push_back({"idle", {}});
+    Begin(records);
+    SendHealth(health);
+    To(100);
+    auto list = Explain("ocr");
+    ASSERT_EQ(list.size(), static_cast<size_t>(ROUTER_EXPLAIN_CANDIDATES_MAX));
+    EXPECT_EQ(list[0].first, "w0");
+    EXPECT_NE(list[0].second.reason.find("best of 5000"), std::string::npos);
+    for (size_t i = 0; i < list.size(); i++)
+        EXPECT_NEAR(list[i].second.score, 0.9 - static_cast<double>(i) / 10000, 1e-9);
+}
+
 TEST_F(RouterTest, WatchersAreLimited)
 {
     std::vector<router_watcher *> watchers;
+    auto request = table_.Position();
     for (int i = 0; i < ROUTER_WATCHERS_MAX; i++)
-        watchers.push_back(router_watcher_open(router_));
-    EXPECT_EQ(router_watcher_open(router_), nullptr);
+        watchers.push_back(router_watcher_open(router_, &request));
+    EXPECT_EQ(router_watcher_open(router_, &request), nullptr);
     for (auto *watcher : watchers)
         router_watcher_close(router_, watcher);
 }
