@@ -157,40 +157,34 @@ static bool parse_escape(struct parser *parser, char *out, size_t *written)
     }
 }
 
-/* Whether eight characters are plain ASCII: no quote, backslash, control character or byte above 0x7F. Subtracting 1
- * from a byte that is 0 sets its highest bit, and so does subtracting 0x20 from a control character; what is borrowed
- * from the next byte can only make a plain one look special, and then it is looked at by itself. */
-static bool are_plain(const unsigned char *eight)
-{
-    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
-    uint64_t word;
-    memcpy(&word, eight, sizeof word);
-    uint64_t special = word | (word - 0x20 * ones) | ((word ^ '"' * ones) - ones) | ((word ^ '\\' * ones) - ones);
-    return (special & high) == 0;
-}
+/* Characters that end a run of plain ASCII in a string: quote, backslash, control characters, and what begins UTF-8. */
+static const bool is_special[256] = {
+    [0 ... 0x1F] = true,
+    ['"'] = true,
+    ['\\'] = true,
+    [0x80 ... 0xFF] = true,
+};
 
 /* Moves over the run of plain characters; stops at a quote, a backslash or the end. */
 static bool skip_plain_text(struct parser *parser)
 {
     const unsigned char *source = (const unsigned char *)parser->source;
-    while (parser->bytes - parser->at >= 8 && are_plain(source + parser->at))
-        parser->at += 8;
-    while (parser->at < parser->bytes) {
-        unsigned char c = source[parser->at];
-        if (c == '"' || c == '\\')
+    size_t at = parser->at;
+    for (;;) {
+        while (at < parser->bytes && !is_special[source[at]])
+            at++;
+        parser->at = at;
+        if (at == parser->bytes)
+            return refuse(parser, "a string without end");
+        if (source[at] == '"' || source[at] == '\\')
             return true;
-        if (c < 0x20)
+        if (source[at] < 0x20)
             return refuse(parser, "a control character in a string");
-        if (c < 0x80) {
-            parser->at++;
-            continue;
-        }
-        size_t sequence_bytes = utf8_sequence_bytes(source + parser->at, parser->bytes - parser->at);
+        size_t sequence_bytes = utf8_sequence_bytes(source + at, parser->bytes - at);
         if (sequence_bytes == 0)
             return refuse(parser, "invalid UTF-8");
-        parser->at += sequence_bytes;
+        at += sequence_bytes;
     }
-    return refuse(parser, "a string without end");
 }
 
 /* At the opening quote. */
@@ -244,6 +238,19 @@ static bool is_digit(const struct parser *parser)
     return parser->at < parser->bytes && parser->source[parser->at] >= '0' && parser->source[parser->at] <= '9';
 }
 
+/* A number with a fraction, when its digits without the point and the power of ten are both doubles without error: then
+ * IEEE 754 divides them with one rounding, as it should be (Clinger, "How to read floating point numbers accurately",
+ * 1990). Numbers that people write are of this kind. False: read it the long way. */
+static bool divide_exactly(uint64_t digits, size_t fraction_digits, double *value)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    if (digits > (uint64_t)1 << 53 || fraction_digits >= sizeof powers / sizeof powers[0])
+        return false;
+    *value = (double)digits / powers[fraction_digits];
+    return true;
+}
+
 /* The digits of a number that has a fraction, an exponent, or too many digits. */
 static bool parse_double(struct parser *parser, size_t start, double *value)
 {
@@ -287,16 +294,22 @@ static bool parse_number(struct parser *parser)
     }
     if (leading_zero && parser->at - digits_start > 1)
         return refuse(parser, "a number with a leading zero");
+    bool is_simple = is_integer; /* all digits are in the magnitude, and there is no exponent */
+    size_t fraction_start = parser->at;
     if (parser->at < parser->bytes && parser->source[parser->at] == '.') {
         is_integer = false;
-        parser->at++;
+        fraction_start = ++parser->at;
         if (!is_digit(parser))
             return refuse(parser, "a number without digits behind its point");
-        while (is_digit(parser))
-            parser->at++;
+        while (is_digit(parser)) {
+            unsigned digit = (unsigned)(parser->source[parser->at++] - '0');
+            is_simple = is_simple && magnitude < UINT64_MAX / 16;
+            magnitude = magnitude * 10 + digit; /* if it wraps, nobody looks at it */
+        }
     }
+    size_t fraction_digits = parser->at - fraction_start;
     if (parser->at < parser->bytes && (parser->source[parser->at] == 'e' || parser->source[parser->at] == 'E')) {
-        is_integer = false;
+        is_integer = is_simple = false;
         parser->at++;
         if (parser->at < parser->bytes && (parser->source[parser->at] == '+' || parser->source[parser->at] == '-'))
             parser->at++;
@@ -311,6 +324,8 @@ static bool parse_number(struct parser *parser)
         node.boolean = true;
         node.integer = negative ? -(int64_t)magnitude : (int64_t)magnitude;
         node.number = (double)node.integer;
+    } else if (is_simple && divide_exactly(magnitude, fraction_digits, &node.number)) {
+        node.number = negative ? -node.number : node.number;
     } else if (!parse_double(parser, start, &node.number)) {
         return false;
     }

@@ -29,88 +29,18 @@ enum {
     FIELD_NUMBER = 3,
 };
 
-/* --- The wire format --- */
-
-struct field {
-    uint32_t number;
-    uint64_t value;         /* of a varint */
-    struct rpc_bytes bytes; /* of a length-delimited field; data is NULL otherwise */
-};
-
-static bool read_varint(struct rpc_bytes *rest, uint64_t *value)
-{
-    *value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        if (rest->count == 0)
-            return false;
-        uint8_t byte = *rest->data;
-        rest->data++;
-        rest->count--;
-        *value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return true;
-    }
-    return false;
-}
-
-static bool skip(struct rpc_bytes *rest, size_t count)
-{
-    if (count > rest->count)
-        return false;
-    rest->data += count;
-    rest->count -= count;
-    return true;
-}
-
-/* The next field; false at the end, or when the bytes are malformed (then rest->count > 0
- * is left). */
-static bool read_field(struct rpc_bytes *rest, struct field *field)
-{
-    struct rpc_bytes at = *rest;
-    uint64_t key = 0;
-    if (at.count == 0 || !read_varint(&at, &key) || key >> 3 == 0 || key >> 3 > UINT32_MAX)
-        return false;
-    field->number = (uint32_t)(key >> 3);
-    field->value = 0;
-    field->bytes = (struct rpc_bytes){NULL, 0};
-    switch (key & 7) {
-    case 0:
-        if (!read_varint(&at, &field->value))
-            return false;
-        break;
-    case 1:
-        if (!skip(&at, 8))
-            return false;
-        break;
-    case 2:
-        if (!read_varint(&at, &field->value) || field->value > at.count)
-            return false;
-        field->bytes = (struct rpc_bytes){at.data, (size_t)field->value};
-        skip(&at, (size_t)field->value);
-        break;
-    case 5:
-        if (!skip(&at, 4))
-            return false;
-        break;
-    default:
-        return false;
-    }
-    *rest = at;
-    return true;
-}
-
 /* The first field of that number with bytes. */
-static struct rpc_bytes get_bytes(struct rpc_bytes message, uint32_t number)
+static struct wire_bytes get_bytes(struct wire_bytes message, uint32_t number)
 {
-    struct field field;
-    while (read_field(&message, &field)) {
+    struct wire_field field;
+    while (wire_next(&message, &field)) {
         if (field.number == number && field.bytes.data != NULL)
             return field.bytes;
     }
-    return (struct rpc_bytes){NULL, 0};
+    return (struct wire_bytes){NULL, 0};
 }
 
-static bool equals(struct rpc_bytes bytes, const char *text, size_t count)
+static bool equals(struct wire_bytes bytes, const char *text, size_t count)
 {
     return bytes.count == count && (count == 0 || memcmp(bytes.data, text, count) == 0);
 }
@@ -119,9 +49,9 @@ static bool equals(struct rpc_bytes bytes, const char *text, size_t count)
 
 bool rpc_files_add(struct rpc_files *files, const uint8_t *set, size_t count)
 {
-    struct rpc_bytes rest = {set, count};
-    struct field field;
-    while (read_field(&rest, &field)) {
+    struct wire_bytes rest = {set, count};
+    struct wire_field field;
+    while (wire_next(&rest, &field)) {
         if (field.number != SET_FILE || field.bytes.data == NULL)
             continue;
         files->items = rpc_reallocate(files->items, (files->count + 1) * sizeof(files->items[0]));
@@ -152,9 +82,9 @@ size_t rpc_files_by_name(const struct rpc_files *files, const char *name)
 
 bool rpc_files_import(const struct rpc_files *files, size_t file, size_t n, size_t *imported)
 {
-    struct rpc_bytes rest = files->items[file];
-    struct field field;
-    while (read_field(&rest, &field)) {
+    struct wire_bytes rest = files->items[file];
+    struct wire_field field;
+    while (wire_next(&rest, &field)) {
         if (field.number != FILE_DEPENDENCY || field.bytes.data == NULL || n-- > 0)
             continue;
         *imported = find_file(files, (const char *)field.bytes.data, field.bytes.count);
@@ -166,7 +96,7 @@ bool rpc_files_import(const struct rpc_files *files, size_t file, size_t n, size
 /* --- Symbols --- */
 
 /* Whether symbol is that name, or starts with it and a dot: then *rest is what follows. */
-static bool enters(const char *symbol, struct rpc_bytes name, const char **rest)
+static bool enters(const char *symbol, struct wire_bytes name, const char **rest)
 {
     if (name.data == NULL || strlen(symbol) < name.count || memcmp(symbol, name.data, name.count) != 0)
         return false;
@@ -180,10 +110,10 @@ static bool enters(const char *symbol, struct rpc_bytes name, const char **rest)
 }
 
 /* Whether a child in field `number` has exactly that name. */
-static bool has_child(struct rpc_bytes parent, uint32_t number, const char *name)
+static bool has_child(struct wire_bytes parent, uint32_t number, const char *name)
 {
-    struct field field;
-    while (read_field(&parent, &field)) {
+    struct wire_field field;
+    while (wire_next(&parent, &field)) {
         if (field.number == number && field.bytes.data != NULL &&
             equals(get_bytes(field.bytes, ANY_NAME), name, strlen(name)))
             return true;
@@ -192,12 +122,12 @@ static bool has_child(struct rpc_bytes parent, uint32_t number, const char *name
 }
 
 /* Whether a message, an enumeration or a service is, or holds, what is left of a symbol. */
-static bool holds(struct rpc_bytes parent, uint32_t message_number, uint32_t enum_number, const char *symbol)
+static bool holds(struct wire_bytes parent, uint32_t message_number, uint32_t enum_number, const char *symbol)
 {
     /* Goes no deeper than the symbol has parts. */
-    struct rpc_bytes rest = parent;
-    struct field field;
-    while (read_field(&rest, &field)) {
+    struct wire_bytes rest = parent;
+    struct wire_field field;
+    while (wire_next(&rest, &field)) {
         const char *inner = NULL;
         if (field.bytes.data == NULL)
             continue;
@@ -219,16 +149,16 @@ static bool holds(struct rpc_bytes parent, uint32_t message_number, uint32_t enu
     return false;
 }
 
-static bool file_holds(struct rpc_bytes file, const char *symbol)
+static bool file_holds(struct wire_bytes file, const char *symbol)
 {
-    struct rpc_bytes package = get_bytes(file, FILE_PACKAGE);
+    struct wire_bytes package = get_bytes(file, FILE_PACKAGE);
     const char *inner = symbol;
     if (package.count > 0 && (!enters(symbol, package, &inner) || inner[0] == '\0'))
         return false;
     if (holds(file, FILE_MESSAGE, FILE_ENUM, inner) || has_child(file, FILE_EXTENSION, inner))
         return true;
-    struct field field;
-    while (read_field(&file, &field)) {
+    struct wire_field field;
+    while (wire_next(&file, &field)) {
         const char *method = NULL;
         if (field.number == FILE_SERVICE && field.bytes.data != NULL &&
             enters(inner, get_bytes(field.bytes, ANY_NAME), &method) &&
@@ -252,28 +182,28 @@ size_t rpc_files_by_symbol(const struct rpc_files *files, const char *symbol)
 #define NESTING_LIMIT 64
 
 /* Calls found for each extension of the type in a file or message, nested ones included. */
-static void visit_extensions(struct rpc_bytes parent, uint32_t extension_number, uint32_t message_number,
+static void visit_extensions(struct wire_bytes parent, uint32_t extension_number, uint32_t message_number,
                              unsigned depth, const char *type, void (*found)(void *argument, int32_t number),
                              void *argument)
 {
-    struct field field;
-    while (read_field(&parent, &field)) {
+    struct wire_field field;
+    while (wire_next(&parent, &field)) {
         if (field.bytes.data == NULL)
             continue;
         if (field.number == message_number && depth < NESTING_LIMIT)
             visit_extensions(field.bytes, MESSAGE_EXTENSION, MESSAGE_NESTED, depth + 1, type, found, argument);
         if (field.number != extension_number)
             continue;
-        struct rpc_bytes extendee = get_bytes(field.bytes, FIELD_EXTENDEE);
+        struct wire_bytes extendee = get_bytes(field.bytes, FIELD_EXTENDEE);
         if (extendee.count == 0 || extendee.data[0] != '.')
             continue;
         extendee.data++;
         extendee.count--;
         if (!equals(extendee, type, strlen(type)))
             continue;
-        struct rpc_bytes rest = field.bytes;
-        struct field inner;
-        while (read_field(&rest, &inner)) {
+        struct wire_bytes rest = field.bytes;
+        struct wire_field inner;
+        while (wire_next(&rest, &inner)) {
             if (inner.number == FIELD_NUMBER && inner.bytes.data == NULL)
                 found(argument, (int32_t)inner.value);
         }

@@ -17,14 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct rpc_bytes {
-    const uint8_t *data;
-    size_t count;
-};
+#include "common/wire.h"
 
 /* All zeroes: no files. */
 struct rpc_files {
-    struct rpc_bytes *items; /* each a FileDescriptorProto, inside the bytes handed in */
+    struct wire_bytes *items; /* each a FileDescriptorProto, inside the bytes handed in */
     size_t count;
 };
 

@@ -167,7 +167,7 @@ static struct record *pack(struct import_entry *entry, const Muster__V1__Worker 
     }
     /* The message lies in the call's own memory and is forgotten after this callback: its texts
      * may be shortened in place. */
-    spec_normalise(worker->spec);
+    (void)spec_normalise(worker->spec);
     Muster__V1__Worker kept = *worker;
     if (kept.type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED)
         kept.type = spec_type(worker->spec);

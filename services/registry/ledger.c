@@ -144,7 +144,7 @@ static enum registry_result prepare(struct ledger *ledger, struct ledger_entry *
     switch (entry->kind) {
     case LEDGER_REGISTRATION:
         return registry_prepare_registration(ledger->registry, entry->wanted.registration.spec,
-                                             entry->wanted.registration.assigned,
+                                             entry->wanted.registration.wire, entry->wanted.registration.assigned,
                                              entry->wanted.registration.assigned_count, unix_ms, &entry->change);
     case LEDGER_IMPORT:
         return registry_prepare_import(ledger->registry, entry->wanted.imported, unix_ms, &entry->change);

@@ -43,6 +43,7 @@ struct ledger_entry {
     union {
         struct {
             const Muster__V1__WorkerSpec *spec;
+            const struct wire_bytes *wire; /* what the spec was unpacked from, or NULL */
             char *const *assigned;
             size_t assigned_count;
         } registration;

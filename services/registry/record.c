@@ -35,17 +35,12 @@ static size_t record_bytes(const struct record *record)
     return bytes_of(record->id_bytes, record->body_bytes);
 }
 
-struct record *record_create(const Muster__V1__Worker *worker)
+/* Everything but the body, for which there is room. */
+static struct record *create_empty(const Muster__V1__Worker *worker, size_t body_bytes)
 {
-    Muster__V1__Worker body = MUSTER__V1__WORKER__INIT;
-    body.spec = worker->spec;
-    body.n_assigned_services = worker->n_assigned_services;
-    body.assigned_services = worker->assigned_services;
-    size_t body_bytes = muster__v1__worker__get_packed_size(&body);
     size_t id_bytes = strlen(worker->spec->worker_id);
     if (body_bytes > UINT32_MAX || id_bytes > UINT16_MAX)
         return NULL;
-
     struct record *record = malloc(bytes_of(id_bytes, body_bytes));
     if (record == NULL)
         return NULL;
@@ -58,7 +53,35 @@ struct record *record_create(const Muster__V1__Worker *worker)
         .draining = worker->draining,
     };
     memcpy(record->id, worker->spec->worker_id, id_bytes + 1);
-    muster__v1__worker__pack(&body, (uint8_t *)record_body(record));
+    return record;
+}
+
+struct record *record_create(const Muster__V1__Worker *worker)
+{
+    Muster__V1__Worker body = MUSTER__V1__WORKER__INIT;
+    body.spec = worker->spec;
+    body.n_assigned_services = worker->n_assigned_services;
+    body.assigned_services = worker->assigned_services;
+    struct record *record = create_empty(worker, muster__v1__worker__get_packed_size(&body));
+    if (record != NULL)
+        muster__v1__worker__pack(&body, (uint8_t *)record_body(record));
+    return record;
+}
+
+struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec)
+{
+    Muster__V1__Worker rest = MUSTER__V1__WORKER__INIT;
+    rest.n_assigned_services = worker->n_assigned_services;
+    rest.assigned_services = worker->assigned_services;
+    uint8_t head[1 + WIRE_VARINT_BYTES] = {BODY_FIRST_BYTE};
+    size_t head_bytes = 1 + wire_write_varint(spec->count, head + 1);
+    struct record *record = create_empty(worker, head_bytes + spec->count + muster__v1__worker__get_packed_size(&rest));
+    if (record == NULL)
+        return NULL;
+    uint8_t *at = (uint8_t *)record_body(record);
+    memcpy(at, head, head_bytes);
+    memcpy(at + head_bytes, spec->data, spec->count);
+    muster__v1__worker__pack(&rest, at + head_bytes + spec->count);
     return record;
 }
 

@@ -18,6 +18,7 @@
 
 #include "common/buffer.h"
 #include "common/slab.h"
+#include "common/wire.h"
 
 #include "muster/v1/worker.pb-c.h"
 
@@ -46,6 +47,10 @@ struct record {
  * registered_at_ms and draining; the status is not set. The spec was checked. NULL when memory
  * runs out. */
 struct record *record_create(const Muster__V1__Worker *worker);
+
+/* The same, from the spec's own bytes on the wire, which `worker->spec` was unpacked from and not changed since: they
+ * are taken as they are. */
+struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec);
 
 /* The same with other assigned_services, without the reason of its status. NULL when memory runs out. */
 struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count);

@@ -7,10 +7,14 @@
 
 #include "common/auth/worker_token.h"
 #include "common/map.h"
+#include "common/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* RegisterWorkersRequest.specs */
+#define SPECS_FIELD 1
 
 struct registering;
 
@@ -19,6 +23,7 @@ struct newcomer {
     struct registration registration; /* first: a registration is its newcomer */
     struct registering *registering;
     char made_up_id[32];
+    struct wire_bytes wire; /* its spec as it came */
 };
 
 /* A call. What its specs point to lies in `memory`. */
@@ -27,8 +32,9 @@ struct registering {
     struct rpc_message_memory *memory;
     size_t open; /* registrations that are not through, and 1 while they are handed in */
 
-    /* Of RegisterWorkers: the answer so far. It is made of packed responses with one result each; packed messages, one
-     * after the other, are the same as one with the results of all. */
+    /* Of RegisterWorkers: the request as it came, and the answer so far. It is made of packed responses with one result
+     * each; packed messages, one after the other, are the same as one with the results of all. */
+    uint8_t *wire;
     struct buffer answer;
     struct map configs; /* names of the services whose configurations are in it */
 
@@ -50,6 +56,7 @@ static struct registering *create_registering(struct rpc_call *call, size_t coun
 static void free_registering(struct registering *registering)
 {
     rpc_message_memory_free(registering->memory);
+    free(registering->wire);
     buffer_free(&registering->answer);
     size_t position = 0;
     char *name;
@@ -59,14 +66,17 @@ static void free_registering(struct registering *registering)
     free(registering);
 }
 
-/* Gives the spec an id that is not on the roll. */
-static void make_up_id(struct handlers *handlers, struct newcomer *newcomer, Muster__V1__WorkerSpec *spec)
+/* Gives a spec without an id one that is not on the roll. False: it has one. */
+static bool make_up_id(struct handlers *handlers, struct newcomer *newcomer, Muster__V1__WorkerSpec *spec)
 {
+    if (spec->worker_id[0] != '\0')
+        return false;
     do
         snprintf(newcomer->made_up_id, sizeof(newcomer->made_up_id), "worker-%016llx",
                  (unsigned long long)random_next(&handlers->random));
     while (registry_find(handlers->registry, newcomer->made_up_id) != NULL);
     spec->worker_id = newcomer->made_up_id;
+    return true;
 }
 
 /* Hands a spec of the call's to the registrar. False: it was not taken, and `done` will not be called. */
@@ -75,11 +85,13 @@ static bool begin(struct registering *registering, struct newcomer *newcomer, Mu
                   void (*done)(struct registration *registration, const struct registrar_outcome *outcome))
 {
     struct handlers *handlers = rpc_call_context(registering->call);
-    if (spec->worker_id[0] == '\0')
-        make_up_id(handlers, newcomer, spec);
-    spec_normalise(spec);
+    bool named = make_up_id(handlers, newcomer, spec);
+    bool changed = spec_normalise(spec) || named;
     newcomer->registering = registering;
     newcomer->registration.spec = spec;
+    /* A field may come several times, of which the last counts: more bytes than are allowed are packed anew. */
+    bool as_it_came = !changed && newcomer->wire.data != NULL && newcomer->wire.count <= SPEC_MAX_BYTES;
+    newcomer->registration.wire = as_it_came ? &newcomer->wire : NULL;
     newcomer->registration.spec_bytes = spec_bytes;
     newcomer->registration.done = done;
     if (!registrar_register(handlers->registrar, &newcomer->registration))
@@ -257,6 +269,23 @@ static void one_of_many_registered(struct registration *registration, const stru
     step(registering);
 }
 
+/* Keeps the request as it came, and finds each spec in it: they are stored like that. Without memory they are packed
+ * anew. */
+static void keep_wire(struct registering *registering)
+{
+    struct wire_bytes rest;
+    struct wire_field field;
+    const uint8_t *bytes = rpc_call_message_bytes(registering->call, &rest.count);
+    registering->wire = malloc(rest.count + 1);
+    if (registering->wire == NULL)
+        return;
+    memcpy(registering->wire, bytes, rest.count);
+    rest.data = registering->wire;
+    for (size_t i = 0; i < registering->count && wire_next(&rest, &field);)
+        if (field.number == SPECS_FIELD)
+            registering->newcomers[i++].wire = field.bytes;
+}
+
 void register_workers(struct rpc_call *call, const void *message)
 {
     const Muster__V1__RegisterWorkersRequest *request = message;
@@ -274,8 +303,7 @@ void register_workers(struct rpc_call *call, const void *message)
             free_registering(registering);
         return;
     }
-    size_t bytes;
-    (void)rpc_call_message_bytes(call, &bytes);
+    keep_wire(registering);
     for (size_t i = 0; i < request->n_specs; i++) {
         struct newcomer *newcomer = &registering->newcomers[i];
         char error[SPEC_ERROR_BYTES];
@@ -284,7 +312,7 @@ void register_workers(struct rpc_call *call, const void *message)
         else if (registry_check_key(handlers->registry, request->specs[i]->worker_id,
                                     request->specs[i]->registered_by) == REGISTRY_OF_ANOTHER_KEY)
             append_refusal(registering, newcomer, RPC_PERMISSION_DENIED, registry_result_text(REGISTRY_OF_ANOTHER_KEY));
-        else if (!begin(registering, newcomer, request->specs[i], bytes / request->n_specs, one_of_many_registered))
+        else if (!begin(registering, newcomer, request->specs[i], newcomer->wire.count, one_of_many_registered))
             append_refusal(registering, newcomer, RPC_RESOURCE_EXHAUSTED, too_many);
     }
     step(registering);

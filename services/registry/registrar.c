@@ -101,6 +101,7 @@ static void store(struct registration *registration, const Muster__V1__Assignmen
     registration->entry.kind = LEDGER_REGISTRATION;
     registration->entry.worker_id = registration->spec->worker_id;
     registration->entry.wanted.registration.spec = registration->spec;
+    registration->entry.wanted.registration.wire = registration->wire;
     registration->entry.wanted.registration.assigned = registration->assigned;
     registration->entry.wanted.registration.assigned_count = assignment->n_services;
     registration->entry.done = stored;

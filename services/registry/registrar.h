@@ -43,6 +43,7 @@ struct registration {
 
     const Muster__V1__WorkerSpec *spec; /* checked, normalised, with its id */
     size_t spec_bytes;                  /* on the wire, for the limit */
+    const struct wire_bytes *wire; /* what the spec was unpacked from, when it has not been changed since; or NULL */
     /* Called once, never inside registrar_register. What the outcome points to is valid inside only. */
     void (*done)(struct registration *registration, const struct registrar_outcome *outcome);
 

@@ -278,7 +278,8 @@ enum registry_result registry_check_key(const struct registry *registry, const c
 }
 
 enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
-                                                   char *const *assigned, size_t assigned_count, int64_t unix_ms,
+                                                   const struct wire_bytes *wire, char *const *assigned,
+                                                   size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change)
 {
     const struct record *present = registry_find(registry, spec->worker_id);
@@ -295,7 +296,8 @@ enum registry_result registry_prepare_registration(struct registry *registry, co
     worker.registered_at_ms = unix_ms;
     worker.draining = present != NULL && present->draining;
 
-    enum registry_result result = change_to(registry, record_create(&worker), change);
+    struct record *record = wire != NULL ? record_create_from_wire(&worker, wire) : record_create(&worker);
+    enum registry_result result = change_to(registry, record, change);
     if (result != REGISTRY_OK)
         return result;
     change->record->row = present != NULL ? present->row : ++registry->last_row;

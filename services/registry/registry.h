@@ -111,11 +111,13 @@ enum registry_result registry_check_key(const struct registry *registry, const c
 /* The incarnation that a registration of this id will have. */
 uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id);
 
-/* A registration: `spec` was checked and normalised and has its id, `assigned` are names. A
- * worker that was draining stays so. OF_ANOTHER_KEY when the worker is on the roll and was registered_by
- * somebody else (who is nobody may be anybody). change->record can be looked at, also once it is applied. */
+/* A registration: `spec` was checked and normalised and has its id, `assigned` are names. `wire`, if not NULL, are the
+ * bytes that the spec was unpacked from, when nothing had to be changed in it. A worker that was draining stays so.
+ * OF_ANOTHER_KEY when the worker is on the roll and was registered_by somebody else (who is nobody may be anybody).
+ * change->record can be looked at, also once it is applied. */
 enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
-                                                   char *const *assigned, size_t assigned_count, int64_t unix_ms,
+                                                   const struct wire_bytes *wire, char *const *assigned,
+                                                   size_t assigned_count, int64_t unix_ms,
                                                    struct registry_change *change);
 
 /* A worker from elsewhere, as record_create made it (`imported` stays the caller's). Its

@@ -37,6 +37,10 @@ static bool check_text(const char *text, size_t max_bytes, const char *field, ch
         return refuse(error, "%s: is %zu bytes long; at most %zu are allowed", field, bytes, max_bytes);
     const unsigned char *all = (const unsigned char *)text;
     for (size_t at = 0; at < bytes;) {
+        if (all[at] >= 0x20 && all[at] < 0x7f) {
+            at++;
+            continue;
+        }
         size_t length = utf8_sequence_bytes(all + at, bytes - at);
         if (length == 0)
             return refuse(error, "%s: is not valid UTF-8 at byte %zu", field, at);
@@ -74,6 +78,25 @@ bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERR
     return check_segment(worker_id, field, error);
 }
 
+/* Those that RFC 3986 lets stand in a URL as they are, but for ? and #. */
+static const bool is_url_character[256] = {
+    ['!'] = true, ['$' ... ';'] = true, ['='] = true,         ['@' ... '['] = true,
+    [']'] = true, ['_'] = true,         ['a' ... 'z'] = true, ['~'] = true,
+};
+
+static const bool is_host_character[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true, ['_'] = true,
+};
+
+/* How many characters at the beginning of a text are in the table, which its end is not. */
+static size_t count_legal(const char *text, const bool table[256])
+{
+    size_t count = 0;
+    while (table[(unsigned char)text[count]])
+        count++;
+    return count;
+}
+
 static bool check_port(const char *digits, size_t count, const char *field, char error[SPEC_ERROR_BYTES])
 {
     unsigned port = 0;
@@ -104,37 +127,14 @@ static bool check_authority(const char *text, size_t bytes, const char *field, c
         host_bytes = colon == NULL ? bytes : (size_t)(colon - text);
         if (host_bytes == 0 || host_bytes > 253)
             return refuse(error, "%s: must name a host, as in http://192.0.2.7:8070", field);
-        for (size_t i = 0; i < host_bytes; i++) {
-            char c = text[i];
-            if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                  c == '_'))
-                return refuse(error, "%s: the host may have letters, digits, '-', '.' and '_' only", field);
-        }
+        if (count_legal(text, is_host_character) < host_bytes)
+            return refuse(error, "%s: the host may have letters, digits, '-', '.' and '_' only", field);
     }
     if (host_bytes == bytes)
         return true;
     if (text[host_bytes] != ':')
         return refuse(error, "%s: must name a host, as in http://192.0.2.7:8070", field);
     return check_port(text + host_bytes + 1, bytes - host_bytes - 1, field, error);
-}
-
-/* What RFC 3986 leaves out must be percent-encoded: it would end up in a request line. */
-static bool may_be_in_url(char c)
-{
-    switch (c) {
-    case '"':
-    case '<':
-    case '>':
-    case '\\':
-    case '^':
-    case '`':
-    case '{':
-    case '|':
-    case '}':
-        return false;
-    default:
-        return c > ' ' && c < 0x7f;
-    }
 }
 
 static bool check_url(const char *url, const char *field, char error[SPEC_ERROR_BYTES])
@@ -145,12 +145,13 @@ static bool check_url(const char *url, const char *field, char error[SPEC_ERROR_
         return refuse(error, "%s: is %zu bytes long; at most %d are allowed", field, bytes, URL_MAX_BYTES);
     if (scheme_bytes == 0)
         return refuse(error, "%s: must start with http:// or https://", field);
-    for (size_t i = 0; i < bytes; i++) {
-        if (!may_be_in_url(url[i]))
-            return refuse(error, "%s: has a character at byte %zu that a URL cannot have; percent-encode it", field, i);
-        if (url[i] == '?' || url[i] == '#')
-            return refuse(error, "%s: must end before '%c'; paths are put behind it", field, url[i]);
-    }
+    size_t legal_bytes = count_legal(url, is_url_character);
+    if (url[legal_bytes] == '?' || url[legal_bytes] == '#')
+        return refuse(error, "%s: must end before '%c'; paths are put behind it", field, url[legal_bytes]);
+    /* What RFC 3986 leaves out must be percent-encoded: it would end up in a request line. */
+    if (legal_bytes < bytes)
+        return refuse(error, "%s: has a character at byte %zu that a URL cannot have; percent-encode it", field,
+                      legal_bytes);
     return check_authority(url + scheme_bytes, strcspn(url + scheme_bytes, "/"), field, error);
 }
 
@@ -309,22 +310,24 @@ bool spec_check_import(const Muster__V1__Worker *worker, char error[SPEC_ERROR_B
     return check_assigned(worker, error);
 }
 
-static void strip_slashes(char *url)
+static bool strip_slashes(char *url)
 {
     size_t bytes = strlen(url);
     /* protobuf-c shares one constant for all empty strings: do not write to those. */
     if (bytes == 0 || url[bytes - 1] != '/')
-        return;
+        return false;
     while (bytes > 0 && url[bytes - 1] == '/')
         bytes--;
     url[bytes] = '\0';
+    return true;
 }
 
-void spec_normalise(Muster__V1__WorkerSpec *spec)
+bool spec_normalise(Muster__V1__WorkerSpec *spec)
 {
-    strip_slashes(spec->tunnel_url);
+    bool changed = strip_slashes(spec->tunnel_url);
     for (size_t i = 0; i < spec->n_services; i++)
-        strip_slashes(spec->services[i]->url);
+        changed |= strip_slashes(spec->services[i]->url);
+    return changed;
 }
 
 Muster__V1__WorkerType spec_type(const Muster__V1__WorkerSpec *spec)

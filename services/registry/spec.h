@@ -46,8 +46,8 @@ bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]
 bool spec_check_import(const Muster__V1__Worker *worker, char error[SPEC_ERROR_BYTES]);
 
 /* Brings a checked spec into the form in which it is kept: URLs without trailing slashes.
- * Works in place, texts only become shorter. */
-void spec_normalise(Muster__V1__WorkerSpec *spec);
+ * Works in place, texts only become shorter. Whether anything was changed. */
+bool spec_normalise(Muster__V1__WorkerSpec *spec);
 
 /* The kind of machine: the one asked for, else GPU before edge before storage before CPU. */
 Muster__V1__WorkerType spec_type(const Muster__V1__WorkerSpec *spec);

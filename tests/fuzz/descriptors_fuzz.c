@@ -22,7 +22,7 @@ static void count_extension(void *argument, int32_t number)
 /* Every file lies inside the set, and imports files that are there. */
 static void check_file(const struct rpc_files *files, size_t file, const uint8_t *set, size_t bytes)
 {
-    const struct rpc_bytes *item = &files->items[file];
+    const struct wire_bytes *item = &files->items[file];
     require(item->data >= set && item->count <= bytes && item->data + item->count <= set + bytes);
     size_t imported = 0;
     for (size_t n = 0; n < 100 && rpc_files_import(files, file, n, &imported); n++)

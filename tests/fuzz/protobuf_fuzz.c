@@ -70,12 +70,41 @@ static void watch(struct registry *registry)
     assigner_destroy(assigner);
 }
 
+/* A record of the spec's own bytes says the same as one that was packed anew. */
+static void keep_as_it_came(const Muster__V1__WorkerSpec *spec, const uint8_t *data, size_t bytes)
+{
+    struct wire_bytes rest = {data, bytes}, wire = {NULL, 0};
+    struct wire_field field;
+    size_t specs = 0;
+    while (wire_next(&rest, &field)) {
+        if (field.number != 1)
+            continue;
+        require(field.bytes.data != NULL);
+        wire = field.bytes;
+        specs++;
+    }
+    require(rest.count == 0);
+    if (specs != 1) /* several are merged */
+        return;
+    char service[] = "notes-coa", *assigned[] = {service};
+    Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
+    worker.spec = (Muster__V1__WorkerSpec *)(uintptr_t)spec;
+    worker.assigned_services = assigned;
+    worker.n_assigned_services = 1;
+    struct record *record = record_create_from_wire(&worker, &wire);
+    require(record != NULL);
+    require_same_spec(record, spec);
+    record_free(record);
+}
+
 static void register_worker(const uint8_t *data, size_t bytes)
 {
     Muster__V1__RegisterWorkerRequest *request = muster__v1__register_worker_request__unpack(NULL, bytes, data);
     char error[SPEC_ERROR_BYTES];
     if (request == NULL)
         return;
+    if (request->spec != NULL && spec_check(request->spec, error) && request->spec->worker_id[0] != '\0')
+        keep_as_it_came(request->spec, data, bytes);
     if (request->spec != NULL && !spec_check(request->spec, error))
         require(error[0] != '\0' && strchr(error, '\n') == NULL);
     else if (request->spec != NULL && request->spec->worker_id[0] != '\0') {
@@ -86,7 +115,7 @@ static void register_worker(const uint8_t *data, size_t bytes)
         const char *id = request->spec->worker_id;
         spec_normalise(request->spec);
         require(spec_check(request->spec, error));
-        require(registry_prepare_registration(registry, request->spec, assigned, 1, 0, &change) == REGISTRY_OK);
+        require(registry_prepare_registration(registry, request->spec, NULL, assigned, 1, 0, &change) == REGISTRY_OK);
         registry_change_value(&change, &value);
         require(registry_apply(registry, &change) != 0);
         require_same_spec(registry_find(registry, id), request->spec);
@@ -139,7 +168,7 @@ static void report(const uint8_t *data, size_t bytes)
     Muster__V1__WorkerSpec spec = MUSTER__V1__WORKER_SPEC__INIT;
     struct registry_change change;
     spec.worker_id = (char *)"w1";
-    require(registry_prepare_registration(registry, &spec, NULL, 0, 0, &change) == REGISTRY_OK);
+    require(registry_prepare_registration(registry, &spec, NULL, NULL, 0, 0, &change) == REGISTRY_OK);
     require(registry_apply(registry, &change) != 0);
     for (size_t i = 0; i < request->n_changes; i++) {
         const Muster__V1__LivenessChange *found = request->changes[i];

@@ -345,7 +345,7 @@ void Registry::Commit()
             std::vector<char *> assigned;
             for (auto &name : operation.assigned)
                 assigned.push_back(name.data());
-            result = registry_prepare_registration(core, message.As<Muster__V1__RegisterWorkerRequest>().spec,
+            result = registry_prepare_registration(core, message.As<Muster__V1__RegisterWorkerRequest>().spec, nullptr,
                                                    assigned.data(), assigned.size(), world_->Unix(), &change);
         } else if (operation.kind == Operation::kDrain) {
             result = registry_prepare_draining(core, operation.id.c_str(), operation.draining, &change);

@@ -6,7 +6,11 @@ extern "C" {
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <cstring>
+#include <random>
 #include <string>
+#include <vector>
 
 namespace
 {
@@ -161,7 +165,37 @@ TEST(JsonDocument, RefusesWhatIsNotStrictJson)
     EXPECT_FALSE(behind.parsed);
 }
 
-// Text is looked through eight characters at a time.
+// Short numbers take another way than long ones: both read what the C library reads.
+TEST(JsonDocument, ReadsNumbersAsTheLibraryDoes)
+{
+    std::vector<std::string> texts = {"0.1",
+                                      "-0.0",
+                                      "12.5",
+                                      "0.42",
+                                      "65.3",
+                                      "9007199254740992.0",
+                                      "9007199254740993.0",
+                                      "900719925474099.3",
+                                      "0.0000000000000000000001",
+                                      "0.00000000000000000000001",
+                                      "1.00000000000000000000000000000000001",
+                                      "123456789012345678.5",
+                                      "18446744073709551616.25",
+                                      "1e22",
+                                      "1.5e-3",
+                                      "0.1e1",
+                                      "99999999999999999999999999999999.5"};
+    std::mt19937_64 random(4711);
+    for (int i = 0; i < 20000; i++)
+        texts.push_back(std::to_string(random() >> random() % 64) + "." + std::to_string(random() >> random() % 64));
+    for (const std::string &text : texts) {
+        Document d(text);
+        ASSERT_TRUE(d.parsed) << text << ": " << d.document.error;
+        double expected = strtod(text.c_str(), nullptr), read = json_root(&d.document)->number;
+        ASSERT_EQ(memcmp(&read, &expected, sizeof read), 0) << text << " was read as " << read;
+    }
+}
+
 TEST(JsonDocument, SeesEachCharacterWhereverItStands)
 {
     for (int c = 1; c < 256; c++) {

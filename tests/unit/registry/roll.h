@@ -57,7 +57,7 @@ struct Roll {
         for (const auto &name : assigned)
             names.push_back(const_cast<char *>(name.c_str()));
         struct registry_change change;
-        EXPECT_EQ(registry_prepare_registration(registry, &spec, names.data(), names.size(), 1000, &change),
+        EXPECT_EQ(registry_prepare_registration(registry, &spec, nullptr, names.data(), names.size(), 1000, &change),
                   REGISTRY_OK);
         return change;
     }
