@@ -49,7 +49,7 @@ TEST(Registry, AnIdIsTakenOverWithTheSameKeyOnly)
         spec.registered_by = copy.data();
         struct registry_change change;
         enum registry_result result = registry_check_key(roll.registry, id, key.c_str());
-        EXPECT_EQ(registry_prepare_registration(roll.registry, &spec, nullptr, 0, 1000, &change), result);
+        EXPECT_EQ(registry_prepare_registration(roll.registry, &spec, nullptr, nullptr, 0, 1000, &change), result);
         if (result == REGISTRY_OK)
             roll.apply(change);
         return result;
