@@ -48,6 +48,7 @@ struct backend {
     char registry_warning[400];     /* why the registry cannot store anything; empty: it can */
     uint32_t heartbeat_interval_ms; /* that health asks of workers; 0: not heard yet */
     struct rpc_kept_stream *heartbeat_stream;
+    bool heartbeat_token_said; /* on this stream */
     struct rpc_turn_hook heartbeat_hook;
     struct timer heartbeat_timer;
 

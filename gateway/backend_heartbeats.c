@@ -65,6 +65,17 @@ static void fail(void *context, struct job *job)
     job_fail(job, ERROR_PART_UNAVAILABLE, "the health process cannot be reached; try again in a moment");
 }
 
+/* Says who speaks, once on each stream: health may ask for that. Before the registry was heard nobody knows. */
+static void say_token(struct backend *backend, char token[AUTH_PEER_TOKEN_BYTES], Muster__V1__HeartbeatRequest *message)
+{
+    message->token = (char *)protobuf_c_empty_string;
+    if (backend->heartbeat_token_said || !backend->has_secret)
+        return;
+    auth_peer_token_make(backend->secret, token);
+    message->token = token;
+    backend->heartbeat_token_said = true;
+}
+
 static void send_waiting(struct backend *backend)
 {
     /* Sent at once, and packed by that: the list is needed no longer. */
@@ -72,6 +83,8 @@ static void send_waiting(struct backend *backend)
     Muster__V1__HeartbeatRequest message = MUSTER__V1__HEARTBEAT_REQUEST__INIT;
     struct rpc_call *call = backend->heartbeat_stream == NULL ? NULL : rpc_kept_stream_call(backend->heartbeat_stream);
     while (call != NULL && heartbeats_next(&backend->heartbeats, rpc_loop_now_ms(backend->loop), &message, list)) {
+        char token[AUTH_PEER_TOKEN_BYTES];
+        say_token(backend, token, &message);
         if (!rpc_call_send(call, &message.base))
             return; /* it is over: `ended` comes, and fails them */
     }
@@ -111,6 +124,12 @@ void backend_run_heartbeat(struct backend *backend, struct job *job)
     rpc_loop_at_end_of_turn(backend->loop, &backend->heartbeat_hook);
 }
 
+static void stream_started(struct rpc_call *call)
+{
+    struct backend *backend = rpc_call_context(call);
+    backend->heartbeat_token_said = false;
+}
+
 static void stream_answered(struct rpc_call *call, const void *message)
 {
     struct backend *backend = rpc_call_context(call);
@@ -142,7 +161,8 @@ static void check_acknowledgements(struct timer *timer, void *argument)
 
 void backend_heartbeats_start(struct backend *backend)
 {
-    static const struct rpc_events events = {.message = stream_answered, .ended = stream_ended};
+    static const struct rpc_events events = {
+        .started = stream_started, .message = stream_answered, .ended = stream_ended};
     backend->heartbeat_hook = (struct rpc_turn_hook){.function = turn_ended, .argument = backend};
     backend->heartbeat_stream = rpc_kept_stream_start(
         backend->channels[PART_HEALTH], &muster__v1__health_service__descriptor, "Heartbeat", NULL, &events, backend);

@@ -155,6 +155,8 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
         break;
     case PLAN_HEALTH:
         add(plan, process, "data-dir", "%s", options->data_dir);
+        if (options->worker_tokens)
+            add_switch(plan, process, "worker-tokens");
         break;
     case PLAN_GATEWAY:
         if (options->dht)

@@ -56,6 +56,7 @@ struct plan_options {
     const char *data_dir;
     const char *catalog;   /* file, or "" for the built-in one */
     const char *api_keys;  /* the key file, or "" */
+    bool worker_tokens;    /* there are keys: who streams heartbeats proves who it is */
     bool insecure;         /* listen where others can reach it all the same */
     const char *log_level; /* handed on */
     const char *log_format;

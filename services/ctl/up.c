@@ -134,13 +134,17 @@ static bool reserve_ports(struct up *up, const struct plan_options *options)
 
 /* --- Keys --- */
 
+static bool has_keys(const struct up_settings *settings)
+{
+    return *settings->api_keys != '\0' || *settings->api_key != '\0';
+}
+
 /* The rule of the processes (common/loopback.h), before any of them is started. */
 static bool check_hosts(const struct up_settings *settings)
 {
-    bool has_keys = *settings->api_keys != '\0' || *settings->api_key != '\0';
     if (settings->insecure)
         return true;
-    if (!has_keys && !host_is_loopback(settings->host)) {
+    if (!has_keys(settings) && !host_is_loopback(settings->host)) {
         (void)fail("--host %s can be reached by others, and there is no key: give --api-keys FILE or the environment "
                    "variable API_KEY, listen on 127.0.0.1, or say --insecure to serve everybody who comes",
                    settings->host);
@@ -283,6 +287,7 @@ static int run(struct up *up, const struct config *config)
         .data_dir = settings->data_dir,
         .catalog = settings->catalog,
         .api_keys = settings->api_keys,
+        .worker_tokens = has_keys(settings),
         .insecure = settings->insecure,
         .log_level = config->log_level,
         .log_format = config->log_format,

@@ -452,6 +452,7 @@ static void sweep(struct health *health)
 bool health_apply_watch(struct health *health, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
 {
     health_change_reap(health);
+    health_set_secret(health, message->token_secret.data, message->token_secret.len);
     if (message->snapshot_begin) {
         health->generation++;
         health->in_snapshot = true;

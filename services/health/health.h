@@ -103,6 +103,8 @@ enum health_message_result {
     HEALTH_MESSAGE_TAKEN,
     HEALTH_MESSAGE_BAD_SEQUENCE, /* not above the one before: nothing was done */
     HEALTH_MESSAGE_TOO_MANY,     /* more than HEALTH_MESSAGE_HEARTBEATS_MAX: nothing was done */
+    HEALTH_MESSAGE_NOT_ALLOWED,  /* no good token, or about somebody else than its worker: nothing was done */
+    HEALTH_MESSAGE_NOT_READY,    /* a token that cannot be checked yet: nothing was done */
 };
 
 /* Takes a message of heartbeats. */
@@ -129,6 +131,15 @@ size_t health_stream_waiting_commands(const struct health_stream *stream);
 
 /* Whether everything that the stream brought is answered for: nothing waits for the registry. */
 bool health_stream_is_settled(const struct health_stream *stream);
+
+/* --- Tokens ---
+ *
+ * Where they are required, a stream begins with a token (HeartbeatRequest.token): of a gateway, which may speak for
+ * all, or of a worker, which may then speak for itself, as the incarnation that the token was given for, and for
+ * nobody else. A worker that registers again says its new token on the same stream. What they are checked with is the
+ * roll's secret (common/auth/worker_token.h), which comes with the registry's watch. */
+void health_require_tokens(struct health *health);
+void health_set_secret(struct health *health, const uint8_t *secret, size_t bytes);
 
 /* --- Lookups of unknown ids --- */
 

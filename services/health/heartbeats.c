@@ -49,6 +49,33 @@ static void heartbeats_close(struct heartbeats *heartbeats)
     health_shell_touch(shell);
 }
 
+/* Ends a call whose message was not taken. */
+static void refuse(struct heartbeats *heartbeats, enum health_message_result result)
+{
+    enum rpc_status status = RPC_INVALID_ARGUMENT;
+    const char *text = "";
+    switch (result) {
+    case HEALTH_MESSAGE_TAKEN:
+        return;
+    case HEALTH_MESSAGE_BAD_SEQUENCE:
+        text = "sequence: must start at 1 and grow with every message";
+        break;
+    case HEALTH_MESSAGE_TOO_MANY:
+        text = "heartbeats: at most 10000 in one message; send several messages";
+        break;
+    case HEALTH_MESSAGE_NOT_ALLOWED:
+        status = RPC_PERMISSION_DENIED;
+        text = "token: must be the worker_token of the worker's last registration; each speaks for itself only";
+        break;
+    case HEALTH_MESSAGE_NOT_READY:
+        status = RPC_UNAVAILABLE;
+        text = "tokens cannot be checked before the registry was heard; try again in a moment";
+        break;
+    }
+    heartbeats->finished = true;
+    rpc_call_finish(heartbeats->call, status, "%s", text);
+}
+
 /* --- Answers --- */
 
 static void reply(struct heartbeats *heartbeats)
@@ -137,26 +164,16 @@ static void stream_started(struct rpc_call *call)
     rpc_call_set_queue_limit(call, 0);
 }
 
-static void refuse(struct heartbeats *heartbeats, enum rpc_status status, const char *text)
-{
-    heartbeats->finished = true;
-    rpc_call_finish(heartbeats->call, status, "%s", text);
-}
-
 static void stream_message(struct rpc_call *call, const void *message)
 {
     struct heartbeats *heartbeats = rpc_call_user(call);
     if (heartbeats == NULL || heartbeats->finished)
         return;
     struct health_shell *shell = heartbeats->shell;
-    switch (health_stream_message(shell->core, heartbeats->stream, message, rpc_loop_now_ms(shell->loop))) {
-    case HEALTH_MESSAGE_TAKEN:
-        break;
-    case HEALTH_MESSAGE_BAD_SEQUENCE:
-        refuse(heartbeats, RPC_INVALID_ARGUMENT, "sequence: must start at 1 and grow with every message");
-        return;
-    case HEALTH_MESSAGE_TOO_MANY:
-        refuse(heartbeats, RPC_INVALID_ARGUMENT, "heartbeats: at most 10000 in one message; send several messages");
+    enum health_message_result result =
+        health_stream_message(shell->core, heartbeats->stream, message, rpc_loop_now_ms(shell->loop));
+    if (result != HEALTH_MESSAGE_TAKEN) {
+        refuse(heartbeats, result);
         return;
     }
     if (health_stream_waiting_commands(heartbeats->stream) > WAITING_COMMANDS_MAX && !heartbeats->paused) {
@@ -221,9 +238,11 @@ static void report_message(struct rpc_call *call, const void *message)
     as_stream.heartbeats = request->heartbeats;
     as_stream.sequence = 1;
     as_stream.relayed = 1; /* the end of this call says nothing about the workers */
-    if (health_stream_message(shell->core, heartbeats->stream, &as_stream, rpc_loop_now_ms(shell->loop)) !=
-        HEALTH_MESSAGE_TAKEN) {
-        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "heartbeats: at most 10000 in one call; make several calls");
+    as_stream.token = request->token;
+    enum health_message_result result =
+        health_stream_message(shell->core, heartbeats->stream, &as_stream, rpc_loop_now_ms(shell->loop));
+    if (result != HEALTH_MESSAGE_TAKEN) {
+        refuse(heartbeats, result);
         heartbeats_close(heartbeats);
         return;
     }

@@ -28,6 +28,7 @@ struct health_options {
     double flapping_hold_seconds;
     double flapping_hold_seconds_max;
     uint64_t heartbeats_per_second_max;
+    bool worker_tokens;
 };
 
 struct health_process {
@@ -147,6 +148,8 @@ static bool start(struct service *service)
     shell->core = health_create(&settings, rpc_loop_now_ms(service->loop));
     if (shell->core == NULL)
         return service_fail(service, "out of memory; free some and start again");
+    if (process->options.worker_tokens)
+        health_require_tokens(shell->core);
     if (!start_history(service))
         return false;
     const struct rpc_method methods[] = {
@@ -219,6 +222,8 @@ int main(int argc, char **argv)
          "But never for longer.", 0, 1000000},
         {"heartbeats-per-second-max", SETTING_UINT, &options->heartbeats_per_second_max, "100", "N",
          "Heartbeats of one worker that are taken in a second; more are refused. 0: any number.", 0, 1000000},
+        {"worker-tokens", SETTING_BOOL, &options->worker_tokens, NULL, NULL,
+         "Take heartbeats from those only who prove with a token that they speak for the worker.", 0, 0},
     };
     struct service service = {
         .program = "muster-health",

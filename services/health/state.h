@@ -14,6 +14,7 @@
 
 #pragma once
 
+#include "common/auth/worker_token.h"
 #include "common/list.h"
 #include "common/map.h"
 #include "common/slab.h"
@@ -87,6 +88,13 @@ struct health_command {
     char worker_id[];
 };
 
+/* Who has proved to speak on a stream. */
+struct health_speaker {
+    enum { SPEAKER_NOBODY, SPEAKER_WORKER, SPEAKER_PEER } who;
+    char *worker_id; /* of a worker, */
+    uint64_t incarnation;
+};
+
 struct health_stream {
     void *user;
     struct list_link open;  /* in health->streams */
@@ -99,6 +107,7 @@ struct health_stream {
     size_t command_count;
     uint64_t received;     /* sequence of the last message */
     uint64_t acknowledged; /* as last sent */
+    struct health_speaker speaker;
 };
 
 /* A heartbeat of an unknown id. */
@@ -160,7 +169,9 @@ struct health {
     size_t scratch_bytes;
     struct health_batch batch;
     struct health_counts counts;
-    struct history *history;            /* NULL: none is kept */
+    struct history *history; /* NULL: none is kept */
+    bool tokens_required, has_secret;
+    uint8_t secret[AUTH_SECRET_BYTES];
     char warning[HEALTH_WARNING_BYTES]; /* of the last message to a watcher */
 };
 
@@ -247,3 +258,10 @@ void health_change_bury(struct health *health, struct health_worker *worker);
 void health_change_reap(struct health *health);
 /* The next worker of the list of changes after a link, tombstones included; NULL: none. */
 struct health_worker *health_change_next(const struct health *health, const struct list_link *link);
+
+/* --- speaker.c --- */
+
+/* Whether the message may be taken from this stream. */
+enum health_message_result health_speaker_judge(const struct health *health, struct health_stream *stream,
+                                                const Muster__V1__HeartbeatRequest *message);
+void health_speaker_free(struct health_stream *stream);

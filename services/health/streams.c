@@ -318,6 +318,9 @@ enum health_message_result health_stream_message(struct health *health, struct h
         return HEALTH_MESSAGE_BAD_SEQUENCE;
     if (message->n_heartbeats > HEALTH_MESSAGE_HEARTBEATS_MAX)
         return HEALTH_MESSAGE_TOO_MANY;
+    enum health_message_result allowed = health_speaker_judge(health, stream, message);
+    if (allowed != HEALTH_MESSAGE_TAKEN)
+        return allowed;
     stream->received = message->sequence;
     health->counts.heartbeats += message->n_heartbeats;
     for (size_t i = 0; i < message->n_heartbeats; i += TOGETHER)
@@ -406,6 +409,7 @@ void health_stream_destroy(struct health_stream *stream)
         health_stream_detach(LIST_OBJECT(stream->workers.next, struct own_stream, sent_by)->worker);
     free_commands(&stream->commands);
     free_commands(&stream->sent);
+    health_speaker_free(stream);
     free(stream);
 }
 

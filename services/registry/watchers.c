@@ -105,7 +105,6 @@ static bool send_secret(struct watcher *watcher)
     Muster__V1__WatchWorkersResponse message = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
     if (watcher->secret_told)
         return false;
-    watcher->secret_told = true;
     message.revision = watcher->cursor.revision;
     if (watcher->cursor.in_snapshot) {
         const Muster__V1__WatchWorkersResponse *first = registry_cursor_next(watchers->registry, &watcher->cursor);
@@ -113,6 +112,7 @@ static bool send_secret(struct watcher *watcher)
             return false;
         message = *first;
     }
+    watcher->secret_told = true;
     message.token_secret = (ProtobufCBinaryData){AUTH_SECRET_BYTES, (uint8_t *)(uintptr_t)watchers->secret};
     return rpc_call_send(watcher->call, &message.base);
 }

@@ -436,6 +436,57 @@ TEST(KeysOfWorkers, WhichServicesTheyMayOffer)
     keyed.stop();
 }
 
+// One gRPC message with one field of text: a HeartbeatRequest as ReportHeartbeats takes it, with heartbeats = 1 (of
+// worker_id = 1, incarnation = 2) and token = 2.
+std::string framed(const std::string &id, uint64_t incarnation, const std::string &token)
+{
+    auto field = [](char tag, const std::string &bytes) {
+        std::string text(1, tag);
+        for (size_t left = bytes.size(); true; left >>= 7) {
+            text += static_cast<char>((left & 127) | (left > 127 ? 128 : 0));
+            if (left <= 127)
+                break;
+        }
+        return text + bytes;
+    };
+    std::string heartbeat = field('\x0a', id) + '\x10' + static_cast<char>(incarnation);
+    std::string message = field('\x0a', heartbeat) + (token.empty() ? "" : field('\x12', token));
+    std::string frame(5, '\0');
+    frame[3] = static_cast<char>(message.size() >> 8);
+    frame[4] = static_cast<char>(message.size() & 255);
+    return frame + message;
+}
+
+// muster-health knows the tokens as well: its port may be reached by workers that stream to it.
+TEST_F(Keys, HealthTakesHeartbeatsFromTheWorkerOnly)
+{
+    std::string first = keyed->token_of(keyed->put_worker(LAB, "grpc-1"));
+    std::string second = keyed->token_of(keyed->put_worker(LAB, "grpc-2"));
+    uint64_t incarnation = static_cast<uint64_t>(keyed->worker("grpc-1")["incarnation"].integer());
+    auto report = [&](const std::string &id, uint64_t of, const std::string &token) {
+        Request request;
+        request.method = "POST";
+        request.http2 = true;
+        request.headers = {"Content-Type: application/grpc", "TE: trailers"};
+        request.body = framed(id, of, token);
+        HttpClient client;
+        Response answer = client.request("http://" + keyed->coordinator->address("muster-health") +
+                                             "/muster.v1.HealthService/ReportHeartbeats",
+                                         request);
+        return answer.header("grpc-status");
+    };
+    ASSERT_LT(incarnation, 128u);
+    EXPECT_EQ(report("grpc-1", incarnation, first), "0");
+    EXPECT_EQ(report("grpc-1", incarnation, ""), "7") << "PERMISSION_DENIED";
+    EXPECT_EQ(report("grpc-1", incarnation, second), "7");
+    EXPECT_EQ(report("grpc-1", incarnation + 1, first), "7");
+    EXPECT_EQ(report("grpc-1", incarnation, LAB), "7") << "keys are for the gateway";
+    // What goes through the gateway goes on.
+    EXPECT_EQ(keyed->beat(with_bearer(second), "grpc-2").status, 200);
+    EXPECT_EQ(keyed->send("DELETE", "/api/worker/unregister/grpc-1", with_bearer(first)).status, 200);
+    EXPECT_EQ(keyed->send("DELETE", "/api/worker/unregister/grpc-2", with_bearer(second)).status, 200);
+}
+
 // --- Limits ---
 
 TEST(KeysLimits, PerKey)
