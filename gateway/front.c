@@ -326,6 +326,18 @@ static void render_error(void *context, unsigned status, const char *code, const
     error_render(code, message, body);
 }
 
+/* A page that may call must be able to read what was wrong. */
+static void respond_error(void *context, struct http_exchange *exchange, const struct http_response *response)
+{
+    struct front *front = context;
+    struct cors_headers cors;
+    cors_headers_for(&front->gateway->cors, http_head_get(http_exchange_head(exchange), "origin"), false, &cors);
+    struct http_response answer = *response;
+    answer.headers = cors.headers;
+    answer.header_count = cors.count;
+    http_respond(exchange, &answer);
+}
+
 static void exchange_finished(void *context, struct http_exchange *exchange)
 {
     struct front *front = context;
@@ -460,6 +472,7 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
                                                         .context = front,
                                                         .handle = handle,
                                                         .render_error = render_error,
+                                                        .respond_error = respond_error,
                                                         .exchange_finished = exchange_finished,
                                                     });
     if (front->server == NULL || !http_server_listen(front->server, listener)) {

@@ -351,9 +351,11 @@ void http_exchange_answer_error(struct http_exchange *exchange, unsigned status,
     exchange->body_failed = true; /* the connection ends with this answer */
     struct buffer body = BUFFER_INIT;
     server->config.render_error(server->config.context, status, code, message, &body);
-    http_respond(exchange, &(struct http_response){.status = status,
-                                                   .content_type = "application/json",
-                                                   .body = body.data,
-                                                   .body_bytes = body.bytes});
+    const struct http_response response = {
+        .status = status, .content_type = "application/json", .body = body.data, .body_bytes = body.bytes};
+    if (server->config.respond_error != NULL)
+        server->config.respond_error(server->config.context, exchange, &response);
+    else
+        http_respond(exchange, &response);
     buffer_free(&body);
 }

@@ -42,6 +42,7 @@
 
 struct http_server;
 struct http_exchange;
+struct http_response;
 
 /* --- Bodies that many answers share ------------------------------------------------------- */
 
@@ -74,6 +75,10 @@ struct http_server_config {
     void *context;
     void (*handle)(void *context, struct http_exchange *exchange);
     http_render_error *render_error; /* default: {"error": …, "message": …, "detail": …} */
+
+    /* Sends such an error on an exchange, by http_respond, perhaps with headers of its own. The head
+     * is empty if that is what was wrong. Default: as it is. */
+    void (*respond_error)(void *context, struct http_exchange *exchange, const struct http_response *response);
 
     /* Called for every exchange when it is over, before its own `finished`: for access
      * logs and metrics. Also for requests that were malformed (their head may be empty). */

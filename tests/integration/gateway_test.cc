@@ -289,6 +289,12 @@ TEST_F(Gateway, ErrorsNameTheirCause)
     Response big = coordinator->post("/api/worker/heartbeat", std::string(8 << 20, ' '));
     EXPECT_EQ(big.status, 413) << big.described();
     EXPECT_NE(big.json()["message"].text(), "");
+    // A page that may call can read it, though no handler answered.
+    Request from_page = {.method = "POST", .headers = {"Origin: https://a.org"}};
+    from_page.body = std::string(70000, ' ');
+    Response read = coordinator->request("/api/worker/heartbeat", from_page);
+    EXPECT_EQ(read.status, 413) << read.described();
+    EXPECT_EQ(read.header("access-control-allow-origin"), "https://a.org");
     Response method = coordinator->request("/api/worker/heartbeat", {.method = "DELETE"});
     EXPECT_EQ(method.status, 405);
     EXPECT_EQ(method.header("allow"), "POST, OPTIONS");
