@@ -213,7 +213,8 @@ class Fleet : public ::testing::Test
         for (size_t i = 0; i < count; i++) {
             registry_change change;
             Spec spec(Id(i));
-            ASSERT_EQ(registry_prepare_registration(registry_, spec.Get(), assigned, 1, Unix(), &change), REGISTRY_OK);
+            ASSERT_EQ(registry_prepare_registration(registry_, spec.Get(), nullptr, assigned, 1, Unix(), &change),
+                      REGISTRY_OK);
             changes.push_back(change);
             if (changes.size() == kChangesInABatch || i + 1 == count) {
                 Commit(&changes);
