@@ -77,6 +77,7 @@ static void mark_of(const struct auth_buckets *buckets, const struct auth_bucket
     uint64_t v2 = buckets->seed[0] ^ 0x6c7967656e657261u, v3 = buckets->seed[1] ^ 0x7465646279746573u;
     uint64_t words[3] = {0, 0, (uint64_t)BUCKETS_ID_BYTES << 56 | id->bytes[16]};
     memcpy(words, id->bytes, 16);
+    mark[0] = 0; /* for compilers that do not see that the loop gets to 6 */
     for (int i = 0; i < 3 + 6; i++) {
         if (i < 3)
             v3 ^= words[i];
