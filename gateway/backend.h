@@ -16,6 +16,7 @@
 #include "gateway/pick.h"
 #include "gateway/rendered.h"
 #include "gateway/replica.h"
+#include "gateway/topology.h"
 
 enum backend_part { PART_REGISTRY, PART_ASSIGNER, PART_HEALTH, PART_ROUTER, PART_COUNT };
 
@@ -146,7 +147,8 @@ void backend_run_heartbeat(struct backend *backend, struct job *job);
 void backend_heartbeats_start(struct backend *backend);
 void backend_heartbeats_stop(struct backend *backend); /* and fails those that wait */
 
-/* backend_queries.c: from the replica. */
+/* backend_queries.c: from the replica. What is long comes by pieces.h. */
+struct topology_coordinator backend_coordinator(const struct backend *backend);
 void backend_run_view(struct backend *backend, struct job *job);
 void backend_run_find(struct backend *backend, struct job *job);
 void backend_run_discover(struct backend *backend, struct job *job);

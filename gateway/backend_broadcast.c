@@ -46,12 +46,17 @@ static bool is_capable(const Muster__V1__WorkerSpec *spec, const char *capabilit
     return false;
 }
 
-static bool is_wanted(const struct replica_worker *worker, const char *capability)
+/* By its type and how it is; the rest takes its record. */
+static bool may_be_wanted(const struct replica_worker *worker)
 {
     Muster__V1__WorkerType type = worker->record->type;
     return replica_is_healthy(worker) &&
-           (type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU || type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU) &&
-           worker->record->spec->tunnel_url[0] != '\0' && is_capable(worker->record->spec, capability);
+           (type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU || type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU);
+}
+
+static bool is_wanted(const Muster__V1__WorkerSpec *spec, const char *capability)
+{
+    return spec->tunnel_url[0] != '\0' && is_capable(spec, capability);
 }
 
 /* --- The job under way --- */
@@ -76,7 +81,7 @@ static void free_sending(struct sending *sending)
     free(sending);
 }
 
-static bool add_target(struct sending *sending, const struct replica_worker *worker)
+static bool add_target(struct sending *sending, const Muster__V1__WorkerSpec *spec)
 {
     struct http_call_batch *broadcast = &sending->broadcast;
     if (broadcast->call_count == sending->capacity) {
@@ -88,8 +93,7 @@ static bool add_target(struct sending *sending, const struct replica_worker *wor
         sending->capacity = capacity;
     }
     struct http_call *target = &broadcast->calls[broadcast->call_count];
-    *target = (struct http_call){.label = strdup(worker->id),
-                                 .url = http_calls_url(worker->record->spec->tunnel_url, "/api/job")};
+    *target = (struct http_call){.label = strdup(spec->worker_id), .url = http_calls_url(spec->tunnel_url, "/api/job")};
     broadcast->call_count++; /* so that it is freed in any case */
     return target->label != NULL && target->url != NULL;
 }
@@ -219,7 +223,12 @@ static bool prepare(struct backend *backend, struct sending *sending)
     write_body(sending, job->document);
     for (size_t i = 0; i < backend->replica.worker_count; i++) {
         const struct replica_worker *worker = backend->replica.workers[i];
-        if (is_wanted(worker, capability) && !add_target(sending, worker))
+        Muster__V1__Worker *record = may_be_wanted(worker) ? replica_record_unpack(worker->record) : NULL;
+        bool fine = record != NULL || !may_be_wanted(worker);
+        if (record != NULL && is_wanted(record->spec, capability))
+            fine = add_target(sending, record->spec);
+        muster__v1__worker__free_unpacked(record, NULL);
+        if (!fine)
             return false;
     }
     return !buffer_failed(&sending->body);

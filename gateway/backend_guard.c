@@ -121,9 +121,8 @@ static bool admit_own(struct backend *backend, struct job *job, const char *work
 static bool admit_key(struct backend *backend, struct job *job, const char *worker_id)
 {
     const struct replica_worker *worker = replica_find(&backend->replica, worker_id);
-    const char *owner = worker == NULL ? "" : worker->record->spec->registered_by;
-    if (auth_has(job->caller->identity, AUTH_ADMIN) || owner[0] == '\0' ||
-        strcmp(owner, job->caller->identity->name) == 0)
+    const char *owner = worker == NULL ? NULL : worker->record->registered_by;
+    if (auth_has(job->caller->identity, AUTH_ADMIN) || owner == NULL || strcmp(owner, job->caller->identity->name) == 0)
         return true;
     job_fail(job, ERROR_FORBIDDEN, "%s was registered with another key than %.150s", worker_id,
              job->caller->identity->name);

@@ -1,4 +1,4 @@
-/* Import and export on the backend's side; see import.h. */
+/* Import and export on the backend's side; see import.h and pieces.h. */
 
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "gateway/backend.h"
 #include "gateway/front.h"
 #include "gateway/import.h"
+#include "gateway/pieces.h"
 #include "gateway/worker_json.h"
 
 /* A chunk is one transaction of the registry's; a busy disk may take its time. */
@@ -96,89 +97,93 @@ void backend_run_import(void *argument)
     rpc_call_half_close(call);
 }
 
-/* --- Export --- */
+/* --- Export: the registry's stream, message by message; the next one is read when the client has taken
+ * the one before. --- */
 
-static void piece_done(struct export_piece *piece)
+static void piece_done(struct export *export)
 {
-    piece->is_away = true;
-    loop_post(piece->front->loop, &piece->back);
+    export->is_away = true;
+    loop_post(export->pieces.front->loop, &export->pieces.back);
 }
 
-static void append_workers(struct export_piece *piece, const Muster__V1__ExportWorkersResponse *response)
+static void append_workers(struct export *export, const Muster__V1__ExportWorkersResponse *response)
 {
-    if (!piece->is_headed)
-        buffer_append_text(&piece->body, "{\"workers\":[");
-    piece->is_headed = true;
+    struct buffer *body = &export->pieces.body;
+    if (!export->is_headed)
+        buffer_append_text(body, "{\"workers\":[");
+    export->is_headed = true;
     for (size_t i = 0; i < response->n_workers; i++) {
-        struct json_writer writer = json_writer_into(&piece->body);
+        struct json_writer writer = json_writer_into(body);
         if (response->workers[i]->spec == NULL)
             continue;
-        if (piece->count++ > 0)
-            buffer_append_char(&piece->body, ',');
+        if (export->count++ > 0)
+            buffer_append_char(body, ',');
         worker_json_write_export(&writer, response->workers[i]);
     }
 }
 
 static void export_message(struct rpc_call *call, const void *message)
 {
-    struct export_piece *piece = rpc_call_context(call);
-    append_workers(piece, message);
+    struct export *export = rpc_call_context(call);
+    append_workers(export, message);
     rpc_call_pause(call);
-    piece_done(piece);
+    piece_done(export);
 }
 
-static void send_last(struct export_piece *piece)
+static void send_last(struct export *export)
 {
     static const Muster__V1__ExportWorkersResponse none = MUSTER__V1__EXPORT_WORKERS_RESPONSE__INIT;
-    piece->complete = true;
-    if (piece->status == RPC_OK) {
-        append_workers(piece, &none);
-        buffer_append_format(&piece->body, "],\"total\":%llu}", (unsigned long long)piece->count);
+    export->pieces.complete = true;
+    if (export->pieces.status == RPC_OK) {
+        append_workers(export, &none);
+        buffer_append_format(&export->pieces.body, "],\"total\":%llu}", (unsigned long long)export->count);
     }
-    piece_done(piece);
+    piece_done(export);
 }
 
 /* Comes also while the call is paused, if no message is held back. */
 static void export_ended(struct rpc_call *call, enum rpc_status status, const char *text)
 {
-    struct export_piece *piece = rpc_call_context(call);
-    piece->call = NULL;
-    piece->status = status;
-    snprintf(piece->text, sizeof piece->text, "%s", text);
-    if (!piece->is_away)
-        send_last(piece);
+    struct export *export = rpc_call_context(call);
+    export->call = NULL;
+    export->pieces.status = status;
+    snprintf(export->pieces.text, sizeof export->pieces.text,
+             "the registry cannot be read (%.180s); try again in a moment", text);
+    if (!export->is_away)
+        send_last(export);
 }
 
-void backend_continue_export(void *argument)
+static void continue_export(void *argument)
 {
-    struct export_piece *piece = argument;
-    piece->is_away = false;
-    buffer_clear(&piece->body);
-    if (piece->call == NULL) {
-        send_last(piece);
+    struct export *export = argument;
+    export->is_away = false;
+    buffer_clear(&export->pieces.body);
+    if (export->call == NULL) {
+        send_last(export);
         return;
     }
-    if (piece->cancelled)
-        rpc_call_cancel(piece->call);
-    rpc_call_resume(piece->call);
+    if (export->pieces.cancelled)
+        rpc_call_cancel(export->call);
+    rpc_call_resume(export->call);
 }
 
 void backend_run_export(void *argument)
 {
     static const struct rpc_events events = {.message = export_message, .ended = export_ended};
-    struct export_piece *piece = argument;
-    struct backend *backend = piece->backend;
+    struct export *export = argument;
+    struct backend *backend = export->pieces.backend;
+    export->pieces.next = continue_export;
     if (backend->channels[PART_REGISTRY] == NULL) {
-        piece->complete = true;
-        piece->status = RPC_UNAVAILABLE;
-        snprintf(piece->text, sizeof piece->text, "the gateway is stopping");
-        piece_done(piece);
+        export->pieces.complete = true;
+        export->pieces.status = RPC_UNAVAILABLE;
+        snprintf(export->pieces.text, sizeof export->pieces.text, "the gateway is stopping");
+        piece_done(export);
         return;
     }
     Muster__V1__ExportWorkersRequest request = MUSTER__V1__EXPORT_WORKERS_REQUEST__INIT;
-    piece->call =
+    export->call =
         rpc_channel_stream(backend->channels[PART_REGISTRY], &muster__v1__registry_service__descriptor, "ExportWorkers",
-                           &(struct rpc_call_options){.timeout_ms = EXPORT_TIMEOUT_MS}, &events, piece);
-    (void)rpc_call_send(piece->call, &request.base); /* not taken: the call is over, and its end comes */
-    rpc_call_half_close(piece->call);
+                           &(struct rpc_call_options){.timeout_ms = EXPORT_TIMEOUT_MS}, &events, export);
+    (void)rpc_call_send(export->call, &request.base); /* not taken: the call is over, and its end comes */
+    rpc_call_half_close(export->call);
 }

@@ -10,6 +10,7 @@
 #include "gateway/backend.h"
 #include "gateway/front.h"
 #include "gateway/index_page.h"
+#include "gateway/pieces.h"
 #include "gateway/topology.h"
 
 /* --- Lists --- */
@@ -60,15 +61,22 @@ static void write_warning(const struct backend *backend, struct json_writer *wri
     json_write_text(writer, warning);
 }
 
-static void render_topology(struct backend *backend, struct buffer *body)
+struct topology_coordinator backend_coordinator(const struct backend *backend)
 {
     const char *failed[FAILED_MAX];
-    const struct topology_coordinator coordinator = {
+    return (struct topology_coordinator){
         .id = backend->gateway->coordinator_id,
         .url = "",
         .degraded = failed_parts(backend, failed) > 0 || has_warning(backend),
     };
-    topology_render(&backend->replica, &coordinator, backend->events.revision, clock_unix_ms(), body);
+}
+
+static void render_topology(struct backend *backend, struct buffer *body)
+{
+    const struct topology_coordinator coordinator = backend_coordinator(backend);
+    bool is_long = backend->replica.worker_count > LIST_WHOLE_WORKERS_MAX;
+    topology_render(&backend->replica, &coordinator, backend->events.revision, is_long ? LIST_PIECE_WORKERS : SIZE_MAX,
+                    clock_unix_ms(), body);
 }
 
 static void render_index(struct backend *backend, struct buffer *body)
@@ -93,9 +101,19 @@ static void render(struct backend *backend, enum view view, struct buffer *body)
         view_render(view, &backend->replica, rpc_loop_now_ms(backend->loop), clock_unix_ms(), body);
 }
 
+static bool lists_workers(enum view view)
+{
+    return view == VIEW_WORKERS || view == VIEW_ADMIN_WORKERS || view == VIEW_TOPOLOGY;
+}
+
 void backend_run_view(struct backend *backend, struct job *job)
 {
     uint64_t now_ms = clock_monotonic_ms();
+    job->is_long = lists_workers(job->view) && backend->replica.worker_count > LIST_WHOLE_WORKERS_MAX;
+    if (job->is_long && job->view != VIEW_TOPOLOGY) { /* of the topology the first part is made, for WebSockets */
+        job_done(job);
+        return;
+    }
     struct rendered *rendered = backend->rendered[job->view];
     if (rendered == NULL || !is_fresh(backend, rendered, now_ms)) {
         struct buffer body = BUFFER_INIT;
@@ -134,15 +152,21 @@ void backend_run_find(struct backend *backend, struct job *job)
         fail_no_worker(job);
         return;
     }
+    Muster__V1__Worker *record = replica_record_unpack(worker->record);
+    if (record == NULL) {
+        job_fail(job, ERROR_INTERNAL, "out of memory");
+        return;
+    }
     struct json_writer writer = json_writer_into(&job->body);
     json_write_object_begin(&writer);
     json_write_key(&writer, "worker_id");
     json_write_text(&writer, worker->id);
     json_write_key(&writer, "worker_url");
-    json_write_text(&writer, replica_service_url(&backend->replica, worker, service));
+    json_write_text(&writer, replica_service_url(&backend->replica, record, service));
     json_write_key(&writer, "service");
     json_write_text(&writer, service->name);
     json_write_object_end(&writer);
+    muster__v1__worker__free_unpacked(record, NULL);
     job_done_with_body(job);
 }
 
@@ -167,13 +191,15 @@ void backend_run_locate(struct backend *backend, struct job *job)
     struct replica_service *service;
     const struct replica_worker *worker = best_worker(backend, job->name, &service);
     struct job_location *location = worker == NULL ? NULL : arena_take(&job->arena, sizeof *location);
-    if (location != NULL) {
+    Muster__V1__Worker *record = location == NULL ? NULL : replica_record_unpack(worker->record);
+    if (record != NULL) {
         location->service = copy_text(&job->arena, service->name);
         location->path = copy_text(&job->arena, service->catalog == NULL ? "" : service->catalog->path);
         location->worker_id = copy_text(&job->arena, worker->id);
-        location->url = copy_text(&job->arena, replica_service_url(&backend->replica, worker, service));
+        location->url = copy_text(&job->arena, replica_service_url(&backend->replica, record, service));
         if (!arena_failed(&job->arena))
             job->location = location;
+        muster__v1__worker__free_unpacked(record, NULL);
     }
     job_done(job);
 }

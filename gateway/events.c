@@ -17,14 +17,18 @@ static void write_services(struct json_writer *writer, const struct replica_work
 {
     json_write_key(writer, "services");
     json_write_array_begin(writer);
-    for (size_t i = 0; i < worker->service_count; i++)
-        json_write_text(writer, worker->services[i]->name);
+    for (size_t i = 0; i < worker->offer_count; i++)
+        json_write_text(writer, worker->offers[i].service->name);
     json_write_array_end(writer);
 }
 
 void event_write_worker(struct json_writer *writer, const struct replica_worker *worker, const char *coordinator_id)
 {
-    const Muster__V1__Worker *record = worker->record;
+    Muster__V1__Worker *record = replica_record_unpack(worker->record);
+    if (record == NULL) {
+        writer->out->failed = true;
+        return;
+    }
     json_write_object_begin(writer);
     json_write_named_text(writer, "id", worker->id);
     json_write_named_text(writer, "type", worker_type_word(record->type));
@@ -46,6 +50,7 @@ void event_write_worker(struct json_writer *writer, const struct replica_worker 
     json_write_key(writer, "last_seen");
     json_write_time(writer, replica_last_heard_ms(worker));
     json_write_object_end(writer);
+    muster__v1__worker__free_unpacked(record, NULL);
 }
 
 static const char *coverage_word(enum replica_coverage coverage)

@@ -7,6 +7,10 @@
  *                                                            ?since= and R is not known any more
  *     {"type": "topology", "revision": R, "missed": …, "topology": {…}}
  *                                                            /ws/topology, unless ?since= is known
+ *     The topology's "complete" is false when the roll is long: its first workers are shown, and
+ *     all of them follow in messages between the events,
+ *     {"type": "topology_part", "revision": …, "workers": […], "connections": […], "complete": true
+ *     with the last one}
  * and then each event: {"type": …, "revision": R + 1, "time": …} with, by type,
  *     worker_registered      worker_id, worker (as in the topology); also when it registers anew
  *     worker_unregistered    worker_id, reason

@@ -189,9 +189,10 @@ void front_handle_page(struct front *front, struct http_exchange *exchange, cons
 void front_handle_asset(struct front *front, struct http_exchange *exchange, const struct api_match *match);
 void front_pages_free(struct front *front);
 
-/* front_import.c, front_export.c: the whole roll. */
+/* front_import.c, front_pieces.c: the whole roll, and other long lists. */
 void front_handle_import(struct front *front, struct http_exchange *exchange);
 void front_handle_export(struct front *front, struct http_exchange *exchange);
+void front_answer_with_list(struct front *front, struct http_exchange *exchange, enum view view);
 
 /* front_subscribers.c: WebSockets. */
 void front_handle_subscription(struct front *front, struct http_exchange *exchange, const struct api_route *route);

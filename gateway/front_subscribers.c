@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
+#include "gateway/pieces.h"
 #include "gateway/websocket.h"
 
 /* Intervals of pings without a word from the client after which it is taken for dead. */
@@ -26,7 +27,8 @@ struct subscriber {
     struct front *front;
     struct http_exchange *exchange;
     struct websocket *websocket;
-    struct job *job; /* asks for the revision, then for the topology if that is wanted */
+    struct job *job;    /* asks for the revision, then for the topology if that is wanted */
+    struct list *parts; /* of a long topology, that follow its first message; NULL: none do, or no more */
     struct timer timer;
     uint64_t revision; /* it has been told everything up to this one */
     uint64_t heard_at_ms;
@@ -36,6 +38,35 @@ struct subscriber {
     bool over;
     char accept[WEBSOCKET_ACCEPT_BYTES];
 };
+
+/* --- The parts of a long topology --- */
+
+static void ask_for_part(struct list *parts)
+{
+    rpc_loop_post(parts->pieces.front->gateway->rpc_loop, parts->pieces.next, parts);
+}
+
+/* Nobody waits for them any more. If they are at the backend, they end when they come back. */
+static void abandon_parts(struct subscriber *subscriber)
+{
+    struct list *parts = subscriber->parts;
+    subscriber->parts = NULL;
+    if (parts == NULL)
+        return;
+    parts->subscriber = NULL;
+    if (!parts->pieces.is_blocked)
+        return;
+    parts->pieces.is_blocked = false;
+    parts->pieces.cancelled = true;
+    ask_for_part(parts);
+}
+
+static void free_parts(struct list *parts)
+{
+    atomic_fetch_sub_explicit(&parts->pieces.front->gateway->jobs, 1, memory_order_relaxed);
+    buffer_free(&parts->pieces.body);
+    free(parts);
+}
 
 /* --- The end --- */
 
@@ -54,6 +85,7 @@ static void finished(void *context, struct http_exchange *exchange)
     struct front *front = subscriber->front;
     (void)exchange;
     subscriber->over = true;
+    abandon_parts(subscriber);
     loop_timer_stop(front->loop, &subscriber->timer);
     if (subscriber->linked) {
         if (subscriber->next != NULL)
@@ -136,11 +168,58 @@ static void catch_up(struct subscriber *subscriber)
     }
 }
 
+static void part_arrived(struct loop_task *task)
+{
+    struct list *parts = (struct list *)task;
+    struct subscriber *subscriber = parts->subscriber;
+    bool fine = !buffer_failed(&parts->pieces.body);
+    if (subscriber != NULL && !fine)
+        drop(subscriber, "out of memory for the topology; connect again");
+    else if (subscriber != NULL)
+        tell(subscriber, parts->pieces.body.data, parts->pieces.body.bytes);
+    if (parts->pieces.complete) {
+        if (subscriber != NULL)
+            subscriber->parts = NULL;
+        free_parts(parts);
+        return;
+    }
+    parts->pieces.is_blocked = subscriber != NULL && fine && subscriber->blocked;
+    parts->pieces.cancelled = subscriber == NULL || !fine;
+    if (!parts->pieces.is_blocked)
+        ask_for_part(parts);
+}
+
+/* Without memory it is dropped: it would take the first workers for all. */
+static void start_parts(struct subscriber *subscriber)
+{
+    struct front *front = subscriber->front;
+    if (subscriber->over)
+        return;
+    struct list *parts = calloc(1, sizeof *parts);
+    if (parts == NULL) {
+        drop(subscriber, "out of memory for the topology; connect again");
+        return;
+    }
+    parts->pieces.back.run = part_arrived;
+    parts->pieces.backend = front->gateway->backend;
+    parts->pieces.front = front;
+    parts->pieces.next = backend_run_topology_parts;
+    parts->subscriber = subscriber;
+    subscriber->parts = parts;
+    atomic_fetch_add_explicit(&front->gateway->jobs, 1, memory_order_relaxed);
+    ask_for_part(parts);
+}
+
 static void writable(void *context, struct http_exchange *exchange)
 {
     struct subscriber *subscriber = context;
     subscriber->blocked = false;
     catch_up(subscriber);
+    if (!subscriber->over && !subscriber->blocked && subscriber->parts != NULL &&
+        subscriber->parts->pieces.is_blocked) {
+        subscriber->parts->pieces.is_blocked = false;
+        ask_for_part(subscriber->parts);
+    }
     if (!subscriber->over && !subscriber->blocked)
         http_exchange_resume_body(exchange);
 }
@@ -253,6 +332,8 @@ static void topology_arrived(struct job *job)
         return;
     greet(subscriber, "topology", missed, http_shared_text(job->rendered->body));
     follow(subscriber);
+    if (job->is_long)
+        start_parts(subscriber);
 }
 
 static void ask_for_topology(struct subscriber *subscriber)

@@ -1,15 +1,12 @@
-/* POST /api/admin/import and GET /api/admin/export: the whole roll, streamed through the gateway.
+/* POST /api/admin/import: a whole roll, streamed through the gateway. The export is in pieces.h.
  *
- * Import: the front splits the body into workers (common/json/splitter.h), reads each, and
+ * The front splits the body into workers (common/json/splitter.h), reads each, and
  * gathers them in chunks. Two chunks may be at the registry; while they are, the body waits in the
  * kernel's buffers and the client is held back: the memory of an import does not grow with its
  * length. A chunk comes back when all of it is on disk.
  *
- * Export: the backend reads the registry's stream and hands it to the front message by message;
- * the next one is read when the client has taken the one before.
- *
- * Threading: a chunk and a piece belong to the front while they are there and to the backend
- * from rpc_loop_post until they come back. */
+ * Threading: a chunk belongs to the front while it is there and to the backend from rpc_loop_post
+ * until it comes back. */
 
 #pragma once
 
@@ -63,26 +60,3 @@ struct import_chunk {
 
 /* Posted to the backend's loop: a struct import_chunk. */
 void backend_run_import(void *chunk);
-
-/* An export; freed by the backend, with its last piece back. */
-struct export_piece {
-    struct loop_task back; /* first */
-    struct backend *backend;
-    struct front *front;
-    struct http_exchange *exchange; /* the front's */
-    struct rpc_call *call;          /* the backend's; NULL: it has ended, with this status and text */
-    bool is_away;                   /* the backend's: the front has the piece's body */
-    bool is_headed;                 /* the backend's: what stands before the first worker is written */
-    bool begun;                     /* the front's: the answer's head is sent */
-    bool is_blocked;                /* the front's: the client has not taken the piece before */
-    bool cancelled;                 /* the front's word to the backend */
-    bool complete;
-    enum rpc_status status;
-    char text[256];
-    uint64_t count; /* workers until now */
-    struct buffer body;
-};
-
-/* Posted to the backend's loop: starts an export, and asks for the next piece of it. */
-void backend_run_export(void *piece);
-void backend_continue_export(void *piece);

@@ -63,6 +63,7 @@ struct job {
     enum view view;
     bool client_is_local;
     bool has_document; /* that is to be freed */
+    bool is_long;      /* the answer's: the list is to be had in pieces, and of the topology this is the first */
 
     const struct job_caller *caller; /* who asks, where there are keys; NULL: everybody may */
 

@@ -7,6 +7,12 @@
 #include <string.h>
 #include <zlib.h>
 
+void rendered_name(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms, char *etag, size_t etag_bytes)
+{
+    snprintf(etag, etag_bytes, "W/\"%llx-%d-%llx-%llx\"", (unsigned long long)epoch, (int)view,
+             (unsigned long long)version, (unsigned long long)(view_lifetime_ms(view) == 0 ? 0 : now_ms));
+}
+
 struct rendered *rendered_create(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms, struct buffer *body)
 {
     struct rendered *rendered = calloc(1, sizeof *rendered);
@@ -26,8 +32,7 @@ struct rendered *rendered_create(enum view view, uint64_t version, uint64_t epoc
     rendered->view = view;
     rendered->version = version;
     rendered->rendered_at_ms = now_ms;
-    snprintf(rendered->etag, sizeof rendered->etag, "W/\"%llx-%d-%llx-%llx\"", (unsigned long long)epoch, (int)view,
-             (unsigned long long)version, (unsigned long long)(view_lifetime_ms(view) == 0 ? 0 : now_ms));
+    rendered_name(view, version, epoch, now_ms, rendered->etag, sizeof rendered->etag);
     return rendered;
 }
 

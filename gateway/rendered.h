@@ -26,6 +26,9 @@ struct rendered {
 struct rendered *rendered_create(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms,
                                  struct buffer *body);
 
+/* The ETag of a list: what tells it from all others. */
+void rendered_name(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms, char *etag, size_t etag_bytes);
+
 struct rendered *rendered_reference(struct rendered *rendered);
 void rendered_release(struct rendered *rendered); /* NULL is allowed */
 

@@ -14,16 +14,23 @@ void replica_init(struct replica *replica)
     *replica = (struct replica){.version = 1};
 }
 
+void replica_forget_json(struct replica_worker *worker)
+{
+    if (worker->json == NULL)
+        return;
+    buffer_free(&worker->json->fixed);
+    buffer_free(&worker->json->varying);
+    free(worker->json);
+    worker->json = NULL;
+}
+
 static void free_worker(struct replica_worker *worker)
 {
-    if (worker->record != NULL)
-        muster__v1__worker__free_unpacked(worker->record, NULL);
-    buffer_free(&worker->load);
+    replica_record_free(worker->record);
+    free(worker->load);
     free(worker->health_reason);
-    free(worker->services);
-    buffer_free(&worker->fixed_json);
-    buffer_free(&worker->varying_json);
-    free(worker->id);
+    free(worker->offers);
+    replica_forget_json(worker);
     free(worker);
 }
 
@@ -39,24 +46,10 @@ void replica_free(struct replica *replica)
     *replica = (struct replica){.version = 0};
 }
 
-/* A copy of a message in memory of its own; NULL when memory ran out. */
-static void *copy_message(const ProtobufCMessage *message)
-{
-    uint8_t local[4096];
-    size_t bytes = protobuf_c_message_get_packed_size(message);
-    uint8_t *packed = bytes <= sizeof local ? local : malloc(bytes);
-    if (packed == NULL)
-        return NULL;
-    protobuf_c_message_pack(message, packed);
-    void *copy = protobuf_c_message_unpack(message->descriptor, NULL, bytes, packed);
-    if (packed != local)
-        free(packed);
-    return copy;
-}
-
 static void changed(struct replica *replica, struct replica_worker *worker)
 {
-    buffer_clear(&worker->varying_json);
+    if (worker->json != NULL)
+        buffer_clear(&worker->json->varying);
     if (worker->record != NULL)
         replica->version++;
 }
@@ -81,12 +74,22 @@ static void set_cause(struct replica *replica, const char *reason, int64_t at_ms
     replica->caused_at_ms = at_ms;
 }
 
-/* After anything that a worker's status follows from. */
+/* A sum of integers, which does not drift as one of doubles would. */
+static void count_load(struct replica *replica, struct replica_worker *worker, bool counts)
+{
+    double load = worker->current_load;
+    int32_t millionths = counts && load > 0 ? (int32_t)((load < 1000 ? load : 1000) * 1e6) : 0;
+    replica->load_sum += millionths - worker->counted_load;
+    worker->counted_load = millionths;
+}
+
+/* After anything that a worker's status or load follows from. */
 static void review_status(struct replica *replica, struct replica_worker *worker)
 {
     if (worker->record == NULL)
         return;
     replica_services_recount(replica, worker);
+    count_load(replica, worker, worker->counted_healthy);
     Muster__V1__WorkerStatus before = worker->status_told;
     worker->status_told = replica_status(worker);
     if (before != worker->status_told && before != MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED)
@@ -98,11 +101,12 @@ static struct replica_worker *find_or_add(struct replica *replica, const char *i
     struct replica_worker *worker = map_get_text(&replica->by_id, id);
     if (worker != NULL)
         return worker;
-    worker = calloc(1, sizeof *worker);
+    size_t id_bytes = strlen(id);
+    worker = calloc(1, sizeof *worker + id_bytes + 1);
     if (worker == NULL)
         return NULL;
-    worker->id = strdup(id);
-    if (worker->id == NULL || !map_put_text(&replica->by_id, worker->id, worker, NULL)) {
+    memcpy(worker->id, id, id_bytes + 1);
+    if (!map_put(&replica->by_id, worker->id, id_bytes, worker, NULL)) {
         free_worker(worker);
         return NULL;
     }
@@ -115,6 +119,12 @@ static void forget_if_unknown(struct replica *replica, struct replica_worker *wo
         return;
     (void)map_remove_text(&replica->by_id, worker->id); /* it is `worker` */
     free_worker(worker);
+}
+
+static void count_type(struct replica *replica, const struct replica_record *record, bool comes)
+{
+    size_t type = (size_t)record->type % REPLICA_TYPES;
+    replica->type_counts[type] = comes ? replica->type_counts[type] + 1 : replica->type_counts[type] - 1;
 }
 
 static bool put_on_roll(struct replica *replica, struct replica_worker *worker)
@@ -132,25 +142,75 @@ static bool put_on_roll(struct replica *replica, struct replica_worker *worker)
     return true;
 }
 
+static void move_worker(struct replica *replica, size_t from, size_t to)
+{
+    if (from == to)
+        return; /* what stands there may be what has moved away */
+    replica->workers[to] = replica->workers[from];
+    replica->workers[to]->position = to;
+}
+
+/* A worker leaves: the last one comes to its place. Where that would bring one that a walk has not met
+ * among those that it has, one that it has met moves there instead, and leaves its own place, at
+ * the border. */
+static void close_gap(struct replica *replica, size_t gap)
+{
+    for (;;) {
+        size_t border = SIZE_MAX;
+        for (const struct replica_walk *walk = replica->walks; walk != NULL; walk = walk->next) {
+            if (walk->visited > gap && walk->visited < border)
+                border = walk->visited;
+        }
+        if (border == SIZE_MAX)
+            break;
+        for (struct replica_walk *walk = replica->walks; walk != NULL; walk = walk->next)
+            walk->visited -= walk->visited == border ? 1 : 0;
+        move_worker(replica, border - 1, gap);
+        gap = border - 1;
+    }
+    move_worker(replica, --replica->worker_count, gap);
+}
+
+void replica_walk_begin(struct replica *replica, struct replica_walk *walk)
+{
+    *walk = (struct replica_walk){.next = replica->walks};
+    replica->walks = walk;
+}
+
+struct replica_worker *replica_walk_next(const struct replica *replica, struct replica_walk *walk)
+{
+    return walk->visited < replica->worker_count ? replica->workers[walk->visited++] : NULL;
+}
+
+void replica_walk_end(struct replica *replica, struct replica_walk *walk)
+{
+    struct replica_walk **link = &replica->walks;
+    while (*link != NULL && *link != walk)
+        link = &(*link)->next;
+    if (*link != NULL)
+        *link = walk->next;
+}
+
 static void take_off_roll(struct replica *replica, struct replica_worker *worker)
 {
     tell(replica,
          (struct replica_change){.type = REPLICA_UNREGISTERED, .worker = worker, .before = worker->status_told});
-    struct replica_worker *last = replica->workers[--replica->worker_count];
-    replica->workers[worker->position] = last;
-    last->position = worker->position;
+    close_gap(replica, worker->position);
     replica_services_leave(replica, worker);
     changed(replica, worker);
-    muster__v1__worker__free_unpacked(worker->record, NULL);
+    count_type(replica, worker->record, false);
+    count_load(replica, worker, false);
+    replica_record_free(worker->record);
     worker->record = NULL;
     worker->status_told = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
-    buffer_free(&worker->fixed_json);
-    buffer_free(&worker->varying_json);
+    replica_forget_json(worker);
 }
 
 static void forget_health(struct replica *replica, struct replica_worker *worker)
 {
-    buffer_free(&worker->load);
+    free(worker->load);
+    worker->load = NULL;
+    worker->load_bytes = 0;
     worker->current_load = 0;
     free(worker->health_reason);
     worker->health_reason = NULL;
@@ -172,25 +232,25 @@ static void clear_tombstone(struct replica *replica, struct replica_worker *work
     worker->removed_at_revision = 0;
 }
 
-static bool same_assignment(const Muster__V1__Worker *a, const Muster__V1__Worker *b)
+/* Whether the record says so of the same registration; without memory it does not. */
+static bool has_same_assignment(const struct replica_record *before, const Muster__V1__Worker *now)
 {
-    if (a->n_assigned_services != b->n_assigned_services)
-        return false;
-    for (size_t i = 0; i < a->n_assigned_services; i++) {
-        if (strcmp(a->assigned_services[i], b->assigned_services[i]) != 0)
-            return false;
-    }
-    return true;
+    Muster__V1__Worker *old = replica_record_unpack(before);
+    bool same = old != NULL && old->n_assigned_services == now->n_assigned_services;
+    for (size_t i = 0; same && i < now->n_assigned_services; i++)
+        same = strcmp(old->assigned_services[i], now->assigned_services[i]) == 0;
+    muster__v1__worker__free_unpacked(old, NULL);
+    return same;
 }
 
 /* `before` is what was on the roll, NULL: nothing. */
-static void tell_of_record(struct replica *replica, struct replica_worker *worker, const Muster__V1__Worker *before)
+static void tell_of_record(struct replica *replica, struct replica_worker *worker, const struct replica_record *before,
+                           const Muster__V1__Worker *now)
 {
-    bool again = before != NULL && before->incarnation != worker->record->incarnation;
-    if (before == NULL || again) {
+    if (before == NULL || before->incarnation != now->incarnation) {
         worker->status_told = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED; /* the next line tells it */
         tell(replica, (struct replica_change){.type = REPLICA_REGISTERED, .worker = worker});
-    } else if (!same_assignment(before, worker->record)) {
+    } else if (replica->observer != NULL && !has_same_assignment(before, now)) {
         tell(replica, (struct replica_change){.type = REPLICA_ASSIGNED, .worker = worker});
     }
     review_status(replica, worker);
@@ -211,22 +271,24 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
     if (worker->record != NULL && record->revision == worker->record->revision &&
         record->incarnation == worker->record->incarnation)
         return true;
-    Muster__V1__Worker *copy = copy_message(&record->base);
+    struct replica_record *copy = replica_record_create(record);
     if (copy == NULL || (worker->record == NULL && !put_on_roll(replica, worker))) {
-        if (copy != NULL)
-            muster__v1__worker__free_unpacked(copy, NULL);
+        replica_record_free(copy);
         forget_if_unknown(replica, worker);
         return false;
     }
-    Muster__V1__Worker *before = worker->record;
+    struct replica_record *before = worker->record;
+    if (before != NULL)
+        count_type(replica, before, false);
+    count_type(replica, copy, true);
     worker->record = copy;
     clear_tombstone(replica, worker);
-    buffer_clear(&worker->fixed_json);
+    if (worker->json != NULL)
+        buffer_clear(&worker->json->fixed);
     changed(replica, worker);
-    bool joined = replica_services_join(replica, worker);
-    tell_of_record(replica, worker, before);
-    if (before != NULL)
-        muster__v1__worker__free_unpacked(before, NULL);
+    bool joined = replica_services_join(replica, worker, record);
+    tell_of_record(replica, worker, before, record);
+    replica_record_free(before);
     return joined;
 }
 
@@ -264,16 +326,7 @@ static void apply_status(struct replica *replica, const Muster__V1__WorkerEvent 
     if (worker == NULL || worker->record == NULL || worker->record->incarnation != event->incarnation ||
         event->revision < worker->record->revision)
         return;
-    Muster__V1__Worker *record = worker->record;
-    char *reason = strdup(event->reason);
-    if (reason != NULL) { /* without memory the old reason stays, which is only for people */
-        if (record->status_reason != protobuf_c_empty_string)
-            free(record->status_reason);
-        record->status_reason = reason;
-    }
-    record->status = event->status;
-    record->status_changed_at_ms = event->at_ms;
-    record->revision = event->revision;
+    replica_record_set_status(worker->record, event);
     changed(replica, worker);
     review_status(replica, worker);
 }
@@ -371,13 +424,13 @@ static bool is_outdated(const struct replica_worker *worker, const Muster__V1__W
 static bool set_load(struct replica_worker *worker, const Muster__V1__Load *load)
 {
     size_t bytes = muster__v1__load__get_packed_size(load);
-    buffer_clear(&worker->load);
-    worker->current_load = 0;
-    if (!buffer_reserve(&worker->load, bytes)) {
-        buffer_clear(&worker->load);
-        return false;
-    }
-    worker->load.bytes = muster__v1__load__pack(load, (uint8_t *)worker->load.data);
+    uint8_t *packed = worker->load;
+    if (bytes != worker->load_bytes || packed == NULL)
+        packed = bytes > UINT32_MAX - 1 ? NULL : realloc(worker->load, bytes + 1);
+    if (packed == NULL)
+        return false; /* the old one stays */
+    worker->load = packed;
+    worker->load_bytes = (uint32_t)muster__v1__load__pack(load, packed);
     worker->current_load = load->current_load;
     return true;
 }
@@ -505,7 +558,7 @@ const char *replica_status_reason(const struct replica_worker *worker)
         return worker->health_reason == NULL ? "" : worker->health_reason;
     if (worker->record->draining)
         return "drained by an operator";
-    return worker->record->status_reason;
+    return worker->record->status_reason == NULL ? "" : worker->record->status_reason;
 }
 
 int64_t replica_status_changed_at_ms(const struct replica_worker *worker)

@@ -29,11 +29,15 @@
 
 #include "common/buffer.h"
 #include "common/map.h"
+#include "gateway/replica_record.h"
 #include "muster/v1/assigner.pb-c.h"
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
 
 #define REPLICA_FRESH_MS 1000
+
+/* Types of workers, and one for those of a later version of the protocol. */
+#define REPLICA_TYPES 8
 
 /* What an observer is told. */
 enum replica_change_type {
@@ -75,42 +79,67 @@ struct replica_service {
     struct replica_service *next_unsettled;
 };
 
+/* That a worker offers a service, and where it stands among the service's workers. */
+struct replica_offer {
+    struct replica_service *service;
+    size_t position;
+};
+
+/* A worker's JSON, kept by worker_json.c; a text is empty when it has to be made anew. */
+struct replica_json {
+    struct buffer fixed, varying;
+};
+
 struct replica_worker {
-    char *id;
-    Muster__V1__Worker *record;   /* NULL: not on the roll, only health knows it */
-    uint64_t removed_at_revision; /* not on the roll since; 0: never was removed here */
-    uint32_t generation;          /* of the snapshot that last mentioned it */
-    size_t position;              /* in replica.workers, when on the roll */
+    struct replica_record *record; /* NULL: not on the roll, only health knows it */
+    uint64_t removed_at_revision;  /* not on the roll since; 0: never was removed here */
+    size_t position;               /* in replica.workers, when on the roll */
+    uint32_t generation;           /* of the snapshot that last mentioned it */
 
     /* What health says; incarnation 0: nothing. */
+    uint32_t health_generation;
     uint64_t health_incarnation;
-    Muster__V1__WorkerStatus health_status;
-    bool held;                           /* heard, and out of routing nevertheless */
     char *health_reason;                 /* why it has that status; NULL: it is well */
     int64_t health_status_changed_at_ms; /* 0: not known */
     int64_t last_heartbeat_at_ms;
     uint64_t last_heard_ms;  /* the same moment, monotonic; 0: not known */
     uint64_t fresh_until_ms; /* monotonic; see REPLICA_FRESH_MS */
-    uint32_t health_generation;
-    struct buffer load;  /* a Load, packed; empty: none was reported. Heartbeats are many, readings of it few. */
+    uint8_t *load;           /* a Load, packed; NULL: none was reported. Heartbeats are many, readings of it few. */
+    uint32_t load_bytes;
+    Muster__V1__WorkerStatus health_status;
     double current_load; /* of `load` */
 
     Muster__V1__WorkerStatus status_told; /* to the observer; unspecified: it was not told of this worker */
-    bool counted_healthy;                 /* in healthy_count of its services */
+    bool held;                            /* heard, and out of routing nevertheless */
+    bool counted_healthy;                 /* in healthy_count of the replica and of its services */
+    int32_t counted_load;                 /* in the replica's load_sum */
 
     /* Services offered, by their names in the catalog, each once. */
-    struct replica_service **services;
-    size_t service_count;
+    uint32_t offer_count;
+    struct replica_offer *offers;
 
-    /* Its JSON, kept by worker_json.c; empty when it has to be made anew. */
-    struct buffer fixed_json, varying_json;
+    struct replica_json *json; /* NULL: not made, or not kept */
+    char id[];
+};
+
+/* JSON of workers is kept while the roll has at most so many: it takes more memory than all the rest. */
+#define REPLICA_JSON_WORKERS_MAX 10000
+
+/* A walk over the roll that lasts, while workers come and go: it meets each of those that stay once. */
+struct replica_walk {
+    size_t visited; /* that many, which are the first ones in `workers` */
+    struct replica_walk *next;
 };
 
 struct replica {
     struct map by_id;                /* struct replica_worker, on the roll or not */
     struct replica_worker **workers; /* on the roll, in no order */
     size_t worker_count, worker_capacity;
+    struct replica_walk *walks; /* under way */
     size_t tombstone_count;
+    size_t healthy_count;              /* of those on the roll */
+    int64_t load_sum;                  /* of these, in millionths */
+    size_t type_counts[REPLICA_TYPES]; /* the same, by their type */
 
     struct map services;                       /* struct replica_service by name */
     struct map aliases;                        /* const CatalogService by alias */
@@ -184,9 +213,18 @@ uint64_t replica_age_ms(const struct replica_worker *worker, uint64_t now_ms, in
 
 double replica_load(const struct replica_worker *worker);
 
+/* Begins a walk; what the next call finds, NULL: the end; ends it, wherever it is. */
+void replica_walk_begin(struct replica *replica, struct replica_walk *walk);
+struct replica_worker *replica_walk_next(const struct replica *replica, struct replica_walk *walk);
+void replica_walk_end(struct replica *replica, struct replica_walk *walk);
+
+/* Frees the JSON that is kept of it. */
+void replica_forget_json(struct replica_worker *worker);
+
 /* A service by name or alias, or NULL. */
 struct replica_service *replica_find_service(const struct replica *replica, const char *name, size_t name_bytes);
 
-/* Where this worker serves it: the URL that it announced for it, else its tunnel_url. */
-const char *replica_service_url(const struct replica *replica, const struct replica_worker *worker,
+/* Where a worker serves it, by its record unpacked: the URL that it announced for it, else its
+ * tunnel_url. */
+const char *replica_service_url(const struct replica *replica, const Muster__V1__Worker *record,
                                 const struct replica_service *service);

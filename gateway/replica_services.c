@@ -60,8 +60,9 @@ void replica_services_recount(struct replica *replica, struct replica_worker *wo
     if (healthy == worker->counted_healthy)
         return;
     worker->counted_healthy = healthy;
-    for (size_t i = 0; i < worker->service_count; i++) {
-        struct replica_service *service = worker->services[i];
+    replica->healthy_count = healthy ? replica->healthy_count + 1 : replica->healthy_count - 1;
+    for (size_t i = 0; i < worker->offer_count; i++) {
+        struct replica_service *service = worker->offers[i].service;
         service->healthy_count = healthy ? service->healthy_count + 1 : service->healthy_count - 1;
         unsettle(replica, service);
     }
@@ -84,28 +85,37 @@ void replica_settle(struct replica *replica)
     }
 }
 
+/* Takes the worker of an offer out of the service's list: the last one moves to its place. */
+static void leave_one(const struct replica_offer *offer)
+{
+    struct replica_service *service = offer->service;
+    struct replica_worker *last = service->workers[--service->worker_count];
+    service->workers[offer->position] = last;
+    for (size_t i = 0; i < last->offer_count; i++) {
+        if (last->offers[i].service == service)
+            last->offers[i].position = offer->position;
+    }
+}
+
 void replica_services_leave(struct replica *replica, struct replica_worker *worker)
 {
-    for (size_t i = 0; i < worker->service_count; i++) {
-        struct replica_service *service = worker->services[i];
+    for (size_t i = 0; i < worker->offer_count; i++) {
+        struct replica_service *service = worker->offers[i].service;
         if (worker->counted_healthy) {
             service->healthy_count--;
             unsettle(replica, service);
         }
-        for (size_t j = 0; j < service->worker_count; j++) {
-            if (service->workers[j] == worker) {
-                service->workers[j] = service->workers[--service->worker_count];
-                break;
-            }
-        }
+        leave_one(&worker->offers[i]);
         if (service->worker_count == 0 && service->catalog == NULL) {
             (void)map_remove_text(&replica->services, service->name); /* it is `service` */
             free_service(service);
         }
     }
-    free(worker->services);
-    worker->services = NULL;
-    worker->service_count = 0;
+    free(worker->offers);
+    worker->offers = NULL;
+    worker->offer_count = 0;
+    if (worker->counted_healthy)
+        replica->healthy_count--;
     worker->counted_healthy = false;
 }
 
@@ -114,8 +124,8 @@ static bool join_one(struct replica *replica, struct replica_worker *worker, con
     struct replica_service *service = find_or_add(replica, name);
     if (service == NULL)
         return false;
-    for (size_t i = 0; i < worker->service_count; i++) {
-        if (worker->services[i] == service)
+    for (size_t i = 0; i < worker->offer_count; i++) {
+        if (worker->offers[i].service == service)
             return true;
     }
     if (service->worker_count == service->worker_capacity) {
@@ -126,20 +136,20 @@ static bool join_one(struct replica *replica, struct replica_worker *worker, con
         service->workers = workers;
         service->worker_capacity = capacity;
     }
+    worker->offers[worker->offer_count++] = (struct replica_offer){service, service->worker_count};
     service->workers[service->worker_count++] = worker;
-    worker->services[worker->service_count++] = service;
     return true;
 }
 
-bool replica_services_join(struct replica *replica, struct replica_worker *worker)
+bool replica_services_join(struct replica *replica, struct replica_worker *worker, const Muster__V1__Worker *record)
 {
-    const Muster__V1__Worker *record = worker->record;
     replica_services_leave(replica, worker);
     size_t most = record->n_assigned_services + record->spec->n_services;
-    worker->services = calloc(most + 1, sizeof(struct replica_service *));
-    if (worker->services == NULL)
-        return false;
     bool fine = true;
+    if (most > 0) {
+        worker->offers = calloc(most, sizeof *worker->offers);
+        fine = worker->offers != NULL;
+    }
     for (size_t i = 0; fine && i < record->n_assigned_services; i++)
         fine = join_one(replica, worker, record->assigned_services[i]);
     for (size_t i = 0; fine && i < record->spec->n_services; i++)
@@ -199,8 +209,11 @@ bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatal
             unsettle(replica, service);
         }
     }
-    for (size_t i = 0; fine && i < replica->worker_count; i++)
-        fine = replica_services_join(replica, replica->workers[i]);
+    for (size_t i = 0; fine && i < replica->worker_count; i++) {
+        Muster__V1__Worker *record = replica_record_unpack(replica->workers[i]->record);
+        fine = record != NULL && replica_services_join(replica, replica->workers[i], record);
+        muster__v1__worker__free_unpacked(record, NULL);
+    }
     replica->version++;
     if (!first && replica->observer != NULL)
         replica->observer(replica->observer_context,
@@ -208,10 +221,10 @@ bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatal
     return fine;
 }
 
-const char *replica_service_url(const struct replica *replica, const struct replica_worker *worker,
+const char *replica_service_url(const struct replica *replica, const Muster__V1__Worker *record,
                                 const struct replica_service *service)
 {
-    const Muster__V1__WorkerSpec *spec = worker->record->spec;
+    const Muster__V1__WorkerSpec *spec = record->spec;
     for (size_t i = 0; i < spec->n_services; i++) {
         const Muster__V1__AnnouncedService *announced = spec->services[i];
         if (announced->url[0] != '\0' &&

@@ -450,8 +450,8 @@ const struct schema schema_drain_reply = {
 };
 
 static const char *const verdicts[] = {
-    "announced",           "kept",          "pinned",  "reserved", "taken", "other_type", "pinned_elsewhere",
-    "reserved_for_others", "share_is_full", "covered", "not_permitted", "unknown",  NULL,
+    "announced",           "kept",          "pinned",  "reserved",      "taken",   "other_type", "pinned_elsewhere",
+    "reserved_for_others", "share_is_full", "covered", "not_permitted", "unknown", NULL,
 };
 
 static const struct schema explained_service = {
@@ -641,6 +641,11 @@ const struct schema schema_topology = {
             {"connections", {LIST_OF(topology_connection_value)}, REQUIRED, NULL, "Between them."},
             {"statistics", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "Counts."},
             {"revision", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Of the last event that this shows: see /ws/events."},
+            {"complete",
+             {.kind = SCHEMA_BOOL},
+             REQUIRED,
+             NULL,
+             "Whether all workers are shown. Only the first message of /ws/topology does not, when the roll is long."},
             {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "Now."},
             {.name = NULL},
         },

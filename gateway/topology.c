@@ -13,13 +13,7 @@ struct totals {
 
 static struct totals count(const struct replica *replica)
 {
-    struct totals totals = {0};
-    for (size_t i = 0; i < replica->worker_count; i++) {
-        if (!replica_is_healthy(replica->workers[i]))
-            continue;
-        totals.healthy++;
-        totals.load += replica_load(replica->workers[i]);
-    }
+    struct totals totals = {.healthy = replica->healthy_count, .load = (double)replica->load_sum / 1e6};
     size_t position = 0;
     const struct replica_service *service;
     while ((service = map_next(&replica->services, &position)) != NULL) {
@@ -54,22 +48,24 @@ static void write_coordinators(struct json_writer *writer, const struct topology
     json_write_array_end(writer);
 }
 
-static void write_connections(struct json_writer *writer, const struct topology_coordinator *coordinator,
-                              const struct replica *replica)
+void topology_write_workers(struct replica_worker *const *workers, size_t count, const char *coordinator_id,
+                            struct json_writer *writer)
 {
-    json_write_key(writer, "connections");
-    json_write_array_begin(writer);
-    for (size_t i = 0; i < replica->worker_count; i++) {
-        const struct replica_worker *worker = replica->workers[i];
+    for (size_t i = 0; i < count; i++)
+        event_write_worker(writer, workers[i], coordinator_id);
+}
+
+void topology_write_connections(struct replica_worker *const *workers, size_t count, const char *coordinator_id,
+                                struct json_writer *writer)
+{
+    for (size_t i = 0; i < count; i++) {
         json_write_object_begin(writer);
-        json_write_named_text(writer, "from", coordinator->id);
-        json_write_named_text(writer, "to", worker->id);
+        json_write_named_text(writer, "from", coordinator_id);
+        json_write_named_text(writer, "to", workers[i]->id);
         json_write_named_text(writer, "type", "worker");
-        json_write_key(writer, "active");
-        json_write_bool(writer, replica_is_healthy(worker));
+        json_write_named_bool(writer, "active", replica_is_healthy(workers[i]));
         json_write_object_end(writer);
     }
-    json_write_array_end(writer);
 }
 
 static void write_statistics(struct json_writer *writer, const struct topology_coordinator *coordinator,
@@ -88,23 +84,33 @@ static void write_statistics(struct json_writer *writer, const struct topology_c
     json_write_object_end(writer);
 }
 
+void topology_write_rest(const struct replica *replica, const struct topology_coordinator *coordinator,
+                         uint64_t revision, bool complete, int64_t now_unix_ms, struct json_writer *writer)
+{
+    const struct totals totals = count(replica);
+    write_coordinators(writer, coordinator, replica, &totals, now_unix_ms);
+    write_statistics(writer, coordinator, replica, &totals);
+    json_write_named_uint(writer, "revision", revision);
+    json_write_named_bool(writer, "complete", complete);
+    json_write_key(writer, "timestamp");
+    json_write_time(writer, now_unix_ms);
+}
+
 void topology_render(const struct replica *replica, const struct topology_coordinator *coordinator, uint64_t revision,
-                     int64_t now_unix_ms, struct buffer *out)
+                     size_t most, int64_t now_unix_ms, struct buffer *out)
 {
     struct json_writer inner = json_writer_into(out);
     struct json_writer *writer = &inner;
-    const struct totals totals = count(replica);
+    size_t count_shown = replica->worker_count < most ? replica->worker_count : most;
     json_write_object_begin(writer);
-    write_coordinators(writer, coordinator, replica, &totals, now_unix_ms);
     json_write_key(writer, "workers");
     json_write_array_begin(writer);
-    for (size_t i = 0; i < replica->worker_count; i++)
-        event_write_worker(writer, replica->workers[i], coordinator->id);
+    topology_write_workers(replica->workers, count_shown, coordinator->id, writer);
     json_write_array_end(writer);
-    write_connections(writer, coordinator, replica);
-    write_statistics(writer, coordinator, replica, &totals);
-    json_write_named_uint(writer, "revision", revision);
-    json_write_key(writer, "timestamp");
-    json_write_time(writer, now_unix_ms);
+    json_write_key(writer, "connections");
+    json_write_array_begin(writer);
+    topology_write_connections(replica->workers, count_shown, coordinator->id, writer);
+    json_write_array_end(writer);
+    topology_write_rest(replica, coordinator, revision, count_shown == replica->worker_count, now_unix_ms, writer);
     json_write_object_end(writer);
 }

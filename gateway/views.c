@@ -19,12 +19,8 @@ static size_t healthy_workers(const struct replica_service *service)
 
 void view_count(const struct replica *replica, struct view_counts *counts)
 {
-    *counts = (struct view_counts){.total = replica->worker_count};
-    for (size_t i = 0; i < replica->worker_count; i++) {
-        const struct replica_worker *worker = replica->workers[i];
-        counts->healthy += replica_is_healthy(worker) ? 1 : 0;
-        counts->by_type[(unsigned)worker->record->type % (sizeof counts->by_type / sizeof counts->by_type[0])]++;
-    }
+    *counts = (struct view_counts){.total = replica->worker_count, .healthy = replica->healthy_count};
+    memcpy(counts->by_type, replica->type_counts, sizeof counts->by_type);
     size_t position = 0;
     const struct replica_service *service;
     while ((service = map_next(&replica->services, &position)) != NULL)
@@ -60,40 +56,45 @@ static void write_timestamp(struct json_writer *writer, int64_t now_unix_ms)
     json_write_time(writer, now_unix_ms);
 }
 
-static void render_workers(struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
+void view_list_begin(struct json_writer *writer)
 {
-    size_t count = 0;
     json_write_object_begin(writer);
     json_write_key(writer, "workers");
     json_write_array_begin(writer);
-    for (size_t i = 0; i < replica->worker_count; i++) {
-        if (!replica_is_healthy(replica->workers[i]))
-            continue;
-        worker_json_write(writer, replica->workers[i]);
-        count++;
-    }
+}
+
+void view_list_worker(enum view view, const struct replica *replica, struct replica_worker *worker,
+                      struct view_moment moment, struct view_listed *listed, struct json_writer *writer)
+{
+    bool healthy = replica_is_healthy(worker);
+    if (view == VIEW_WORKERS && !healthy)
+        return;
+    listed->count++;
+    listed->healthy += healthy ? 1 : 0;
+    if (view == VIEW_WORKERS)
+        worker_json_write(writer, replica, worker);
+    else
+        worker_json_write_admin(writer, replica, worker, replica_age_ms(worker, moment.now_ms, moment.now_unix_ms));
+}
+
+void view_list_end(enum view view, const struct view_listed *listed, int64_t now_unix_ms, struct json_writer *writer)
+{
     json_write_array_end(writer);
-    json_write_named_uint(writer, "count", count);
-    write_timestamp(writer, now_unix_ms);
+    json_write_named_uint(writer, view == VIEW_WORKERS ? "count" : "total", listed->count);
+    if (view == VIEW_WORKERS)
+        write_timestamp(writer, now_unix_ms);
+    else
+        json_write_named_uint(writer, "healthy", listed->healthy);
     json_write_object_end(writer);
 }
 
-static void render_admin_workers(struct replica *replica, uint64_t now_ms, int64_t now_unix_ms,
-                                 struct json_writer *writer)
+static void render_list(enum view view, struct replica *replica, struct view_moment moment, struct json_writer *writer)
 {
-    size_t healthy = 0;
-    json_write_object_begin(writer);
-    json_write_key(writer, "workers");
-    json_write_array_begin(writer);
-    for (size_t i = 0; i < replica->worker_count; i++) {
-        struct replica_worker *worker = replica->workers[i];
-        worker_json_write_admin(writer, worker, replica_age_ms(worker, now_ms, now_unix_ms));
-        healthy += replica_is_healthy(worker) ? 1 : 0;
-    }
-    json_write_array_end(writer);
-    json_write_named_uint(writer, "total", replica->worker_count);
-    json_write_named_uint(writer, "healthy", healthy);
-    json_write_object_end(writer);
+    struct view_listed listed = {0};
+    view_list_begin(writer);
+    for (size_t i = 0; i < replica->worker_count; i++)
+        view_list_worker(view, replica, replica->workers[i], moment, &listed, writer);
+    view_list_end(view, &listed, moment.now_unix_ms, writer);
 }
 
 static void render_services(const struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
@@ -258,13 +259,11 @@ void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64
     struct json_writer writer = json_writer_into(out);
     switch (view) {
     case VIEW_WORKERS:
-        render_workers(replica, now_unix_ms, &writer);
+    case VIEW_ADMIN_WORKERS:
+        render_list(view, replica, (struct view_moment){now_ms, now_unix_ms}, &writer);
         break;
     case VIEW_SERVICES:
         render_services(replica, now_unix_ms, &writer);
-        break;
-    case VIEW_ADMIN_WORKERS:
-        render_admin_workers(replica, now_ms, now_unix_ms, &writer);
         break;
     case VIEW_ADMIN_SERVICES:
         render_admin_services(replica, &writer);
@@ -319,11 +318,17 @@ size_t view_write_discovered(struct replica *replica, const struct replica_servi
     }
     qsort(workers, count, sizeof *workers, by_load);
     for (size_t i = 0; i < count; i++) {
+        Muster__V1__Worker *record = replica_record_unpack(workers[i]->record);
+        if (record == NULL) {
+            writer->out->failed = true;
+            break;
+        }
         json_write_object_begin(writer);
         json_write_named_text(writer, "worker_id", workers[i]->id);
-        json_write_named_text(writer, "tunnel_url", replica_service_url(replica, workers[i], service));
+        json_write_named_text(writer, "tunnel_url", replica_service_url(replica, record, service));
         json_write_key(writer, "capabilities");
-        worker_json_write_capabilities(writer, workers[i]->record->spec->capabilities);
+        worker_json_write_capabilities(writer, record->spec->capabilities);
+        muster__v1__worker__free_unpacked(record, NULL);
         json_write_key(writer, "load");
         json_write_double(writer, replica_load(workers[i]));
         json_write_key(writer, "last_heartbeat");

@@ -29,6 +29,23 @@ uint32_t view_lifetime_ms(enum view view);
 /* now_ms: monotonic, as the replica is told it; now_unix_ms: the date at that moment. */
 void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64_t now_unix_ms, struct buffer *out);
 
+/* The lists of workers in parts, for rolls that are too long to be rendered at once: VIEW_WORKERS and
+ * VIEW_ADMIN_WORKERS. The writer is the same one all the while. */
+struct view_moment {
+    uint64_t now_ms; /* as above */
+    int64_t now_unix_ms;
+};
+
+/* What was listed until now. */
+struct view_listed {
+    size_t count, healthy;
+};
+
+void view_list_begin(struct json_writer *writer);
+void view_list_worker(enum view view, const struct replica *replica, struct replica_worker *worker,
+                      struct view_moment moment, struct view_listed *listed, struct json_writer *writer);
+void view_list_end(enum view view, const struct view_listed *listed, int64_t now_unix_ms, struct json_writer *writer);
+
 /* GET /api/services/discover/{service}. Returns how many workers it lists; with 0 nothing was
  * written. */
 size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out);
@@ -44,7 +61,7 @@ struct replica_worker *view_best_worker(const struct replica_service *service);
 struct view_counts {
     size_t total, healthy;
     size_t services; /* with at least one healthy worker */
-    size_t by_type[8];
+    size_t by_type[REPLICA_TYPES];
 };
 
 void view_count(const struct replica *replica, struct view_counts *counts);

@@ -2,6 +2,7 @@
 
 #include "gateway/worker_json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const char *worker_type_word(Muster__V1__WorkerType type)
@@ -118,12 +119,17 @@ static void write_registered(struct json_writer *writer, const Muster__V1__Worke
 }
 
 /* The same for a list, without the braces around them. */
-static void render_fixed(struct replica_worker *worker)
+static void render_fixed(struct json_writer *writer, const struct replica_worker *worker)
 {
-    struct json_writer inner = json_writer_into(&worker->fixed_json);
-    write_registered(&inner, worker->record);
-    json_write_named_text(&inner, "service_url", worker->record->spec->tunnel_url);
-    json_write_named_uint(&inner, "tier", (uint64_t)worker->record->type);
+    Muster__V1__Worker *record = replica_record_unpack(worker->record);
+    if (record == NULL) {
+        writer->out->failed = true;
+        return;
+    }
+    write_registered(writer, record);
+    json_write_named_text(writer, "service_url", record->spec->tunnel_url);
+    json_write_named_uint(writer, "tier", (uint64_t)record->type);
+    muster__v1__worker__free_unpacked(record, NULL);
 }
 
 void worker_json_write_export(struct json_writer *writer, const Muster__V1__Worker *record)
@@ -136,16 +142,14 @@ void worker_json_write_export(struct json_writer *writer, const Muster__V1__Work
 }
 
 /* Members that heartbeats and the failure detector change. */
-static void render_varying(struct replica_worker *worker)
+static void render_varying(struct json_writer *writer, const struct replica_worker *worker)
 {
     static const Muster__V1__Load nothing = MUSTER__V1__LOAD__INIT;
-    Muster__V1__Load *kept = NULL;
-    if (worker->load.bytes > 0)
-        kept = muster__v1__load__unpack(NULL, worker->load.bytes, (const uint8_t *)worker->load.data);
-    worker->varying_json.failed |= worker->load.bytes > 0 && kept == NULL; /* out of memory: it was packed here */
+    Muster__V1__Load *kept =
+        worker->load == NULL ? NULL : muster__v1__load__unpack(NULL, worker->load_bytes, worker->load);
+    if (worker->load != NULL && kept == NULL)
+        writer->out->failed = true; /* out of memory: it was packed here */
     const Muster__V1__Load *load = kept != NULL ? kept : &nothing;
-    struct json_writer inner = {&worker->varying_json, true};
-    struct json_writer *writer = &inner;
     json_write_named_text(writer, "status", worker_status_word(replica_status(worker)));
     if (replica_status_reason(worker)[0] != '\0')
         json_write_named_text(writer, "status_reason", replica_status_reason(worker));
@@ -170,37 +174,56 @@ static void render_varying(struct replica_worker *worker)
     muster__v1__load__free_unpacked(kept, NULL);
 }
 
-/* All but the end of the object. False: out of memory. */
-static bool begin_worker(struct json_writer *writer, struct replica_worker *worker)
+/* Both from what is kept, made anew where it is empty. */
+static void write_kept(struct json_writer *writer, struct replica_worker *worker)
 {
-    if (worker->fixed_json.bytes == 0)
-        render_fixed(worker);
-    if (worker->varying_json.bytes == 0)
-        render_varying(worker);
-    /* A piece that failed for lack of memory must not give half an object: the list fails. */
-    if (buffer_failed(&worker->fixed_json) || buffer_failed(&worker->varying_json)) {
-        buffer_clear(&worker->fixed_json);
-        buffer_clear(&worker->varying_json);
-        writer->out->failed = true;
-        return false;
+    struct replica_json *json = worker->json;
+    if (json->fixed.bytes == 0) {
+        struct json_writer inner = json_writer_into(&json->fixed);
+        render_fixed(&inner, worker);
     }
-    json_write_object_begin(writer);
-    buffer_append(writer->out, worker->fixed_json.data, worker->fixed_json.bytes);
-    buffer_append(writer->out, worker->varying_json.data, worker->varying_json.bytes);
-    writer->comma = true;
-    return true;
-}
-
-void worker_json_write(struct json_writer *writer, struct replica_worker *worker)
-{
-    if (begin_worker(writer, worker))
-        json_write_object_end(writer);
-}
-
-void worker_json_write_admin(struct json_writer *writer, struct replica_worker *worker, uint64_t age_ms)
-{
-    if (!begin_worker(writer, worker))
+    if (json->varying.bytes == 0) {
+        struct json_writer inner = {&json->varying, true};
+        render_varying(&inner, worker);
+    }
+    /* A piece that failed for lack of memory must not give half an object: the list fails. */
+    if (buffer_failed(&json->fixed) || buffer_failed(&json->varying)) {
+        buffer_clear(&json->fixed);
+        buffer_clear(&json->varying);
+        writer->out->failed = true;
         return;
+    }
+    buffer_append(writer->out, json->fixed.data, json->fixed.bytes);
+    buffer_append(writer->out, json->varying.data, json->varying.bytes);
+    writer->comma = true;
+}
+
+/* All but the end of the object. */
+static void begin_worker(struct json_writer *writer, const struct replica *replica, struct replica_worker *worker)
+{
+    json_write_object_begin(writer);
+    if (replica->worker_count > REPLICA_JSON_WORKERS_MAX)
+        replica_forget_json(worker);
+    else if (worker->json == NULL)
+        worker->json = calloc(1, sizeof *worker->json);
+    if (worker->json != NULL) {
+        write_kept(writer, worker);
+        return;
+    }
+    render_fixed(writer, worker);
+    render_varying(writer, worker);
+}
+
+void worker_json_write(struct json_writer *writer, const struct replica *replica, struct replica_worker *worker)
+{
+    begin_worker(writer, replica, worker);
+    json_write_object_end(writer);
+}
+
+void worker_json_write_admin(struct json_writer *writer, const struct replica *replica, struct replica_worker *worker,
+                             uint64_t age_ms)
+{
+    begin_worker(writer, replica, worker);
     json_write_named_double(writer, "age_seconds", (double)age_ms / 1000.0);
     json_write_named_bool(writer, "is_healthy", replica_is_healthy(worker));
     json_write_object_end(writer);

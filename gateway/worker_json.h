@@ -1,7 +1,8 @@
 /* The Worker of the REST contract.
  *
  * What a registration fixed and what heartbeats change are rendered apart and kept with the
- * worker, so that a list of many is put together from pieces that are mostly there.
+ * worker, so that a list of many is put together from pieces that are mostly there; in a roll of
+ * more than REPLICA_JSON_WORKERS_MAX they are rendered each time.
  *
  * Threading: the replica's thread. */
 
@@ -16,9 +17,10 @@ const char *worker_type_word(Muster__V1__WorkerType type);
 const char *worker_status_word(Muster__V1__WorkerStatus status);
 
 /* Writes the object. */
-void worker_json_write(struct json_writer *writer, struct replica_worker *worker);
+void worker_json_write(struct json_writer *writer, const struct replica *replica, struct replica_worker *worker);
 /* The same with `age_seconds` (since it was last heard) and `is_healthy`, as the admin list wants it. */
-void worker_json_write_admin(struct json_writer *writer, struct replica_worker *worker, uint64_t age_ms);
+void worker_json_write_admin(struct json_writer *writer, const struct replica *replica, struct replica_worker *worker,
+                             uint64_t age_ms);
 
 /* The capabilities as they were registered, or made from the typed fields. */
 void worker_json_write_capabilities(struct json_writer *writer, const Muster__V1__Capabilities *capabilities);

@@ -432,5 +432,87 @@ class Relay(Shared):
         await asyncio.to_thread(self.coordinator.unregister, "talker")
 
 
+class LongRoll(Shared):
+    """Lists and the topology of a roll that is too long to be held in memory for each client."""
+
+    WORKERS = 10050  # above LIST_WHOLE_WORKERS_MAX
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ids = {"w%05d" % number for number in range(cls.WORKERS)}
+        workers = [{"worker_id": worker_id, "tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu",
+                    "capabilities": {"cpu_cores": 4}, "services": [{"name": "own"}]} for worker_id in sorted(cls.ids)]
+        status, _, body = cls.coordinator.request("POST", "/api/admin/import", {"workers": workers})
+        assert status == 200 and json.loads(body)["imported"] == cls.WORKERS, body[:500]
+
+    def get(self, path, **headers):
+        status, fields, body = self.coordinator.request("GET", path, headers=headers)
+        self.assertEqual(status, 200)
+        return fields, json.loads(body)
+
+    def test_lists_are_whole(self):
+        fields, answer = self.get("/api/admin/workers")
+        self.assertEqual(fields.get("Transfer-Encoding"), "chunked")
+        self.assertEqual(answer["total"], self.WORKERS)
+        self.assertEqual(len(answer["workers"]), self.WORKERS)
+        self.assertEqual({worker["worker_id"] for worker in answer["workers"]}, self.ids)
+        self.assertEqual(answer["workers"][0]["capabilities"], {"cpu_cores": 4})
+        self.assertIn("age_seconds", answer["workers"][-1])
+        fields, answer = self.get("/api/topology")
+        self.assertEqual({worker["id"] for worker in answer["workers"]}, self.ids)
+        self.assertEqual([worker["id"] for worker in answer["workers"]],
+                         [connection["to"] for connection in answer["connections"]])
+        self.assertEqual(answer["statistics"]["total_workers"], self.WORKERS)
+        self.assertIs(answer["complete"], True)
+        fields, answer = self.get("/api/coordinator/workers")
+        self.assertEqual(answer["count"], len(answer["workers"]))
+        fields, answer = self.get("/api/admin/export")
+        self.assertEqual({worker["worker_id"] for worker in answer["workers"]}, self.ids)
+
+    def test_who_has_the_list_gets_it_once(self):
+        fields, _ = self.get("/api/coordinator/workers")
+        status, _, body = self.coordinator.request("GET", "/api/coordinator/workers",
+                                                   headers={"If-None-Match": fields["ETag"]})
+        self.assertEqual((status, body), (304, b""))
+
+    def test_a_client_that_goes_away_ends_its_list(self):
+        for path in ("/api/admin/workers", "/api/topology", "/api/admin/export"):
+            for take in (10, 300000):
+                with socket.create_connection(("127.0.0.1", self.coordinator.port), PATIENCE) as client:
+                    client.sendall(("GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path).encode())
+                    while take > 0:
+                        take -= len(client.recv(65536))
+        self.assertEqual(self.coordinator.request("GET", "/health")[0], 200)
+        _, answer = self.get("/api/admin/workers")
+        self.assertEqual(answer["total"], self.WORKERS)
+
+    async def test_the_topology_comes_in_parts(self):
+        async with self.connect("/ws/topology", max_size=1 << 20) as stream:
+            first = await read(stream)
+            topology = first["topology"]
+            self.assertIs(topology["complete"], False)
+            self.assertLess(len(topology["workers"]), 1000)
+            self.assertEqual(topology["statistics"]["total_workers"], self.WORKERS)
+            seen, part = [], {"complete": False}
+            while not part["complete"]:
+                part, _ = await read_until(stream, type="topology_part")
+                seen += [worker["id"] for worker in part["workers"]]
+                self.assertEqual([connection["to"] for connection in part["connections"]],
+                                 [worker["id"] for worker in part["workers"]])
+            self.assertEqual(len(seen), self.WORKERS)
+            self.assertEqual(set(seen), self.ids)
+            await asyncio.to_thread(self.coordinator.register, "told")
+            event, _ = await read_until(stream, type="worker_registered", worker_id="told")
+            self.assertGreater(event["revision"], first["revision"])
+            await asyncio.to_thread(self.coordinator.unregister, "told")
+        for reads in (0, 1, 3):
+            stream = await self.connect("/ws/topology", max_size=1 << 20)
+            for _ in range(reads):
+                await read(stream)
+            stream.transport.abort()
+        self.assertEqual((await asyncio.to_thread(self.coordinator.request, "GET", "/health"))[0], 200)
+
+
 if __name__ == "__main__":
     process.main(sys.modules["__main__"])

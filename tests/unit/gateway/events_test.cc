@@ -200,7 +200,7 @@ TEST_F(Events, TheTopologyHasWhatTheContractNames)
     put({"a", 1, 1, {"redis"}});
     buffer text = BUFFER_INIT;
     const struct topology_coordinator coordinator = {"here", "http://here", false};
-    topology_render(&replica, &coordinator, 17, NOW_MS, &text);
+    topology_render(&replica, &coordinator, 17, SIZE_MAX, NOW_MS, &text);
     json_t *object = json_loads(text.data, 0, nullptr);
     ASSERT_NE(object, nullptr) << text.data;
     json_t *first = json_array_get(json_object_get(object, "coordinators"), 0);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <set>
 
 namespace
@@ -25,6 +26,7 @@ class Replica : public ::testing::Test
     }
     void TearDown() override
     {
+        check();
         replica_free(&replica);
     }
     void apply(const Changes &changes)
@@ -42,6 +44,29 @@ class Replica : public ::testing::Test
     replica_worker *find(const std::string &id)
     {
         return replica_find(&replica, id.c_str());
+    }
+    std::string url(const std::string &id, const replica_service *service)
+    {
+        Muster__V1__Worker *record = replica_record_unpack(find(id)->record);
+        std::string text = replica_service_url(&replica, record, service);
+        muster__v1__worker__free_unpacked(record, nullptr);
+        return text;
+    }
+    // Counts and places against what can be counted.
+    void check()
+    {
+        size_t healthy = 0, types[REPLICA_TYPES] = {};
+        for (size_t i = 0; i < replica.worker_count; i++) {
+            const replica_worker *worker = replica.workers[i];
+            EXPECT_EQ(worker->position, i);
+            healthy += replica_is_healthy(worker) ? 1 : 0;
+            types[worker->record->type]++;
+            for (size_t j = 0; j < worker->offer_count; j++)
+                EXPECT_EQ(worker->offers[j].service->workers[worker->offers[j].position], worker);
+        }
+        EXPECT_EQ(replica.healthy_count, healthy);
+        for (size_t i = 0; i < REPLICA_TYPES; i++)
+            EXPECT_EQ(replica.type_counts[i], types[i]);
     }
     std::set<std::string> offering(const std::string &name)
     {
@@ -153,7 +178,7 @@ TEST_F(Replica, StatusOfAnotherIncarnationIsPassedOver)
     EXPECT_EQ(replica_status(find("a")), OFFLINE);
     EXPECT_STREQ(find("a")->record->status_reason, "stream broken");
     apply(Changes().status("a", 2, 7, ONLINE, "").upto(7));
-    EXPECT_STREQ(find("a")->record->status_reason, "");
+    EXPECT_EQ(find("a")->record->status_reason, nullptr);
 }
 
 TEST_F(Replica, HealthWinsOverTheRecordAndOperatorsOverBoth)
@@ -324,6 +349,104 @@ TEST_F(Replica, JudgesHeartbeatsByItsOwnWrites)
     EXPECT_EQ(replica_judge(&replica, &heartbeat), REPLICA_ASK_HEALTH);
 }
 
+TEST_F(Replica, KeepsRecordsAsTheyCame)
+{
+    WorkerFields fields{"a", 7, 3};
+    fields.assigned = {"ocr", "llm"};
+    fields.announced = {{"own", "http://own"}};
+    fields.capabilities_json = R"({"cpu_cores":4})";
+    WorkerMessage message(fields);
+    std::string reason = "late", memory = "24 GB";
+    message.worker.status_reason = reason.data();
+    message.worker.spec->capabilities->gpu_memory = memory.data(); // the JSON is what counts
+    ASSERT_TRUE(replica_put(&replica, message.get()));
+    const replica_record *record = find("a")->record;
+    EXPECT_EQ(record->revision, 7u);
+    EXPECT_EQ(record->incarnation, 3u);
+    EXPECT_STREQ(record->status_reason, "late");
+    Muster__V1__Worker *worker = replica_record_unpack(record);
+    EXPECT_EQ(worker->incarnation, 3u);
+    EXPECT_EQ(worker->registered_at_ms, fields.registered_at_ms);
+    EXPECT_EQ(worker->n_assigned_services, 2u);
+    EXPECT_STREQ(worker->spec->services[0]->url, "http://own");
+    EXPECT_STREQ(worker->spec->capabilities->json, R"({"cpu_cores":4})");
+    EXPECT_STREQ(worker->spec->capabilities->gpu_memory, "");
+    muster__v1__worker__free_unpacked(worker, nullptr);
+}
+
+TEST_F(Replica, ManyComeAndGoAndEveryServiceKnowsItsOwn)
+{
+    for (int i = 0; i < 300; i++) {
+        WorkerFields fields{"w" + std::to_string(i), static_cast<uint64_t>(i + 1)};
+        fields.assigned = {"ocr", i % 2 == 0 ? "llm" : "rag"};
+        fields.type = i % 3 == 0 ? MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU : MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
+        put(fields);
+    }
+    check();
+    for (int i = 0; i < 300; i += 3)
+        ASSERT_TRUE(replica_remove(&replica, ("w" + std::to_string(i)).c_str(), 1000, ""));
+    check();
+    EXPECT_EQ(offering("ocr").size(), 200u);
+    EXPECT_EQ(offering("llm").size(), 100u);
+    EXPECT_EQ(offering("llm").count("w6"), 0u);
+    EXPECT_EQ(replica.type_counts[MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU], 0u);
+}
+
+TEST_F(Replica, WalksMeetEachWorkerThatStaysOnce)
+{
+    std::mt19937 random(11);
+    uint64_t revision = 0;
+    size_t number = 0;
+    std::set<std::string> roll;
+    const auto add = [&] {
+        std::string id = "w" + std::to_string(number++);
+        put({id, ++revision});
+        roll.insert(id);
+    };
+    const auto remove = [&](std::set<std::string> *stayed) {
+        std::string id = replica.workers[random() % replica.worker_count]->id;
+        ASSERT_TRUE(replica_remove(&replica, id.c_str(), ++revision, ""));
+        roll.erase(id);
+        for (int i = 0; i < 3; i++)
+            stayed[i].erase(id);
+    };
+    for (int round = 0; round < 50; round++) {
+        struct replica_walk walks[3];
+        std::set<std::string> stayed[3];
+        std::multiset<std::string> met[3];
+        bool over[3] = {};
+        while (replica.worker_count < 40)
+            add();
+        for (int i = 0; i < 3; i++) {
+            replica_walk_begin(&replica, &walks[i]);
+            stayed[i] = roll;
+        }
+        while (!over[0] || !over[1] || !over[2]) {
+            int which = static_cast<int>(random() % 5);
+            if (which == 3) {
+                add();
+            } else if (which == 4 && replica.worker_count > 1) {
+                remove(stayed);
+            } else if (which < 3 && !over[which]) {
+                for (unsigned i = random() % 8; i > 0 && !over[which]; i--) {
+                    const replica_worker *worker = replica_walk_next(&replica, &walks[which]);
+                    over[which] = worker == nullptr;
+                    if (worker != nullptr)
+                        met[which].insert(worker->id);
+                }
+            }
+        }
+        for (int i : {1, 0, 2}) {
+            replica_walk_end(&replica, &walks[i]);
+            for (const auto &id : stayed[i])
+                EXPECT_EQ(met[i].count(id), 1u) << id;
+            for (const auto &id : met[i])
+                EXPECT_EQ(met[i].count(id), 1u) << id;
+        }
+        EXPECT_EQ(replica.walks, nullptr);
+    }
+}
+
 TEST_F(Replica, KnowsWhoOffersWhat)
 {
     Catalog catalog;
@@ -339,11 +462,11 @@ TEST_F(Replica, KnowsWhoOffersWhat)
     put(b);
     EXPECT_EQ(offering("ocr"), (std::set<std::string>{"a", "b"}));
     EXPECT_EQ(offering("vision-ocr"), (std::set<std::string>{"a", "b"}));
-    EXPECT_EQ(find("a")->service_count, 3u) << "assigned and announced is one";
+    EXPECT_EQ(find("a")->offer_count, 3u) << "assigned and announced is one";
     const replica_service *ocr = replica_find_service(&replica, "ocr", 3);
-    EXPECT_STREQ(replica_service_url(&replica, find("a"), ocr), "http://ocr-here");
-    EXPECT_STREQ(replica_service_url(&replica, find("b"), ocr), "http://b");
-    EXPECT_STREQ(replica_service_url(&replica, find("a"), replica_find_service(&replica, "own", 3)), "http://a");
+    EXPECT_EQ(url("a", ocr), "http://ocr-here");
+    EXPECT_EQ(url("b", ocr), "http://b");
+    EXPECT_EQ(url("a", replica_find_service(&replica, "own", 3)), "http://a");
     a.revision = 5;
     a.announced.clear();
     a.assigned = {"llm"};

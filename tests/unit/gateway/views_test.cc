@@ -250,4 +250,26 @@ TEST_F(Views, EmptyOnesAreValidToo)
     replica_free(&nothing);
 }
 
+TEST_F(Views, AWorkerLooksTheSameInALongListWhoseJsonIsNotKept)
+{
+    WorkerFields fields{"a", 1};
+    fields.assigned = {"notes-coa"};
+    fields.announced = {{"own", "http://own"}};
+    fields.capabilities_json = R"({"cpu_cores":4})";
+    put(fields);
+    HealthChanges health;
+    health.worker("a", 1, ONLINE, NOW, 0.5);
+    ASSERT_TRUE(replica_apply_health(&replica, &health.message, MONOTONIC));
+    render(VIEW_WORKERS);
+    EXPECT_NE(replica_find(&replica, "a")->json, nullptr);
+    json_t *kept = json_deep_copy(json_array_get(json_object_get(json, "workers"), 0));
+    for (int i = 0; i < REPLICA_JSON_WORKERS_MAX; i++)
+        put({"w" + std::to_string(i), 2});
+    render(VIEW_WORKERS);
+    EXPECT_EQ(replica_find(&replica, "a")->json, nullptr) << "it is given back";
+    ASSERT_EQ(json_array_size(json_object_get(json, "workers")), REPLICA_JSON_WORKERS_MAX + 1u);
+    EXPECT_TRUE(json_equal(kept, json_array_get(json_object_get(json, "workers"), 0)));
+    json_decref(kept);
+}
+
 } // namespace
