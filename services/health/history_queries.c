@@ -1,6 +1,6 @@
 /* QueryHistory and RunQuery; see shell.h.
  *
- * Both run on the recorder's reading thread, one after the other. A statement that mentions
+ * Each runs on a reading thread of the recorder, one call after the other. A statement that mentions
  * `workers` or `services` needs the roll, which the registry owns: it is listed page by page,
  * and each page, with what health knows of its workers, goes to the reading thread before the
  * next one is asked for. So a large roll costs neither memory nor one long turn of the loop.
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Calls at a time, the one that runs included. */
+/* Calls of each method at a time, the one that runs included. */
 #define QUERIES_MAX 8
 #define LIST_TIMEOUT_MS 5000
 #define PAGE_WORKERS 1000
@@ -78,7 +78,7 @@ static void close_query(struct history_query *query)
     if (query->shell->gathering == query)
         query->shell->gathering = NULL;
     list_remove(&query->open);
-    query->shell->history_query_count--;
+    query->shell->history_query_counts[query->task.kind]--;
     query_close(query->query);
     free_page(&query->page);
     free(query->page_token);
@@ -110,7 +110,7 @@ void health_history_queries_free(struct health_shell *shell)
 }
 
 /* NULL: the call was finished. */
-static struct history_query *open_query(struct health_shell *shell, struct rpc_call *call)
+static struct history_query *open_query(struct health_shell *shell, struct rpc_call *call, enum recorder_kind kind)
 {
     struct history_query *query = NULL;
     if (shell->recorder == NULL)
@@ -118,7 +118,7 @@ static struct history_query *open_query(struct health_shell *shell, struct rpc_c
                         "no history is kept; start muster-health with --data-dir or --history");
     else if (shell->stopping)
         rpc_call_finish(call, RPC_UNAVAILABLE, "muster-health is stopping; ask again");
-    else if (shell->history_query_count == QUERIES_MAX)
+    else if (shell->history_query_counts[kind] == QUERIES_MAX)
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "%d questions are being answered; ask again later", QUERIES_MAX);
     else if ((query = calloc(1, sizeof(*query))) == NULL)
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory; ask again later");
@@ -126,9 +126,10 @@ static struct history_query *open_query(struct health_shell *shell, struct rpc_c
         return NULL;
     query->shell = shell;
     query->call = call;
+    query->task.kind = kind;
     query->task.drop = dropped;
     list_append(&shell->history_queries, &query->open);
-    shell->history_query_count++;
+    shell->history_query_counts[kind]++;
     return query;
 }
 
@@ -232,7 +233,7 @@ static void read_history(struct rpc_call *call, const void *message)
                         step == NULL ? "step_seconds must be 10, 60 or 3600" : "worker_id is missing");
         return;
     }
-    struct history_query *query = open_query(shell, call);
+    struct history_query *query = open_query(shell, call, RECORDER_LOOKUP);
     if (query == NULL)
         return;
     query->worker_id = strdup(request->worker_id);
@@ -438,7 +439,7 @@ static void run_query(struct rpc_call *call, const void *message)
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "the statement is longer than %d bytes", QUERY_SQL_BYTES_MAX);
         return;
     }
-    struct history_query *query = open_query(shell, call);
+    struct history_query *query = open_query(shell, call, RECORDER_STATEMENT);
     if (query == NULL)
         return;
     query->row_limit = request->row_limit;

@@ -19,6 +19,7 @@
 #include "common/rpc/rpc.h"
 #include "common/service/service.h"
 #include "services/health/health.h"
+#include "services/health/history/recorder.h"
 
 struct health_shell {
     struct rpc_loop *loop;
@@ -39,7 +40,7 @@ struct health_shell {
     struct recorder *recorder; /* NULL likewise */
     struct timer history_step;
     struct list_link history_queries; /* open calls of RunQuery and QueryHistory */
-    size_t history_query_count;
+    size_t history_query_counts[RECORDER_KINDS];
     struct history_query *gathering; /* the one that the registry lists the roll for */
 };
 

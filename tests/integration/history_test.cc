@@ -144,6 +144,46 @@ TEST_F(HistoryTest, SqlSeesManyPagesOfWorkers)
     }));
 }
 
+// Statements that would harm whoever runs them, and one that takes its time: all else goes on.
+TEST_F(HistoryTest, StatementsHarmNobody)
+{
+    start({});
+    register_worker("w");
+    beat("w", "0.5");
+    std::atomic<bool> ended{false};
+    Response slow;
+    std::thread operator_([&] {
+        slow = coordinator->post(
+            "/api/admin/query",
+            sql("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+                ", \"timeout_ms\": 10000"));
+        ended = true;
+    });
+    for (int i = 0; i < 20; i++) {
+        beat("w", "0.5");
+        EXPECT_EQ(coordinator->get("/api/admin/history?worker=w&metric=load&step=10").status, 200);
+    }
+    EXPECT_FALSE(ended) << "nobody waited for it";
+    operator_.join();
+    EXPECT_EQ(slow.status, 504) << slow.described();
+
+    std::string file = coordinator->data_dir() + "/made-by-a-statement";
+    for (const std::string &statement :
+         {"ATTACH DATABASE '" + file + "' AS x", "VACUUM INTO '" + file + "'",
+          std::string("PRAGMA journal_mode = DELETE"), std::string("SELECT load_extension('x')"),
+          std::string("SELECT readfile('/etc/hostname')"), "SELECT writefile('" + file + "', 'x')",
+          std::string("DELETE FROM history"), std::string("SELECT printf('%.*c', 2000000000, 'x')"),
+          std::string("SELECT zeroblob(2000000000)"), std::string("SELECT * FROM pragma_database_list"),
+          std::string("SELECT * FROM sqlite_schema")}) {
+        Response answer = coordinator->post("/api/admin/query", sql(statement));
+        EXPECT_TRUE(answer.status == 400 || answer.status == 403) << statement << ": " << answer.described();
+    }
+    EXPECT_NE(access(file.c_str(), F_OK), 0);
+    EXPECT_EQ(coordinator->restarts("muster-health"), 0);
+    EXPECT_EQ(query("SELECT count(*) FROM workers")["rows"][0][0].integer(), 1);
+    EXPECT_EQ(coordinator->stop(), 0);
+}
+
 TEST_F(HistoryTest, SaysWhatIsWrong)
 {
     start({});

@@ -14,17 +14,25 @@
 #define WRITER_STACK_BYTES (256 * 1024)
 #define READER_STACK_BYTES (1024 * 1024)
 
+struct reader {
+    struct recorder *recorder;
+    pthread_t thread;
+    bool runs;
+    pthread_cond_t task_came;
+    struct recorder_task *tasks, **tasks_end; /* guarded by the recorder's mutex */
+};
+
 struct recorder {
     struct rpc_loop *loop;
     char *path;
-    pthread_t writer, reader;
-    bool writer_runs, reader_runs;
+    pthread_t writer;
+    bool writer_runs;
+    struct reader readers[RECORDER_KINDS];
     pthread_mutex_t mutex;
-    pthread_cond_t batch_came, task_came;
+    pthread_cond_t batch_came;
     /* Guarded by mutex. */
     struct history_batch *batches, **batches_end;
     size_t batch_count;
-    struct recorder_task *tasks, **tasks_end;
     bool ending;
     struct recorder_state state;
 };
@@ -111,16 +119,17 @@ void recorder_get_state(struct recorder *recorder, struct recorder_state *state)
 
 /* --- Reading --- */
 
-static struct recorder_task *wait_for_task(struct recorder *recorder)
+static struct recorder_task *wait_for_task(struct reader *reader)
 {
+    struct recorder *recorder = reader->recorder;
     pthread_mutex_lock(&recorder->mutex);
-    while (recorder->tasks == NULL && !recorder->ending)
-        pthread_cond_wait(&recorder->task_came, &recorder->mutex);
-    struct recorder_task *task = recorder->ending ? NULL : recorder->tasks;
+    while (reader->tasks == NULL && !recorder->ending)
+        pthread_cond_wait(&reader->task_came, &recorder->mutex);
+    struct recorder_task *task = recorder->ending ? NULL : reader->tasks;
     if (task != NULL) {
-        recorder->tasks = task->next;
+        reader->tasks = task->next;
         if (task->next == NULL)
-            recorder->tasks_end = &recorder->tasks;
+            reader->tasks_end = &reader->tasks;
     }
     pthread_mutex_unlock(&recorder->mutex);
     return task;
@@ -134,35 +143,36 @@ static void task_done(void *argument)
 
 static void *run_tasks(void *argument)
 {
-    struct recorder *recorder = argument;
+    struct reader *reader = argument;
     struct recorder_task *task;
-    while ((task = wait_for_task(recorder)) != NULL) {
+    while ((task = wait_for_task(reader)) != NULL) {
         task->run(task);
-        rpc_loop_post(recorder->loop, task_done, task);
+        rpc_loop_post(reader->recorder->loop, task_done, task);
     }
     return NULL;
 }
 
 void recorder_run(struct recorder *recorder, struct recorder_task *task)
 {
+    struct reader *reader = &recorder->readers[task->kind];
     task->next = NULL;
     task->recorder = recorder;
     pthread_mutex_lock(&recorder->mutex);
-    *recorder->tasks_end = task;
-    recorder->tasks_end = &task->next;
-    pthread_cond_signal(&recorder->task_came);
+    *reader->tasks_end = task;
+    reader->tasks_end = &task->next;
+    pthread_cond_signal(&reader->task_came);
     pthread_mutex_unlock(&recorder->mutex);
 }
 
 /* --- Life --- */
 
-static bool start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), struct recorder *recorder)
+static bool start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *argument)
 {
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0)
         return false;
     bool started = pthread_attr_setstacksize(&attributes, stack_bytes) == 0 &&
-                   pthread_create(thread, &attributes, run, recorder) == 0;
+                   pthread_create(thread, &attributes, run, argument) == 0;
     pthread_attr_destroy(&attributes);
     return started;
 }
@@ -175,15 +185,20 @@ struct recorder *recorder_create(struct rpc_loop *loop, const char *path)
     recorder->loop = loop;
     recorder->path = strdup(path);
     recorder->batches_end = &recorder->batches;
-    recorder->tasks_end = &recorder->tasks;
     pthread_mutex_init(&recorder->mutex, NULL);
     pthread_cond_init(&recorder->batch_came, NULL);
-    pthread_cond_init(&recorder->task_came, NULL);
-    if (recorder->path != NULL) {
-        recorder->writer_runs = start(&recorder->writer, WRITER_STACK_BYTES, write_batches, recorder);
-        recorder->reader_runs = start(&recorder->reader, READER_STACK_BYTES, run_tasks, recorder);
+    bool all_run = recorder->path != NULL;
+    if (all_run)
+        all_run = recorder->writer_runs = start(&recorder->writer, WRITER_STACK_BYTES, write_batches, recorder);
+    for (size_t i = 0; i < RECORDER_KINDS; i++) {
+        struct reader *reader = &recorder->readers[i];
+        reader->recorder = recorder;
+        reader->tasks_end = &reader->tasks;
+        pthread_cond_init(&reader->task_came, NULL);
+        if (all_run)
+            all_run = reader->runs = start(&reader->thread, READER_STACK_BYTES, run_tasks, reader);
     }
-    if (recorder->writer_runs && recorder->reader_runs)
+    if (all_run)
         return recorder;
     recorder_destroy(recorder);
     return NULL;
@@ -196,19 +211,23 @@ void recorder_destroy(struct recorder *recorder)
     pthread_mutex_lock(&recorder->mutex);
     recorder->ending = true;
     pthread_cond_signal(&recorder->batch_came);
-    pthread_cond_signal(&recorder->task_came);
+    for (size_t i = 0; i < RECORDER_KINDS; i++)
+        pthread_cond_signal(&recorder->readers[i].task_came);
     pthread_mutex_unlock(&recorder->mutex);
     if (recorder->writer_runs)
         pthread_join(recorder->writer, NULL);
-    if (recorder->reader_runs)
-        pthread_join(recorder->reader, NULL);
-    while (recorder->tasks != NULL) {
-        struct recorder_task *task = recorder->tasks;
-        recorder->tasks = task->next;
-        task->drop(task);
+    for (size_t i = 0; i < RECORDER_KINDS; i++) {
+        struct reader *reader = &recorder->readers[i];
+        if (reader->runs)
+            pthread_join(reader->thread, NULL);
+        while (reader->tasks != NULL) {
+            struct recorder_task *task = reader->tasks;
+            reader->tasks = task->next;
+            task->drop(task);
+        }
+        pthread_cond_destroy(&reader->task_came);
     }
     pthread_cond_destroy(&recorder->batch_came);
-    pthread_cond_destroy(&recorder->task_came);
     pthread_mutex_destroy(&recorder->mutex);
     free(recorder->path);
     free(recorder);

@@ -1,11 +1,12 @@
-/* The threads of the history: one that writes its file, one that reads it. The loop never waits
- * for a disk.
+/* The threads of the history: one that writes its file, and two that read it. The loop never waits
+ * for a disk, and a short question never for a long one.
  *
  * Writing: batches wait in a queue of HISTORY_QUEUE_MAX; what does not fit, or cannot be written,
  * is dropped and counted, and the next batch is tried anew: so history comes back by itself when
  * the disk does. A failure is logged when it begins and when it ends.
  *
- * Reading: tasks run one after the other; at most HISTORY_TASKS_MAX wait.
+ * Reading: tasks of one kind run one after the other, on a thread of their own. How many wait is
+ * the caller's to limit.
  *
  * Threading: every function on the loop's thread, which also runs what `done` points to. */
 
@@ -39,8 +40,15 @@ struct recorder_state {
 };
 void recorder_get_state(struct recorder *recorder, struct recorder_state *state);
 
-/* Work for the reading thread. The owner keeps it until `done` or `drop`. */
+enum recorder_kind {
+    RECORDER_LOOKUP,    /* takes milliseconds: buckets of a worker */
+    RECORDER_STATEMENT, /* may take as long as an operator's statement may */
+    RECORDER_KINDS,
+};
+
+/* Work for a reading thread. The owner keeps it until `done` or `drop`. */
 struct recorder_task {
+    enum recorder_kind kind;
     struct recorder_task *next;               /* the recorder's */
     struct recorder *recorder;                /* the recorder's */
     void (*run)(struct recorder_task *task);  /* on the thread */

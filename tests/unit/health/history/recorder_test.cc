@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -114,6 +115,38 @@ struct Task {
     recorder_task task = {}; // first
     int ran = 0, done = 0, dropped = 0;
 };
+
+TEST_F(Recorder, ALongTaskKeepsNoneOfTheOtherKindWaiting)
+{
+    struct Held {
+        Task task;
+        std::atomic<bool> go;
+    } long_one = {};
+    Task short_one, waiting;
+    for (Task *task : {&long_one.task, &short_one, &waiting}) {
+        task->task.run = [](recorder_task *self) { reinterpret_cast<Task *>(self)->ran++; };
+        task->task.done = [](recorder_task *self) { reinterpret_cast<Task *>(self)->done++; };
+        task->task.drop = [](recorder_task *self) { reinterpret_cast<Task *>(self)->dropped++; };
+        task->task.kind = RECORDER_STATEMENT;
+    }
+    long_one.task.task.run = [](recorder_task *self) {
+        while (!reinterpret_cast<Held *>(self)->go)
+            usleep(1000);
+    };
+    short_one.task.kind = RECORDER_LOOKUP;
+    recorder_run(recorder, &long_one.task.task);
+    recorder_run(recorder, &waiting.task);
+    recorder_run(recorder, &short_one.task);
+    for (int i = 0; i < 600 && short_one.done == 0; i++)
+        rpc_loop_turn(loop, 100);
+    EXPECT_EQ(short_one.done, 1);
+    EXPECT_EQ(long_one.task.done, 0);
+    EXPECT_EQ(waiting.ran, 0);
+    long_one.go = true;
+    for (int i = 0; i < 600 && waiting.done == 0; i++)
+        rpc_loop_turn(loop, 100);
+    EXPECT_EQ(waiting.done, 1);
+}
 
 TEST_F(Recorder, RunsTasksOnItsThreadAndAnswersOnTheLoop)
 {
