@@ -137,6 +137,46 @@ TEST(HealthRouterTest, SilenceDegradesAndThenRemoves)
     EXPECT_EQ(fleet.status("heard"), WORKER_ONLINE);
 }
 
+// A worker whose connection comes and goes.
+TEST(HealthRouterTest, AWorkerThatComesAndGoesIsHeldOutOfRoutingForAGrowingWhile)
+{
+    Fleet fleet({"--stream-grace-seconds=60", "--flapping-hold-seconds=2", "--flapping-hold-seconds-max=60"});
+    uint64_t incarnation = fleet.add("a", "echo");
+    ASSERT_NE(fleet.add("b", "echo"), 0u);
+    Routes routes(*fleet.client, fleet.router_address);
+    Stream steady(*fleet.client, fleet.health_address);
+    ASSERT_TRUE(steady.beat("b"));
+    auto reason = [&] {
+        auto workers = fleet.client->get_workers({"a"});
+        return workers.ok() && workers->n_workers == 1 ? std::string(workers->workers[0]->status_reason) : "";
+    };
+    // Comes, and goes again.
+    auto visit = [&](const std::string &expected) {
+        Stream stream(*fleet.client, fleet.health_address);
+        ASSERT_TRUE(stream.beat("a", incarnation));
+        if (expected.empty()) {
+            EXPECT_TRUE(fleet.client->wait([&] { return routes.has("echo", "a"); }));
+        } else {
+            EXPECT_TRUE(fleet.client->wait([&] { return reason() == expected; })) << reason();
+            EXPECT_EQ(fleet.status("a"), WORKER_OFFLINE);
+            ASSERT_TRUE(stream.beat("a", incarnation)) << "it may say that it is there,";
+            EXPECT_FALSE(routes.has("echo", "a")) << "and is not believed yet";
+            EXPECT_TRUE(fleet.client->wait([&] { return routes.has("echo", "a"); })) << "but in the end";
+            EXPECT_EQ(fleet.status("a"), WORKER_ONLINE);
+            EXPECT_EQ(reason(), "");
+        }
+        stream.break_now();
+        EXPECT_TRUE(fleet.client->wait([&] { return !routes.has("echo", "a"); }));
+        EXPECT_TRUE(routes.has("echo", "b"));
+    };
+    visit("");
+    visit("");
+    visit("");
+    visit("held out of routing for 2 s: it was lost 3 times lately");
+    visit("held out of routing for 4 s: it was lost 4 times lately");
+    EXPECT_TRUE(fleet.on_roll("a"));
+}
+
 // A worker that sends without pause: what is too much is refused, and said once.
 TEST(HealthRouterTest, AFloodOverAStreamIsLimitedAndToldSo)
 {
