@@ -165,16 +165,18 @@ void health_lookup_answered(struct health *health, const Muster__V1__GetWorkersR
 {
     health_change_reap(health);
     health->lookup_under_way = false;
-    /* An answer from before what the watch has brought already says nothing certain: a
-     * worker in it may be gone again. Its next heartbeat asks again. */
-    bool current = response != NULL && response->revision >= health->revision;
+    /* When the watch is ahead of the answer, which is the rule while the roll is busy, it has
+     * brought what the answer was asked for: who is not known now is not on the roll. A worker in
+     * such an answer may be gone again. */
+    bool newer = response != NULL && response->revision >= health->revision;
+    bool current = newer || (response != NULL && health->synchronised && !health->in_snapshot);
     for (size_t i = 0; response != NULL && i < response->n_workers; i++) {
         const Muster__V1__Worker *record = response->workers[i];
         if (record->spec == NULL || record->spec->worker_id[0] == 0 ||
             strlen(record->spec->worker_id) > WORKER_ID_BYTES_MAX)
             continue;
         /* Out of memory: not known, as before; nobody is told to register again. */
-        if ((current || health_find(health, record->spec->worker_id) != NULL) &&
+        if ((newer || health_find(health, record->spec->worker_id) != NULL) &&
             health_put(health, record, false, now_ms) == NULL)
             current = false;
     }
