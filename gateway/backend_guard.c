@@ -31,10 +31,11 @@ void backend_take_secret(struct backend *backend, const ProtobufCBinaryData *sec
     publish_keys(backend);
 }
 
-/* A set without keys would open to everybody what was closed when the gateway started. */
-static bool opens_what_was_closed(const struct gateway *gateway, const struct auth_keys *keys)
+/* Whether the gateway would become open to everybody, or stop being so: that takes a restart, so that it does not
+ * happen by a slip in a file. */
+static bool changes_what_it_is(const struct gateway *gateway, const struct auth_keys *keys)
 {
-    return gateway->closed && auth_keys_count(keys) + auth_keys_token_key_count(keys) == 0;
+    return gateway->closed != (auth_keys_count(keys) + auth_keys_token_key_count(keys) > 0);
 }
 
 static void read_keys(struct backend *backend, bool anyway)
@@ -43,7 +44,7 @@ static void read_keys(struct backend *backend, bool anyway)
     struct auth_keys *keys = key_file_again(&gateway->key_file, anyway);
     if (keys == NULL)
         return;
-    if (opens_what_was_closed(gateway, keys) || (!gateway->closed && auth_keys_count(keys) > 0)) {
+    if (changes_what_it_is(gateway, keys)) {
         log_error(gateway->closed
                       ? "the key file holds no keys any more; those that were there still hold, until a restart"
                       : "the key file holds its first keys; they hold from a restart on",

@@ -87,7 +87,8 @@ static void render_index(struct backend *backend, struct buffer *body)
     index_page_render(&(struct index_page){.coordinator_id = backend->gateway->coordinator_id,
                                            .failed = failed,
                                            .failed_count = failed_parts(backend, failed),
-                                           .warning = warning},
+                                           .warning = warning,
+                                           .closed = backend->gateway->closed},
                       &backend->replica, body);
 }
 

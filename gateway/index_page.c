@@ -141,10 +141,15 @@ void index_page_render(const struct index_page *page, const struct replica *repl
                             "</head>\n<body>\n<h1>Muster: ");
     append_escaped(out, page->coordinator_id);
     buffer_append_text(out, "</h1>\n");
-    append_troubles(page, out);
-    append_counts(replica, out);
-    append_gaps(replica, out);
-    append_unwell(replica, out);
+    if (page->closed) {
+        buffer_append_text(out, "<p>How the fleet is, this coordinator says to those who have a key: "
+                                "<code>musterctl workers</code>, <code>musterctl gaps</code>.</p>\n");
+    } else {
+        append_troubles(page, out);
+        append_counts(replica, out);
+        append_gaps(replica, out);
+        append_unwell(replica, out);
+    }
     buffer_append_text(out, "<h2>What can be asked</h2>\n<table>\n");
     for (size_t i = 0; i < API_OPERATION_COUNT; i++)
         append_route(&api_routes()[i], out);

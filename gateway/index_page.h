@@ -15,6 +15,7 @@ struct index_page {
     const char *const *failed; /* processes that cannot be reached */
     size_t failed_count;
     const char *warning; /* what operators should know; "": nothing */
+    bool closed;         /* keys are asked for: this page, for which none is, then says nothing of the fleet */
 };
 
 void index_page_render(const struct index_page *page, const struct replica *replica, struct buffer *out);

@@ -23,6 +23,7 @@ struct Plan : ::testing::Test {
         options.grpc_host = "127.0.0.1";
         options.data_dir = "/data";
         options.catalog = "";
+        options.api_keys = "";
         options.log_level = "info";
         options.log_format = "text";
         options.dht_seeds = "";
@@ -35,6 +36,15 @@ struct Plan : ::testing::Test {
     void TearDown() override
     {
         plan_free(&p);
+    }
+
+    bool has(size_t process, const std::string &name)
+    {
+        const plan_process &planned = p.processes[process];
+        for (size_t i = 0; i < planned.argument_count; i++)
+            if (planned.arguments[i] == "--" + name)
+                return true;
+        return false;
     }
 
     // The value of a flag, or "(none)".
@@ -93,6 +103,24 @@ TEST_F(Plan, EveryProcessKnowsWhomItCalls)
     EXPECT_EQ(flag(PLAN_GATEWAY, "assigner-address"), "127.0.0.1:7102");
     EXPECT_EQ(flag(PLAN_GATEWAY, "health-address"), "127.0.0.1:7103");
     EXPECT_EQ(flag(PLAN_GATEWAY, "router-address"), "127.0.0.1:7104");
+}
+
+TEST_F(Plan, KeysAreTheGatewaysAndTokensAreAskedForByHealth)
+{
+    ASSERT_TRUE(plan_build(&p, &options));
+    EXPECT_EQ(flag(PLAN_GATEWAY, "api-keys"), "");
+    for (size_t i = 0; i < p.count; i++)
+        EXPECT_FALSE(has(i, "insecure") || has(i, "worker-tokens"));
+    plan_free(&p);
+    options.api_keys = "/keys.json";
+    options.worker_tokens = true;
+    options.insecure = true;
+    ASSERT_TRUE(plan_build(&p, &options));
+    EXPECT_EQ(flag(PLAN_GATEWAY, "api-keys"), "/keys.json");
+    for (size_t i = 0; i < p.count; i++) {
+        EXPECT_EQ(has(i, "worker-tokens"), i == PLAN_HEALTH);
+        EXPECT_EQ(has(i, "insecure"), i <= PLAN_GATEWAY) << "a worker has no such setting";
+    }
 }
 
 TEST_F(Plan, DemoWorkersRegisterUnderTheirNames)

@@ -42,7 +42,7 @@ class IndexPage : public ::testing::Test
     std::string render(const std::vector<const char *> &failed = {}, const char *warning = "")
     {
         struct buffer out = BUFFER_INIT;
-        struct index_page page = {"here & <now>", failed.data(), failed.size(), warning};
+        struct index_page page = {"here & <now>", failed.data(), failed.size(), warning, closed};
         index_page_render(&page, &replica, &out);
         std::string text(out.data, out.bytes);
         buffer_free(&out);
@@ -54,7 +54,19 @@ class IndexPage : public ::testing::Test
     }
     struct replica replica;
     uint64_t revision = 0;
+    bool closed = false;
 };
+
+TEST_F(IndexPage, SaysNothingOfTheFleetWhereKeysAreAskedFor)
+{
+    put("a-worker", OFFLINE);
+    EXPECT_TRUE(has(render({"router"}, "a warning"), "a-worker"));
+    closed = true;
+    std::string text = render({"router"}, "a warning");
+    for (const char *part : {"a-worker", "router cannot", "a warning", "llm-inference"})
+        EXPECT_FALSE(has(text, part)) << part;
+    EXPECT_TRUE(has(text, "/api/admin/workers"));
+}
 
 TEST_F(IndexPage, SaysHowTheFleetIs)
 {
