@@ -14,10 +14,10 @@
 
 #define STEP_BYTES 8
 #define CLASSES (SLAB_OBJECT_BYTES_MAX / STEP_BYTES)
-#define BLOCK_BYTES ((size_t)32 * 1024)
+#define BLOCK_BYTES ((size_t)64 * 1024)
 #define REGION_BYTES ((size_t)1024 * 1024)
 #define REGION_BLOCKS (REGION_BYTES / BLOCK_BYTES)
-#define ALL_FREE UINT32_MAX
+#define ALL_FREE ((UINT32_C(1) << REGION_BLOCKS) - 1)
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FROM_MALLOC true

@@ -3,7 +3,7 @@
  * What a process keeps for each of a million workers is allocated between much that is gone a
  * moment later, and with malloc it ends up with holes all around it: a fifth of the registry's
  * memory was such holes. Here objects of one size lie together, without a header: sizes are
- * rounded up to 8 bytes, blocks of 32 KiB hold one size each, and are cut from regions of 1 MiB
+ * rounded up to 8 bytes, blocks of 64 KiB hold one size each, and are cut from regions of 1 MiB
  * that come from the system and go back to it when nothing in them is used (J. Bonwick, "The Slab
  * Allocator", 1994, without its constructors). Objects above SLAB_OBJECT_BYTES_MAX come from
  * malloc.

@@ -281,22 +281,6 @@ TEST(Varint, ReadsWhatItWrote)
     }
 }
 
-TEST(Varint, FieldsAreReadUpToWhatIsNone)
-{
-    const uint8_t bytes[] = {0x08, 0xac, 0x02, 0x12, 0x02, 'a', 'b', 0x1a, 0x05, 'c'};
-    struct varint_field field;
-    size_t at = 0;
-    ASSERT_TRUE(varint_field_read(bytes, sizeof bytes, &at, &field));
-    EXPECT_EQ(field.number, 1u);
-    EXPECT_EQ(field.value, 300u);
-    EXPECT_EQ(field.content, nullptr);
-    ASSERT_TRUE(varint_field_read(bytes, sizeof bytes, &at, &field));
-    EXPECT_EQ(field.number, 2u);
-    EXPECT_EQ(field.value, 2u);
-    EXPECT_EQ(field.content, bytes + 5);
-    EXPECT_FALSE(varint_field_read(bytes, sizeof bytes, &at, &field)) << "a cut one";
-}
-
 // What a watcher is told of workers 7 to 9, by Muster and by etcd.
 std::string roll_answer(unsigned number)
 {
@@ -319,11 +303,11 @@ std::string keys_answer(unsigned number)
     char id[WORKER_ID_BYTES];
     worker_id(id, number);
     struct buffer pair = BUFFER_INIT, event = BUFFER_INIT, answer = BUFFER_INIT;
-    varint_field_append_bytes(&pair, 1, id, std::strlen(id));
-    varint_field_append_bytes(&pair, 5, "value", 5);
-    varint_field_append_bytes(&event, 2, pair.data, pair.bytes);
-    varint_field_append_bytes(&answer, 1, "", 0);
-    varint_field_append_bytes(&answer, 11, event.data, event.bytes);
+    varint_append_bytes(&pair, 1, id, std::strlen(id));
+    varint_append_bytes(&pair, 5, "value", 5);
+    varint_append_bytes(&event, 2, pair.data, pair.bytes);
+    varint_append_bytes(&answer, 1, "", 0);
+    varint_append_bytes(&answer, 11, event.data, event.bytes);
     std::string bytes(answer.data, answer.bytes);
     buffer_free(&pair);
     buffer_free(&event);

@@ -1,5 +1,6 @@
 #include "tests/bench/leases.h"
 
+#include "common/wire.h"
 #include "tests/bench/varint.h"
 
 enum {
@@ -35,10 +36,10 @@ static int64_t judge_lease(void *context, unsigned lane, uint64_t answered, cons
                            struct failure *failure)
 {
     uint64_t id = 0, seconds = 0;
-    struct varint_field field;
-    size_t at = 0;
+    struct wire_bytes rest = {answer, bytes};
+    struct wire_field field;
     (void)context, (void)lane, (void)answered;
-    while (varint_field_read(answer, bytes, &at, &field)) {
+    while (wire_next(&rest, &field)) {
         if (field.number == RESPONSE_ID)
             id = field.value;
         else if (field.number == RESPONSE_TTL)

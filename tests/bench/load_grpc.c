@@ -52,12 +52,12 @@ struct grpc_run {
     uint64_t begun_us; /* when the first was; what is due is counted from there */
 };
 
-/* When the message that is to be made next was due: never later than it is made. */
+/* When the message that is to be made next was due (see send_due): never later than it is made. */
 static uint64_t due_us(const struct grpc_run *run)
 {
     uint64_t now_us = clock_monotonic_us();
     double rate = run->load.plan->per_second;
-    uint64_t due = rate > 0 ? run->begun_us + (uint64_t)((double)run->started / rate * 1e6) : now_us;
+    uint64_t due = rate > 0 ? run->begun_us + (uint64_t)((double)(run->started + 1) / rate * 1e6) : now_us;
     return due < now_us ? due : now_us;
 }
 

@@ -19,8 +19,8 @@ static void next_put(void *context, unsigned lane, uint64_t sequence, struct buf
     char id[WORKER_ID_BYTES];
     worker_id(id, registrations->next);
     registration.next(registration.context, lane, sequence, &value);
-    varint_field_append_bytes(message, PUT_KEY, id, strlen(id));
-    varint_field_append_bytes(message, PUT_VALUE, value.data, value.bytes);
+    varint_append_bytes(message, PUT_KEY, id, strlen(id));
+    varint_append_bytes(message, PUT_VALUE, value.data, value.bytes);
     message->failed |= value.failed;
     buffer_free(&value);
 }

@@ -1,5 +1,5 @@
-/* Protobuf's variable-length integers, and fields of them, for the few messages that are written
- * or read without generated code. */
+/* Protobuf's variable-length integers, for the few messages that are written or read without
+ * generated code; fields are read by common/wire. */
 
 #pragma once
 
@@ -33,31 +33,8 @@ static inline bool varint_read(const uint8_t *bytes, size_t count, size_t *at, u
     return false;
 }
 
-struct varint_field {
-    uint64_t number;
-    uint64_t value;         /* or the length of what follows */
-    const uint8_t *content; /* NULL: it is a number */
-};
-
-/* Reads a field at *at and moves on; false at the end, and at what is neither a varint nor
- * length-delimited, of which etcd's messages have none. */
-static inline bool varint_field_read(const uint8_t *bytes, size_t count, size_t *at, struct varint_field *field)
-{
-    uint64_t key;
-    if (!varint_read(bytes, count, at, &key) || !varint_read(bytes, count, at, &field->value))
-        return false;
-    field->number = key >> 3;
-    field->content = NULL;
-    if ((key & 7) == 0)
-        return true;
-    if ((key & 7) != 2 || field->value > count - *at)
-        return false;
-    field->content = bytes + *at;
-    *at += field->value;
-    return true;
-}
-
-static inline void varint_field_append_bytes(struct buffer *message, unsigned number, const void *bytes, size_t count)
+/* A field of bytes. */
+static inline void varint_append_bytes(struct buffer *message, unsigned number, const void *bytes, size_t count)
 {
     buffer_append_char(message, (char)(number << 3 | 2));
     varint_append(message, count);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/wire.h"
 #include "tests/bench/puts.h"
 #include "tests/bench/varint.h"
 
@@ -84,7 +85,7 @@ static void roll_changed(void *context, unsigned lane, const Muster__V1__WorkerE
 
 struct grpc_source watching_roll_source(struct watching *watching)
 {
-    watching->roll = (struct roll_watch){.happened = roll_changed, .context = watching};
+    watching->roll = (struct roll_watch){watching->after_revision, roll_changed, watching};
     return roll_watch_source(&watching->roll);
 }
 
@@ -109,41 +110,37 @@ static void next_keys(void *context, unsigned lane, uint64_t sequence, struct bu
 {
     struct buffer create = BUFFER_INIT;
     (void)context, (void)lane, (void)sequence;
-    varint_field_append_bytes(&create, CREATE_KEY, keys_begin, strlen(keys_begin));
-    varint_field_append_bytes(&create, CREATE_RANGE_END, keys_end, strlen(keys_end));
-    varint_field_append_bytes(message, WATCH_CREATE, create.data, create.bytes);
+    varint_append_bytes(&create, CREATE_KEY, keys_begin, strlen(keys_begin));
+    varint_append_bytes(&create, CREATE_RANGE_END, keys_end, strlen(keys_end));
+    varint_append_bytes(message, WATCH_CREATE, create.data, create.bytes);
     message->failed |= create.failed;
     buffer_free(&create);
 }
 
-static void got_event(struct watching *watching, unsigned lane, const struct varint_field *event)
+static void got_event(struct watching *watching, unsigned lane, struct wire_bytes event)
 {
-    struct varint_field pair, key;
-    size_t at = 0;
-    while (varint_field_read(event->content, event->value, &at, &pair)) {
-        size_t inside = 0;
-        while (pair.number == EVENT_KEY_VALUE && pair.content != NULL &&
-               varint_field_read(pair.content, pair.value, &inside, &key))
-            if (key.number == KEY_VALUE_KEY && key.content != NULL)
-                got_change(watching, lane, (const char *)key.content, key.value);
-    }
+    struct wire_field pair, key;
+    while (wire_next(&event, &pair))
+        while (pair.number == EVENT_KEY_VALUE && wire_next(&pair.bytes, &key))
+            if (key.number == KEY_VALUE_KEY)
+                got_change(watching, lane, (const char *)key.bytes.data, key.bytes.count);
 }
 
 static int64_t judge_keys(void *context, unsigned lane, uint64_t answered, const uint8_t *answer, size_t bytes,
                           struct failure *failure)
 {
-    struct varint_field field;
-    size_t at = 0;
+    struct wire_bytes rest = {answer, bytes};
+    struct wire_field field;
     int64_t count = 0;
-    while (varint_field_read(answer, bytes, &at, &field)) {
+    while (wire_next(&rest, &field)) {
         if (field.number == RESPONSE_CANCELED && field.value != 0) {
             fail(failure, "a watch was cancelled");
             return -1;
         }
         if (field.number == RESPONSE_CREATED && field.value != 0 && answered == 0)
             count = 1;
-        else if (field.number == RESPONSE_EVENT && field.content != NULL)
-            got_event(context, lane, &field);
+        else if (field.number == RESPONSE_EVENT)
+            got_event(context, lane, field.bytes);
     }
     return count;
 }

@@ -15,6 +15,7 @@ struct watching {
     unsigned first, count;    /* the changes that are looked for */
     unsigned warm_up;         /* of these, so many at the beginning do not count */
     unsigned complete;        /* of these, seen by all */
+    uint64_t after_revision;  /* of Muster's roll; 0: watchers are sent a snapshot first */
     struct samples latencies; /* milliseconds */
     struct registrations changes;
     struct roll_watch roll;
