@@ -65,11 +65,11 @@ struct front {
     struct pick_table *table;
     struct pick_state pick;
 
-    bool closed;            /* there are keys: not everybody may do everything; never changes */
-    struct auth_keys *keys; /* a reference */
-    struct auth_checker *checker;
-    struct auth_caller caller; /* of the request that is being dispatched, when closed */
-    enum guard_source source;  /* of its credential */
+    bool closed;                  /* there are keys: not everybody may do everything; never changes */
+    struct auth_keys *keys;       /* a reference */
+    struct auth_checker *checker; /* NULL unless closed */
+    struct auth_caller caller;    /* of the request that is being dispatched, when closed */
+    enum guard_source source;     /* of its credential */
 
     struct front_view views[VIEW_COUNT];
     struct front_packing packing;

@@ -26,7 +26,8 @@ struct keys_message {
 void front_guard_set(struct front *front, struct auth_keys *keys, const uint8_t *secret)
 {
     front->keys = keys;
-    auth_checker_set(front->checker, auth_keys_reference(keys), secret);
+    if (front->checker != NULL)
+        auth_checker_set(front->checker, auth_keys_reference(keys), secret);
 }
 
 static void take_keys(struct loop_task *task)
