@@ -146,6 +146,7 @@ TEST(HealthRouterTest, AWorkerThatComesAndGoesIsHeldOutOfRoutingForAGrowingWhile
     Routes routes(*fleet.client, fleet.router_address);
     Stream steady(*fleet.client, fleet.health_address);
     ASSERT_TRUE(steady.beat("b"));
+    ASSERT_TRUE(fleet.client->wait([&] { return routes.has("echo", "b"); }));
     auto reason = [&] {
         auto workers = fleet.client->get_workers({"a"});
         return workers.ok() && workers->n_workers == 1 ? std::string(workers->workers[0]->status_reason) : "";
