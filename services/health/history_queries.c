@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Calls of each method at a time, the one that runs included. */
 #define QUERIES_MAX 8
@@ -142,7 +141,7 @@ static void read_points(struct recorder_task *task)
     query->read =
         reader != NULL && history_store_read(reader, query->worker_id, query->step, query->since_seconds, INT64_MAX,
                                              clock_unix_ms() / 1000, &query->points, &query->point_count, query->error);
-    query->no_file = !query->read && access(recorder_path(task->recorder), F_OK) != 0;
+    query->no_file = !query->read && history_store_is_unmade(recorder_path(task->recorder));
     (void)sqlite3_close(reader); /* nothing was written; NULL is fine */
 }
 

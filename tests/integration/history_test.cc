@@ -161,7 +161,8 @@ TEST_F(HistoryTest, StatementsHarmNobody)
     });
     for (int i = 0; i < 20; i++) {
         beat("w", "0.5");
-        EXPECT_EQ(coordinator->get("/api/admin/history?worker=w&metric=load&step=10").status, 200);
+        Response history = coordinator->get("/api/admin/history?worker=w&metric=load&step=10");
+        EXPECT_EQ(history.status, 200) << history.described();
     }
     EXPECT_FALSE(ended) << "nobody waited for it";
     operator_.join();

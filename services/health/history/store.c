@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x4d737468 /* "Msth" */
@@ -385,6 +386,19 @@ sqlite3 *history_store_open_reader(const char *path, const char *vfs, char *erro
     explain(reader, path, error);
     (void)sqlite3_close(reader); /* nothing was written */
     return NULL;
+}
+
+bool history_store_is_unmade(const char *path)
+{
+    sqlite3 *reader = NULL;
+    sqlite3_int64 version = -1;
+    if (access(path, F_OK) != 0)
+        return true;
+    bool unmade = sqlite3_open_v2(path, &reader, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
+                  sqlite3_busy_timeout(reader, BUSY_TIMEOUT_MS) == SQLITE_OK &&
+                  ask_number(reader, "PRAGMA user_version", &version) && version == 0;
+    (void)sqlite3_close(reader); /* nothing was written */
+    return unmade;
 }
 
 static void take_point(sqlite3_stmt *row, struct history_point *point)

@@ -59,6 +59,9 @@ bool history_store_write(struct history_store *store, const struct history_batch
  * reason in `error`. Close it with sqlite3_close. */
 sqlite3 *history_store_open_reader(const char *path, const char *vfs, char *error);
 
+/* Whether nothing has been kept there yet: there is no file, or its tables are just being made. */
+bool history_store_is_unmade(const char *path);
+
 struct history_point {
     int64_t time_seconds;
     struct history_figures figures;

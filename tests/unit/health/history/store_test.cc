@@ -267,6 +267,19 @@ TEST_F(Store, AForeignOrDamagedFileIsPutAside)
     EXPECT_STREQ(note, "");
 }
 
+TEST_F(Store, IsUnmadeUntilItsTablesAreThere)
+{
+    std::string other = path + ".other";
+    EXPECT_TRUE(history_store_is_unmade(other.c_str()));
+    sqlite3 *making = nullptr;
+    ASSERT_EQ(sqlite3_open(other.c_str(), &making), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(making, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr), SQLITE_OK);
+    EXPECT_TRUE(history_store_is_unmade(other.c_str()));
+    ASSERT_TRUE(history_store_create_tables(making));
+    EXPECT_FALSE(history_store_is_unmade(other.c_str()));
+    EXPECT_EQ(sqlite3_close(making), SQLITE_OK);
+}
+
 TEST_F(Store, SaysWhyItCannotBeOpened)
 {
     path = folder + "/missing/history.sqlite3";
