@@ -65,14 +65,16 @@ static bool make_room(struct dht_lookup *lookup, size_t place)
 
 void dht_lookup_add(struct dht_lookup *lookup, struct dht_contact *contact, unsigned hops)
 {
-    size_t place = lookup->count;
-    while (place > 0) {
-        int order = dht_id_compare_distance(&lookup->target, &contact->id, &lookup->nodes[place - 1].contact->id);
+    size_t place = 0, end = lookup->count;
+    while (place < end) {
+        size_t middle = place + (end - place) / 2;
+        int order = dht_id_compare_distance(&lookup->target, &contact->id, &lookup->nodes[middle].contact->id);
         if (order == 0)
             return; /* two ids at the same distance are the same */
         if (order > 0)
-            break;
-        place--;
+            place = middle + 1;
+        else
+            end = middle;
     }
     if (dht_id_compare(&contact->id, &lookup->own) == 0 || has_failed(lookup, &contact->id) ||
         !make_room(lookup, place))

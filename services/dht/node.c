@@ -419,9 +419,7 @@ uint64_t dht_node_next_ms(const struct dht_node *node)
 struct dht_counts dht_node_counts(const struct dht_node *node)
 {
     struct dht_counts counts = node->counts;
-    size_t position = 0;
-    for (const struct published *published = map_next(&node->published, &position); published != NULL;
-         published = map_next(&node->published, &position)) {
+    for (const struct published *published = node->published_first; published != NULL; published = published->next) {
         if (published->forget_at_ms != 0)
             continue;
         counts.published++;

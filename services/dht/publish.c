@@ -82,9 +82,9 @@ static bool is_ours_to_give(const struct dht_node *node, const struct dht_id *ke
 void dht_publish_hand_over(struct dht_node *node, uint64_t now_ms, struct dht_contact *contact)
 {
     struct dht_value *values[DHT_LOOKUP_VALUES_MAX];
-    size_t position = 0, keys = 0;
-    for (const struct dht_id *key_id = dht_store_next_key(&node->store, &position);
-         key_id != NULL && keys < MESSAGES_MAX; key_id = dht_store_next_key(&node->store, &position)) {
+    size_t keys = 0;
+    for (const struct dht_id *key_id = dht_store_next_key(&node->store, NULL); key_id != NULL && keys < MESSAGES_MAX;
+         key_id = dht_store_next_key(&node->store, key_id)) {
         if (!is_ours_to_give(node, key_id, contact))
             continue;
         dht_publish_give(node, contact, values, held(node, now_ms, key_id, values), NULL);
@@ -100,6 +100,9 @@ static void forget(struct dht_node *node, struct published *published)
         if (call->published == published)
             call->published = NULL;
     }
+    (void)map_remove_text(&node->published, published->key); /* it is in there */
+    *(published->previous != NULL ? &published->previous->next : &node->published_first) = published->next;
+    *(published->next != NULL ? &published->next->previous : &node->published_last) = published->previous;
     dht_value_release(published->value);
     free(published->key);
     free(published->data);
@@ -108,10 +111,8 @@ static void forget(struct dht_node *node, struct published *published)
 
 void dht_publish_free(struct dht_node *node)
 {
-    size_t position = 0;
-    for (struct published *published = map_next(&node->published, &position); published != NULL;
-         published = map_next(&node->published, &position))
-        forget(node, published);
+    while (node->published_first != NULL)
+        forget(node, node->published_first);
     map_free(&node->published);
 }
 
@@ -200,29 +201,18 @@ static bool start(struct dht_node *node, uint64_t now_ms, struct published *publ
     return true;
 }
 
-/* One whose time is over; NULL: none. */
-static struct published *forgettable(struct dht_node *node, uint64_t now_ms)
-{
-    size_t position = 0;
-    struct published *published = map_next(&node->published, &position);
-    while (published != NULL &&
-           (published->forget_at_ms == 0 || published->forget_at_ms > now_ms || published->under_way))
-        published = map_next(&node->published, &position);
-    return published;
-}
-
 void dht_publish_due(struct dht_node *node, uint64_t now_ms)
 {
-    for (struct published *over = forgettable(node, now_ms); over != NULL; over = forgettable(node, now_ms)) {
-        (void)map_remove_text(&node->published, over->key);
-        forget(node, over);
-    }
     uint64_t next_ms = UINT64_MAX;
-    size_t position = 0;
-    for (struct published *published = map_next(&node->published, &position); published != NULL;
-         published = map_next(&node->published, &position)) {
+    struct published *next = NULL;
+    for (struct published *published = node->published_first; published != NULL; published = next) {
+        next = published->next;
         if (published->under_way)
             continue;
+        if (published->forget_at_ms != 0 && published->forget_at_ms <= now_ms) {
+            forget(node, published);
+            continue;
+        }
         if (published->due_at_ms <= now_ms && !start(node, now_ms, published)) {
             /* The next one that ends brings the tick; without memory, later. */
             next_ms = node->publishing > 0 ? next_ms : now_ms + RETRY_MS;
@@ -236,9 +226,7 @@ void dht_publish_due(struct dht_node *node, uint64_t now_ms)
 
 void dht_publish_joined(struct dht_node *node)
 {
-    size_t position = 0;
-    for (struct published *published = map_next(&node->published, &position); published != NULL;
-         published = map_next(&node->published, &position)) {
+    for (struct published *published = node->published_first; published != NULL; published = published->next) {
         if (!published->under_way && published->copies == 0)
             set_due(node, published, 0);
     }
@@ -249,16 +237,13 @@ void dht_publish_joined(struct dht_node *node)
 static void make_room(struct dht_node *node)
 {
     struct published *oldest = NULL;
-    size_t position = 0;
-    for (struct published *published = map_next(&node->published, &position); published != NULL;
-         published = map_next(&node->published, &position)) {
+    for (struct published *published = node->published_first; published != NULL; published = published->next) {
         if (published->forget_at_ms != 0 && !published->under_way &&
             (oldest == NULL || published->forget_at_ms < oldest->forget_at_ms))
             oldest = published;
     }
     if (oldest == NULL)
         return;
-    (void)map_remove_text(&node->published, oldest->key); /* it is in there */
     forget(node, oldest);
 }
 
@@ -275,6 +260,9 @@ static struct published *make_published(struct dht_node *node, const char *key)
     published->key = strdup(key);
     if (published->key != NULL && map_put_text(&node->published, published->key, published, NULL)) {
         published->key_id = dht_id_of(key, strlen(key));
+        published->previous = node->published_last;
+        *(node->published_last != NULL ? &node->published_last->next : &node->published_first) = published;
+        node->published_last = published;
         return published;
     }
     free(published->key);

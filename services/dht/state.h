@@ -35,6 +35,7 @@ struct search {
 
 /* A key that this node publishes under. */
 struct published {
+    struct published *next, *previous;
     char *key;
     struct dht_id key_id;
     uint8_t *data;
@@ -66,9 +67,10 @@ struct dht_node {
     bool stopping, joining, joined, refreshing;
     uint64_t searched_since_ms; /* buckets have to have been looked through since; when it joined */
     uint64_t upkeep_at_ms, sweep_at_ms;
-    struct map published;   /* of struct published, by key */
-    size_t publishing;      /* under way */
-    uint64_t publish_at_ms; /* nothing of it is due before */
+    struct map published;                               /* of struct published, by key */
+    struct published *published_first, *published_last; /* in the order in which they came */
+    size_t publishing;                                  /* under way */
+    uint64_t publish_at_ms;                             /* nothing of it is due before */
     struct dht_counts counts;
 };
 

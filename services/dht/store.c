@@ -15,7 +15,7 @@ struct stored_key {
     struct dht_id id;
     struct stored *values; /* in the order of their publishers */
     size_t count, capacity;
-    struct stored_key *next_empty; /* during a sweep */
+    struct stored_key *next, *previous;
 };
 
 struct publisher {
@@ -38,11 +38,12 @@ static void free_key(struct stored_key *key)
 
 void dht_store_free(struct dht_store *store)
 {
-    size_t position = 0;
-    for (struct stored_key *key = map_next(&store->keys, &position); key != NULL;
-         key = map_next(&store->keys, &position))
+    struct stored_key *next = NULL;
+    for (struct stored_key *key = store->first; key != NULL; key = next) {
+        next = key->next;
         free_key(key);
-    position = 0;
+    }
+    size_t position = 0;
     for (struct publisher *publisher = map_next(&store->publishers, &position); publisher != NULL;
          publisher = map_next(&store->publishers, &position))
         free(publisher);
@@ -123,10 +124,14 @@ static struct stored_key *make_key(struct dht_store *store, const struct dht_id 
     if (key == NULL)
         return NULL;
     key->id = *id;
-    if (map_put(&store->keys, (const char *)key->id.bytes, sizeof key->id.bytes, key, NULL))
-        return key;
-    free(key);
-    return NULL;
+    if (!map_put(&store->keys, (const char *)key->id.bytes, sizeof key->id.bytes, key, NULL)) {
+        free(key);
+        return NULL;
+    }
+    key->previous = store->last;
+    *(store->last != NULL ? &store->last->next : &store->first) = key;
+    store->last = key;
+    return key;
 }
 
 static struct publisher *make_publisher(struct dht_store *store, const struct dht_id *id)
@@ -149,6 +154,8 @@ static void drop_if_empty(struct dht_store *store, struct stored_key *key)
     if (key->count > 0)
         return;
     (void)map_remove(&store->keys, (const char *)key->id.bytes, sizeof key->id.bytes); /* it is in there */
+    *(key->previous != NULL ? &key->previous->next : &store->first) = key->next;
+    *(key->next != NULL ? &key->next->previous : &store->last) = key->previous;
     free_key(key);
 }
 
@@ -275,27 +282,19 @@ static bool sweep_key(struct dht_store *store, struct stored_key *key, uint64_t 
 void dht_store_sweep(struct dht_store *store, uint64_t now_ms, struct random *random,
                      bool (*replicate)(void *context, const struct dht_id *key_id), void *context)
 {
-    struct stored_key *empty = NULL; /* the map must not change while it is walked over */
-    size_t position = 0;
-    for (struct stored_key *key = map_next(&store->keys, &position); key != NULL;
-         key = map_next(&store->keys, &position)) {
+    struct stored_key *next = NULL;
+    for (struct stored_key *key = store->first; key != NULL; key = next) {
+        next = key->next;
         bool due = sweep_key(store, key, now_ms) && replicate(context, &key->id);
         for (size_t i = 0; due && i < key->count; i++)
             key->values[i].replicate_at_ms = next_replication(store, now_ms, random);
-        if (key->count == 0) {
-            key->next_empty = empty;
-            empty = key;
-        }
-    }
-    while (empty != NULL) {
-        struct stored_key *next = empty->next_empty;
-        drop_if_empty(store, empty);
-        empty = next;
+        drop_if_empty(store, key);
     }
 }
 
-const struct dht_id *dht_store_next_key(const struct dht_store *store, size_t *position)
+const struct dht_id *dht_store_next_key(const struct dht_store *store, const struct dht_id *key_id)
 {
-    const struct stored_key *key = map_next(&store->keys, position);
-    return key == NULL ? NULL : &key->id;
+    const struct stored_key *key = key_id == NULL ? NULL : by_id(&store->keys, key_id);
+    const struct stored_key *next = key_id == NULL ? store->first : key == NULL ? NULL : key->next;
+    return next == NULL ? NULL : &next->id;
 }

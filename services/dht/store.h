@@ -31,8 +31,9 @@ struct dht_store_limits {
 
 struct dht_store {
     struct dht_store_limits limits;
-    struct map keys;       /* of struct stored_key */
-    struct map publishers; /* of struct publisher */
+    struct map keys;                 /* of struct stored_key */
+    struct stored_key *first, *last; /* of them, in the order in which they came: walks are repeatable */
+    struct map publishers;           /* of struct publisher */
     size_t count, bytes;
     uint64_t refused; /* since the start, over a limit */
 };
@@ -64,8 +65,8 @@ size_t dht_store_get(const struct dht_store *store, const struct dht_id *key_id,
 void dht_store_sweep(struct dht_store *store, uint64_t now_ms, struct random *random,
                      bool (*replicate)(void *context, const struct dht_id *key_id), void *context);
 
-/* Walks over the keys: *position is 0 at first; NULL: that was the last. */
-const struct dht_id *dht_store_next_key(const struct dht_store *store, size_t *position);
+/* The key that came next after this one (NULL: the first of all); NULL: that was the last. */
+const struct dht_id *dht_store_next_key(const struct dht_store *store, const struct dht_id *key_id);
 
 /* What one value counts as. */
 size_t dht_store_bytes_of(const struct dht_value *value);

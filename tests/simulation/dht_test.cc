@@ -231,6 +231,16 @@ TEST(DhtSimulation, AHundredNodes)
     Check(Churn(Seed(), 100).Go(60, 1000));
 }
 
+TEST(DhtSimulation, ASeedReplaysARun)
+{
+    Result first = Churn(7, 100).Go(30, 200), second = Churn(7, 100).Go(30, 200), other = Churn(8, 100).Go(30, 200);
+    EXPECT_EQ(first.hops, second.hops);
+    EXPECT_EQ(first.asked, second.asked);
+    EXPECT_EQ(first.values_sought, second.values_sought);
+    EXPECT_EQ(first.messages_per_node_minute, second.messages_per_node_minute);
+    EXPECT_NE(first.messages_per_node_minute, other.messages_per_node_minute);
+}
+
 TEST(DhtSimulation, FiveHundredNodes)
 {
     Check(Churn(Seed(), 500).Go(60, 1000));
