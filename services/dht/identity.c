@@ -17,6 +17,7 @@
 struct dht_identity {
     EVP_PKEY *key;
     uint8_t public_key[DHT_PUBLIC_KEY_BYTES];
+    char *network;
 };
 
 /* --- The file --- */
@@ -80,7 +81,7 @@ static EVP_PKEY *read_key_file(const char *path, char *error, size_t error_bytes
     return key;
 }
 
-struct dht_identity *dht_identity_open(const char *data_dir, char *error, size_t error_bytes)
+struct dht_identity *dht_identity_open(const char *data_dir, const char *network, char *error, size_t error_bytes)
 {
     char path[4096];
     if (mkdir(data_dir, 0755) != 0 && errno != EEXIST) {
@@ -97,10 +98,15 @@ struct dht_identity *dht_identity_open(const char *data_dir, char *error, size_t
         key = read_key_file(path, error, error_bytes);
     struct dht_identity *identity = key == NULL ? NULL : calloc(1, sizeof *identity);
     size_t bytes = DHT_PUBLIC_KEY_BYTES;
-    if (identity == NULL || EVP_PKEY_get_raw_public_key(key, identity->public_key, &bytes) != 1) {
+    if (identity != NULL)
+        identity->network = strdup(network);
+    if (identity == NULL || identity->network == NULL ||
+        EVP_PKEY_get_raw_public_key(key, identity->public_key, &bytes) != 1) {
         if (key != NULL)
             (void)snprintf(error, error_bytes, "out of memory");
         EVP_PKEY_free(key);
+        if (identity != NULL)
+            free(identity->network);
         free(identity);
         return NULL;
     }
@@ -113,6 +119,7 @@ void dht_identity_free(struct dht_identity *identity)
     if (identity == NULL)
         return;
     EVP_PKEY_free(identity->key);
+    free(identity->network);
     free(identity);
 }
 
@@ -137,19 +144,21 @@ static void append_bytes(struct buffer *out, const void *data, size_t bytes)
     buffer_append(out, data, bytes);
 }
 
-static void write_contact(struct buffer *out, const struct dht_contact *contact)
+static void write_contact(struct buffer *out, const char *network, const struct dht_contact *contact)
 {
     static const char what[] = "muster dht contact 1";
     buffer_append(out, what, sizeof what);
+    append_bytes(out, network, strlen(network));
     append_number(out, (uint64_t)contact->issued_at_ms);
     append_bytes(out, contact->url, strlen(contact->url));
     append_bytes(out, contact->address, strlen(contact->address));
 }
 
-static void write_value(struct buffer *out, const struct dht_value *value)
+static void write_value(struct buffer *out, const char *network, const struct dht_value *value)
 {
     static const char what[] = "muster dht value 1";
     buffer_append(out, what, sizeof what);
+    append_bytes(out, network, strlen(network));
     append_number(out, (uint64_t)value->issued_at_ms);
     append_number(out, (uint64_t)value->lifetime_ms);
     append_bytes(out, value->key, value->key_bytes);
@@ -188,7 +197,7 @@ struct dht_contact *dht_identity_contact(const struct dht_identity *identity, in
     struct dht_contact *contact = dht_contact_create(identity->public_key, none, issued_at_ms, url, address);
     if (contact == NULL)
         return NULL;
-    write_contact(&what, contact);
+    write_contact(&what, identity->network, contact);
     sign(identity, &what, contact->signature);
     buffer_free(&what);
     contact->checked = DHT_GENUINE;
@@ -198,24 +207,24 @@ struct dht_contact *dht_identity_contact(const struct dht_identity *identity, in
 void dht_identity_sign(const struct dht_identity *identity, struct dht_value *value)
 {
     struct buffer what = BUFFER_INIT;
-    write_value(&what, value);
+    write_value(&what, identity->network, value);
     sign(identity, &what, value->signature);
     buffer_free(&what);
 }
 
-bool dht_contact_is_genuine(const struct dht_contact *contact)
+bool dht_contact_is_genuine(const struct dht_identity *identity, const struct dht_contact *contact)
 {
     struct buffer what = BUFFER_INIT;
-    write_contact(&what, contact);
+    write_contact(&what, identity->network, contact);
     bool genuine = holds(contact->public_key, &what, contact->signature);
     buffer_free(&what);
     return genuine;
 }
 
-bool dht_value_is_genuine(const struct dht_value *value)
+bool dht_value_is_genuine(const struct dht_identity *identity, const struct dht_value *value)
 {
     struct buffer what = BUFFER_INIT;
-    write_value(&what, value);
+    write_value(&what, identity->network, value);
     bool genuine = holds(value->public_key, &what, value->signature);
     buffer_free(&what);
     return genuine;

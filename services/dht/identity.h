@@ -5,11 +5,13 @@
  *
  * What is signed, so that no signature of one thing is one of another:
  *
- *     "muster dht contact 1" 0   issued_at_ms   url   grpc_address
- *     "muster dht value 1" 0     issued_at_ms   lifetime_ms   key   data
+ *     "muster dht contact 1" 0   network   issued_at_ms   url   grpc_address
+ *     "muster dht value 1" 0     network   issued_at_ms   lifetime_ms   key   data
  *
- * where numbers are 8 bytes, the highest first, and texts and data are preceded by their length
- * as such a number. The public key is not in there: the signature only holds for it.
+ * where numbers are 8 bytes, the highest first, and texts and data are preceded by their length as
+ * such a number. The public key is not in there: the signature only holds for it. The network is a
+ * name that its nodes have in common and that no message carries: to a node of another one all of
+ * them are forgers, and so two networks never grow together.
  *
  * Threading: none of its own. */
 
@@ -23,9 +25,9 @@
 
 struct dht_identity;
 
-/* Reads the key of a directory, or makes one. NULL: `error` says in one line what is wrong and
+/* Reads the key of a directory, or makes one; `network` is copied. NULL: `error` says in one line what is wrong and
  * what to do. */
-struct dht_identity *dht_identity_open(const char *data_dir, char *error, size_t error_bytes);
+struct dht_identity *dht_identity_open(const char *data_dir, const char *network, char *error, size_t error_bytes);
 void dht_identity_free(struct dht_identity *identity); /* NULL is fine */
 
 const uint8_t *dht_identity_public_key(const struct dht_identity *identity);
@@ -37,6 +39,6 @@ struct dht_contact *dht_identity_contact(const struct dht_identity *identity, in
 /* Fills in the signature of a value that has this node's public key. */
 void dht_identity_sign(const struct dht_identity *identity, struct dht_value *value);
 
-/* Whether a signature holds. */
-bool dht_contact_is_genuine(const struct dht_contact *contact);
-bool dht_value_is_genuine(const struct dht_value *value);
+/* Whether a signature holds, in this node's network. */
+bool dht_contact_is_genuine(const struct dht_identity *identity, const struct dht_contact *contact);
+bool dht_value_is_genuine(const struct dht_identity *identity, const struct dht_value *value);

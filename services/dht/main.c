@@ -33,11 +33,13 @@ static void pump(void *argument)
     if (shell->stopping)
         return;
     uint64_t now_ms = rpc_loop_now_ms(shell->loop);
-    bool was_joined = dht_node_joined(shell->node);
     dht_node_set_clock(shell->node, clock_unix_ms() - (int64_t)now_ms);
     dht_node_tick(shell->node, now_ms);
-    if (!was_joined && dht_node_joined(shell->node))
-        log_info("joined the hash table", LOG_UINT("nodes", dht_node_table(shell->node)->count));
+    bool joined = dht_node_joined(shell->node);
+    if (joined != shell->was_joined)
+        log_info(joined ? "joined the hash table" : "knows no other node of the hash table any more",
+                 LOG_UINT("nodes", dht_node_table(shell->node)->count));
+    shell->was_joined = joined;
     uint64_t next_ms = dht_node_next_ms(shell->node);
     rpc_loop_timer_start(shell->loop, &shell->next, next_ms > now_ms ? next_ms - now_ms : 1, due, shell);
 }
@@ -46,14 +48,12 @@ static void pump(void *argument)
 
 static bool contact_is_genuine(void *context, const struct dht_contact *contact)
 {
-    (void)context;
-    return dht_contact_is_genuine(contact);
+    return dht_contact_is_genuine(((struct dht_shell *)context)->identity, contact);
 }
 
 static bool value_is_genuine(void *context, const struct dht_value *value)
 {
-    (void)context;
-    return dht_value_is_genuine(value);
+    return dht_value_is_genuine(((struct dht_shell *)context)->identity, value);
 }
 
 static void sign(void *context, struct dht_value *value)
@@ -85,7 +85,7 @@ static bool create_node(struct service *service, struct dht_shell *shell)
     struct dht_node_settings node = dht_node_default_settings;
     struct random random;
     uint64_t now_ms = rpc_loop_now_ms(shell->loop);
-    shell->identity = dht_identity_open(settings->data_dir, service->error, sizeof service->error);
+    shell->identity = dht_identity_open(settings->data_dir, settings->network, service->error, sizeof service->error);
     if (shell->identity == NULL)
         return false;
     random_seed_from_kernel(&random);
@@ -186,6 +186,8 @@ int main(int argc, char **argv)
         {"dht-seeds", SETTING_TEXT, &settings->seeds, "", "URLS",
          "Coordinators or edge routers to be asked for other nodes, separated by commas; none for the first one.", 0,
          0},
+        {"dht-network", SETTING_TEXT, &settings->network, "muster", "NAME",
+         "Nodes with another name are not talked to: for fleets that must not grow together.", 0, 0},
         {"dht-seeds-seconds", SETTING_DOUBLE, &settings->seeds_seconds, "600", "SECONDS",
          "How often they are asked again.", 0.1, 86400},
         {"dht-lifetime-seconds", SETTING_DOUBLE, &settings->lifetime_seconds, "3600", "SECONDS",

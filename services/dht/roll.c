@@ -20,9 +20,11 @@
 #include "common/worker_status.h"
 #include "muster/v1/dht.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
-#include "muster/v1/router.pb-c.h"
+#include "services/dht/routes.h"
 
 #define RETRY_MS (30 * 1000)
+/* Changes of the routes are looked at together. */
+#define ROUTES_SETTLE_MS 500
 #define SERVICES_MAX 32 /* of one worker's record */
 
 enum source { SOURCE_ROUTER, SOURCE_REGISTRY, SOURCE_COUNT };
@@ -44,6 +46,8 @@ struct roll {
     struct rpc_channel *channels[SOURCE_COUNT];
     struct rpc_kept_stream *watches[SOURCE_COUNT];
     struct timer retry;
+    struct dht_routes *routes;
+    struct timer routes_settle;
     unsigned refused_times; /* in a row that nobody kept anything */
     uint64_t revision;      /* of the registry; 0: a snapshot is needed */
 };
@@ -182,53 +186,31 @@ static void begin_record(const struct dht_shell *shell, Muster__V1__DhtRecord *r
     record->location = text(shell->settings.location);
 }
 
-static int by_worker_id(const void *a, const void *b)
+/* As many of the workers as fit. */
+static void publish_service(struct roll *roll, struct dht_routes_service *service)
 {
-    const Muster__V1__Endpoint *const *first = a, *const *second = b;
-    return strcmp((*first)->worker_id, (*second)->worker_id);
-}
-
-/* The workers of a service that a request would go to now, in the order of their ids, which does
- * not change with their loads; as many as fit. */
-static void publish_service(struct roll *roll, const Muster__V1__ServiceRoutes *routes)
-{
-    struct entry *entry = make_entry(roll, "worker:", routes->service, SOURCE_ROUTER);
-    Muster__V1__Endpoint **endpoints = calloc(routes->n_endpoints + 1, sizeof *endpoints);
-    Muster__V1__DhtWorker *workers = calloc(routes->n_endpoints + 1, sizeof *workers);
-    Muster__V1__DhtWorker **list = calloc(routes->n_endpoints + 1, sizeof *list);
-    uint32_t priority = UINT32_MAX;
-    size_t count = 0;
-    if (entry == NULL || endpoints == NULL || workers == NULL || list == NULL)
-        goto end;
-    for (size_t i = 0; i < routes->n_endpoints; i++)
-        priority = routes->endpoints[i]->priority < priority ? routes->endpoints[i]->priority : priority;
-    for (size_t i = 0; i < routes->n_endpoints; i++) {
-        if (routes->endpoints[i]->priority == priority)
-            endpoints[count++] = routes->endpoints[i];
+    struct entry *entry = make_entry(roll, "worker:", service->name, SOURCE_ROUTER);
+    if (entry == NULL)
+        return;
+    if (service->total == 0) {
+        drop_entry(roll, entry);
+        return;
     }
-    qsort(endpoints, count, sizeof *endpoints, by_worker_id);
+    Muster__V1__DhtWorker *list[DHT_ROUTES_WORKERS_MAX];
     Muster__V1__DhtRecord record;
     begin_record(roll->shell, &record);
-    record.worker_count = (uint32_t)count;
+    record.worker_count = service->total < UINT32_MAX ? (uint32_t)service->total : UINT32_MAX;
     record.workers = list;
-    for (size_t i = 0; i < count; i++) {
-        Muster__V1__DhtWorker *worker = &workers[record.n_workers];
-        muster__v1__dht_worker__init(worker);
-        worker->worker_id = endpoints[i]->worker_id;
-        worker->url = endpoints[i]->url;
-        worker->type = endpoints[i]->worker_type;
-        list[record.n_workers++] = worker;
+    while (record.n_workers < service->count) {
+        list[record.n_workers] = &service->workers[record.n_workers];
+        record.n_workers++;
         if (muster__v1__dht_record__get_packed_size(&record) > DHT_DATA_BYTES_MAX) {
             record.n_workers--;
             break;
         }
     }
-    entry->wanted = count > 0;
+    entry->wanted = true;
     set_record(roll, entry, &record);
-end:
-    free(endpoints);
-    free(workers);
-    free(list);
 }
 
 static void add_service(Muster__V1__DhtWorker *worker, const Muster__V1__DhtRecord *record, const char *service)
@@ -306,21 +288,24 @@ static void routes_started(struct rpc_call *call)
     rpc_call_half_close(call);
 }
 
+static void routes_settled(struct timer *timer, void *argument)
+{
+    struct roll *roll = argument;
+    struct dht_routes_service service;
+    (void)timer;
+    while (dht_routes_next_changed(roll->routes, &service))
+        publish_service(roll, &service);
+}
+
 static void routes_message(struct rpc_call *call, const void *message)
 {
     struct roll *roll = rpc_call_context(call);
-    const Muster__V1__WatchRoutesResponse *response = message;
-    if (response->snapshot)
-        mark_stale(roll, SOURCE_ROUTER);
-    for (size_t i = 0; i < response->n_services; i++)
-        publish_service(roll, response->services[i]);
-    for (size_t i = 0; i < response->n_removed_services; i++) {
-        struct entry *entry = make_entry(roll, "worker:", response->removed_services[i], SOURCE_ROUTER);
-        if (entry != NULL)
-            drop_entry(roll, entry);
+    if (!dht_routes_apply(roll->routes, message)) {
+        log_error("out of memory for the routes; they will be read anew");
+        rpc_call_cancel(call);
     }
-    if (response->snapshot)
-        drop_stale(roll);
+    if (!timer_active(&roll->routes_settle))
+        rpc_loop_timer_start(roll->shell->loop, &roll->routes_settle, ROUTES_SETTLE_MS, routes_settled, roll);
 }
 
 static void workers_started(struct rpc_call *call)
@@ -385,6 +370,11 @@ struct roll *roll_create(struct dht_shell *shell)
     if (roll == NULL)
         return NULL;
     roll->shell = shell;
+    roll->routes = dht_routes_create();
+    if (roll->routes == NULL) {
+        free(roll);
+        return NULL;
+    }
     publish_coordinator(roll);
     watch(roll, SOURCE_ROUTER, shell->settings.router_address, &muster__v1__router_service__descriptor, "WatchRoutes",
           &routes);
@@ -399,6 +389,7 @@ void roll_destroy(struct roll *roll)
     if (roll == NULL)
         return;
     rpc_loop_timer_stop(roll->shell->loop, &roll->retry);
+    rpc_loop_timer_stop(roll->shell->loop, &roll->routes_settle);
     for (size_t i = 0; i < SOURCE_COUNT; i++) {
         rpc_kept_stream_stop(roll->watches[i]);
         rpc_channel_destroy(roll->channels[i]);
@@ -408,5 +399,6 @@ void roll_destroy(struct roll *roll)
          entry = map_next(&roll->entries, &position))
         free_entry(entry);
     map_free(&roll->entries);
+    dht_routes_free(roll->routes);
     free(roll);
 }

@@ -2,11 +2,12 @@
  *
  * The operator names some coordinators (or an edge router) as seeds. GET /api/dht/bootstrap there
  * lists nodes, each of which is asked who it is; from the first that answers on the node finds the
- * others by itself. That is repeated, soon while the node knows nobody, and once a while always:
- * two groups of nodes that each know only each other would never meet otherwise.
+ * others by itself. That is repeated after a second, two, four and so on, and then once a while
+ * for ever (more often while the node knows nobody): two groups of nodes that each know only each
+ * other would never meet otherwise.
  *
  * Whom the node knew when it was last here is in dht-nodes.txt in its data directory, so that it
- * finds the others again when none of the seeds is there. */
+ * finds the others again when none of the seeds is there. Those are asked like the seeds. */
 
 #include "services/dht/shell.h"
 
@@ -23,8 +24,8 @@
 #define SEEDS_MAX 16
 /* Nodes of one answer, and of the file, that are asked. */
 #define NODES_MAX 20
-#define ALONE_FIRST_MS 1000
-#define ALONE_LAST_MS 30000
+#define FIRST_WAIT_MS 1000
+#define ALONE_WAIT_MS 30000
 #define FETCH_TIMEOUT_MS 10000
 
 struct seeds {
@@ -33,8 +34,13 @@ struct seeds {
     const char *urls[SEEDS_MAX];
     size_t count;
     bool failed_before[SEEDS_MAX]; /* said once */
+    struct known {                 /* when the process started */
+        char url[DHT_URL_BYTES_MAX + 1], address[DHT_ADDRESS_BYTES_MAX + 1];
+    } known[NODES_MAX];
+    size_t known_count;
     struct timer next;
-    uint64_t alone_ms; /* until the next try while nobody is known */
+    uint64_t wait_ms; /* the last one */
+    bool was_alone;
     struct fetch *fetches;
 };
 
@@ -151,17 +157,20 @@ static bool file_path(const struct dht_shell *shell, const char *suffix, char *p
     return length > 0 && (size_t)length < path_bytes;
 }
 
-static void meet_known(struct dht_shell *shell)
+static void read_known(struct seeds *seeds)
 {
+    const struct dht_shell *shell = seeds->shell;
     char path[4096], line[DHT_URL_BYTES_MAX + DHT_ADDRESS_BYTES_MAX + 8];
     FILE *file = file_path(shell, "", path, sizeof path) ? fopen(path, "re") : NULL;
-    for (int count = 0; file != NULL && count < NODES_MAX && fgets(line, sizeof line, file) != NULL; count++) {
+    while (file != NULL && seeds->known_count < NODES_MAX && fgets(line, sizeof line, file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         char *address = strchr(line, ' ');
-        if (address == NULL)
+        if (address == NULL || address - line > DHT_URL_BYTES_MAX || strlen(address + 1) > DHT_ADDRESS_BYTES_MAX)
             continue; /* what somebody else has written */
         *address++ = '\0';
-        meet(shell, line, address, true);
+        struct known *known = &seeds->known[seeds->known_count++];
+        memcpy(known->url, line, strlen(line) + 1);
+        memcpy(known->address, address, strlen(address) + 1);
     }
     if (file != NULL)
         (void)fclose(file); /* was only read */
@@ -194,20 +203,22 @@ static void due(struct timer *timer, void *argument)
     struct dht_shell *shell = seeds->shell;
     bool alone = dht_node_table(shell->node)->count == 0;
     (void)timer;
-    if (alone)
-        meet_known(shell);
-    else
+    if (!alone)
         write_known(shell);
+    for (size_t i = 0; i < seeds->known_count; i++)
+        meet(shell, seeds->known[i].url, seeds->known[i].address, true);
     bool asking = seeds->fetches != NULL; /* since the last time: one of them is slow */
     for (size_t i = 0; i < seeds->count && !asking; i++)
         ask(seeds, i);
-    uint64_t wait_ms = (uint64_t)(shell->settings.seeds_seconds * 1000);
-    if (alone && seeds->alone_ms < wait_ms)
-        wait_ms = seeds->alone_ms;
-    seeds->alone_ms = !alone                                ? ALONE_FIRST_MS
-                      : seeds->alone_ms < ALONE_LAST_MS / 2 ? 2 * seeds->alone_ms
-                                                            : ALONE_LAST_MS;
-    rpc_loop_timer_start(shell->loop, &seeds->next, wait_ms, due, seeds);
+    uint64_t longest_ms = (uint64_t)(shell->settings.seeds_seconds * 1000);
+    if (alone && longest_ms > ALONE_WAIT_MS)
+        longest_ms = ALONE_WAIT_MS;
+    bool from_the_start = seeds->wait_ms == 0 || (alone && !seeds->was_alone);
+    seeds->wait_ms = from_the_start ? FIRST_WAIT_MS : 2 * seeds->wait_ms;
+    if (seeds->wait_ms > longest_ms)
+        seeds->wait_ms = longest_ms;
+    seeds->was_alone = alone;
+    rpc_loop_timer_start(shell->loop, &seeds->next, seeds->wait_ms, due, seeds);
 }
 
 struct seeds *seeds_create(struct dht_shell *shell)
@@ -216,7 +227,7 @@ struct seeds *seeds_create(struct dht_shell *shell)
     if (seeds == NULL)
         return NULL;
     seeds->shell = shell;
-    seeds->alone_ms = ALONE_FIRST_MS;
+    read_known(seeds);
     seeds->list = strdup(shell->settings.seeds);
     char *rest = NULL;
     for (char *url = seeds->list == NULL ? NULL : strtok_r(seeds->list, ", ", &rest);

@@ -32,6 +32,7 @@ struct dht_shell_settings {
     const char *announced_address;
     const char *location;
     const char *coordinator_id;
+    const char *network;
     const char *seeds;
     const char *registry_address, *router_address;
     bool allow_private_peers;
@@ -51,6 +52,7 @@ struct dht_shell {
     struct rpc_turn_hook pump;
     char coordinator_id[128];
     bool stopping;
+    bool was_joined; /* as last said in the log */
 };
 
 /* Something has happened to the node: it is looked after at the end of this turn. */

@@ -20,6 +20,13 @@ extern "C" {
 namespace
 {
 
+// Of this test alone: ports of other tests that have ended may be ours now, and be called still.
+std::string Network()
+{
+    const auto *test = ::testing::UnitTest::GetInstance()->current_test_info();
+    return std::string(test->name()) + "-" + std::to_string(getpid());
+}
+
 std::unique_ptr<Coordinator> Start(int number, const std::vector<std::string> &flags, int workers = 0,
                                    const std::vector<std::string> &environment = {}, const std::string &data_dir = "")
 {
@@ -31,6 +38,7 @@ std::unique_ptr<Coordinator> Start(int number, const std::vector<std::string> &f
     options.flags.push_back("place-" + std::to_string(number));
     options.environment = environment;
     options.environment.push_back("COORDINATOR_ID=c" + std::to_string(number));
+    options.environment.push_back("DHT_NETWORK=" + Network());
     auto coordinator = std::make_unique<Coordinator>(options);
     EXPECT_TRUE(coordinator->start()) << coordinator->log();
     return coordinator;
@@ -218,7 +226,7 @@ TEST(DhtTest, WithoutOneTheGatewaySaysWhatToDo)
 
 // A node by itself, which is reached by gRPC only.
 struct Bare {
-    explicit Bare(const std::string &known = "")
+    explicit Bare(const std::string &known = "", bool now = true)
     {
         char error[400];
         EXPECT_TRUE(port_reserve("127.0.0.1", 0, &reservation, error, sizeof error)) << error;
@@ -226,11 +234,17 @@ struct Bare {
         folder = temporary_folder();
         if (!known.empty())
             write_file(folder + "/dht-nodes.txt", " " + known + "\n");
+        if (now)
+            Start();
+    }
+    void Start()
+    {
         process = std::make_unique<Process>(
             "services/dht/muster-dht",
             std::vector<std::string>{"--port", std::to_string(reservation.port), "--announced-address", address,
                                      "--dht-private-peers", "--data-dir", folder, "--location", "bare-" + address,
-                                     "--registry-address", "127.0.0.1:9", "--router-address", "127.0.0.1:9"});
+                                     "--registry-address", "127.0.0.1:9", "--router-address", "127.0.0.1:9",
+                                     "--log-level", "debug", "--dht-network", Network()});
     }
     ~Bare()
     {
@@ -248,11 +262,14 @@ struct Bare {
 
 TEST(DhtTest, NodesReachEachOtherByGrpcAndByHttp)
 {
-    Bare first, second(first.address);
+    Bare first("", false), second(first.address);
     // A coordinator behind HTTP that knows one of them joins both.
     std::string folder = temporary_folder();
     write_file(folder + "/dht-nodes.txt", " " + second.address + "\n");
     auto coordinator = Start(0, {"--dht"}, 1, {}, folder);
+    EXPECT_TRUE(eventually([&] { return Known(*coordinator).size() == 1; })) << coordinator->log();
+    // The one that the second one knew starts late, when that is no longer alone.
+    first.Start();
     EXPECT_TRUE(eventually([&] {
         return Known(*coordinator) == std::set<std::string>{first.address, second.address};
     })) << coordinator->log()

@@ -26,7 +26,10 @@ std::string Folder()
 }
 
 struct Identity {
-    explicit Identity(const std::string &folder) : identity(dht_identity_open(folder.c_str(), error, sizeof error)) {}
+    explicit Identity(const std::string &folder, const char *network = "muster")
+        : identity(dht_identity_open(folder.c_str(), network, error, sizeof error))
+    {
+    }
     ~Identity()
     {
         dht_identity_free(identity);
@@ -95,12 +98,12 @@ TEST(IdentityTest, AContactHoldsAsItWasSignedOnly)
     Identity one(Folder()), other(Folder());
     dht_contact *contact = dht_identity_contact(one.identity, 1234, "https://a.example.org", "10.0.0.1:7105");
     ASSERT_NE(contact, nullptr);
-    EXPECT_TRUE(dht_contact_is_genuine(contact));
+    EXPECT_TRUE(dht_contact_is_genuine(other.identity, contact));
     auto forged = [&](const uint8_t *key, int64_t at, const char *url, const char *address, int flip) {
         dht_contact *copy = dht_contact_create(key, contact->signature, at, url, address);
         if (flip >= 0)
             copy->signature[flip] ^= 1;
-        bool genuine = dht_contact_is_genuine(copy);
+        bool genuine = dht_contact_is_genuine(other.identity, copy);
         dht_contact_release(copy);
         return !genuine;
     };
@@ -125,7 +128,7 @@ TEST(IdentityTest, AValueHoldsAsItWasSignedOnly)
     const uint8_t *key = dht_identity_public_key(one.identity);
     dht_value *value = make(key, "worker:ocr", "data", 5, 6);
     dht_identity_sign(one.identity, value);
-    EXPECT_TRUE(dht_value_is_genuine(value));
+    EXPECT_TRUE(dht_value_is_genuine(other.identity, value));
     struct {
         const uint8_t *key;
         const char *name, *data;
@@ -144,9 +147,24 @@ TEST(IdentityTest, AValueHoldsAsItWasSignedOnly)
     for (const auto &one_case : cases) {
         dht_value *copy = make(one_case.key, one_case.name, one_case.data, one_case.at, one_case.lifetime);
         std::memcpy(copy->signature, value->signature, sizeof copy->signature);
-        EXPECT_EQ(dht_value_is_genuine(copy), one_case.genuine) << one_case.name << one_case.data;
+        EXPECT_EQ(dht_value_is_genuine(other.identity, copy), one_case.genuine) << one_case.name << one_case.data;
         dht_value_release(copy);
     }
+    dht_value_release(value);
+}
+
+TEST(IdentityTest, NetworksDoNotKnowEachOther)
+{
+    std::string folder = Folder();
+    Identity one(folder), same(Folder()), elsewhere(Folder(), "another");
+    dht_contact *contact = dht_identity_contact(one.identity, 1234, "https://a.example.org", "");
+    EXPECT_TRUE(dht_contact_is_genuine(same.identity, contact));
+    EXPECT_FALSE(dht_contact_is_genuine(elsewhere.identity, contact));
+    dht_contact_release(contact);
+    dht_value *value = dht_value_create(dht_identity_public_key(one.identity), "k", 1, "d", 1, 5, 6);
+    dht_identity_sign(one.identity, value);
+    EXPECT_TRUE(dht_value_is_genuine(same.identity, value));
+    EXPECT_FALSE(dht_value_is_genuine(elsewhere.identity, value));
     dht_value_release(value);
 }
 
