@@ -9,13 +9,21 @@
 #include <string.h>
 
 /* The seed is the one thing here at file scope: all maps of a process share it, and it never
- * changes after it was drawn. */
+ * changes after the first of them is filled. */
 static uint64_t seed[2];
 static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
 
 static void draw_seed(void)
 {
     random_bytes(seed, sizeof(seed));
+}
+
+void map_use_seed(uint64_t given)
+{
+    if (pthread_once(&seed_once, draw_seed) != 0)
+        return;
+    seed[0] = given;
+    seed[1] = ~given;
 }
 
 static uint64_t rotate_left(uint64_t value, int bits)

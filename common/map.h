@@ -32,6 +32,10 @@ struct map {
         NULL, 0, 0                                                                                                     \
     }
 
+/* For a simulation that is to be replayed: keys are hashed the same way in every run, so that maps are walked in the
+ * same order. Call it before the first map is filled. */
+void map_use_seed(uint64_t seed);
+
 /* Frees the table, neither keys nor values. The map is empty afterwards. */
 void map_free(struct map *map);
 

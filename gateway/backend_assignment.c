@@ -10,8 +10,8 @@
 static const char *verdict_word(Muster__V1__AssignmentVerdict verdict)
 {
     static const char *const words[] = {
-        "unknown",          "announced",           "kept",          "pinned",  "reserved",      "taken", "other_type",
-        "pinned_elsewhere", "reserved_for_others", "share_is_full", "covered", "not_permitted",
+        "unknown",          "announced",           "kept",          "pinned",  "reserved",      "taken",  "other_type",
+        "pinned_elsewhere", "reserved_for_others", "share_is_full", "covered", "not_permitted", "misfit",
     };
     return (size_t)verdict < sizeof words / sizeof words[0] ? words[verdict] : words[0];
 }
@@ -54,6 +54,13 @@ static void write_explanation(struct json_writer *writer, const Muster__V1__Expl
     json_write_named_text(writer, "location", answer->location);
     json_write_named_bool(writer, "counts_for_coverage", answer->counts);
     json_write_named_text(writer, "reason", answer->reason);
+    if (answer->swap != NULL) {
+        json_write_key(writer, "swap");
+        json_write_object_begin(writer);
+        json_write_named_text(writer, "from", answer->swap->from);
+        json_write_named_text(writer, "to", answer->swap->to);
+        json_write_object_end(writer);
+    }
     write_share(writer, answer);
     json_write_key(writer, "services");
     json_write_array_begin(writer);

@@ -40,7 +40,7 @@ static void finish(void *context, struct job *job)
     /* Without memory the load comes with the watch, a moment later. */
     (void)replica_heartbeat(&backend->replica, job->heartbeat, job->received_at_ms, rpc_loop_now_ms(backend->loop));
     backend_publish(backend); /* before the front can answer */
-    if (!job->has_assignment) {
+    if (!job->has_assignment && !job->has_draining) {
         job->status = 200;
         job->constant_body = "{\"status\":\"ok\"}";
         job_done(job);
@@ -50,11 +50,15 @@ static void finish(void *context, struct job *job)
     json_write_object_begin(&writer);
     json_write_key(&writer, "status");
     json_write_text(&writer, "ok");
-    json_write_key(&writer, "assigned_services");
-    json_write_array_begin(&writer);
-    for (size_t i = 0; i < job->assigned_service_count; i++)
-        json_write_text(&writer, job->assigned_services[i]);
-    json_write_array_end(&writer);
+    if (job->has_draining)
+        json_write_named_bool(&writer, "draining", job->draining);
+    if (job->has_assignment) {
+        json_write_key(&writer, "assigned_services");
+        json_write_array_begin(&writer);
+        for (size_t i = 0; i < job->assigned_service_count; i++)
+            json_write_text(&writer, job->assigned_services[i]);
+        json_write_array_end(&writer);
+    }
     json_write_object_end(&writer);
     job_done_with_body(job);
 }

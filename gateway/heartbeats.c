@@ -110,8 +110,13 @@ static void note_command(struct job *job, const Muster__V1__WorkerCommand *comma
                 job->assigned_services[job->assigned_service_count++] = copy;
         }
         break;
+    case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN:
+    case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_UNDRAIN:
+        job->has_draining = true;
+        job->draining = command->type == MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN;
+        break;
     default:
-        break; /* draining is the router's business; a worker over REST is not told */
+        break; /* of a newer health process */
     }
 }
 

@@ -69,7 +69,8 @@ struct job {
 
     /* What health said to a heartbeat. */
     Muster__V1__WorkerCommandType refusal; /* UNSPECIFIED: it was taken */
-    bool has_assignment;
+    bool has_assignment, has_draining;
+    bool draining; /* what the worker is told, if it has to be */
     char **assigned_services;
     size_t assigned_service_count;
 

@@ -114,6 +114,11 @@ const struct schema schema_heartbeat_reply = {
              0,
              NULL,
              "What it should run now; only when that changed since the worker last heard it."},
+            {"draining",
+             {.kind = SCHEMA_BOOL},
+             0,
+             NULL,
+             "Whether an operator drains it: with each heartbeat until it says with its status what it was told."},
             {.name = NULL},
         },
 };
@@ -148,6 +153,11 @@ static const struct schema_value announced_service_value = {OBJECT(schema_announ
          NULL,                                                                                                         \
          "reconnecting: restored from disk and not heard since."},                                                     \
         {"status_reason", {.kind = SCHEMA_TEXT}, 0, NULL, "Why it is in that state."},                                 \
+        {"may_leave",                                                                                                  \
+         {.kind = SCHEMA_BOOL},                                                                                        \
+         0,                                                                                                            \
+         NULL,                                                                                                         \
+         "Only while it is drained: it knows that, and works on nothing any more."},                                   \
         {"status_changed_at", {.kind = SCHEMA_TIME}, 0, NULL, "Since when."},                                          \
         {"capabilities", {.kind = SCHEMA_FREE_OBJECT}, REQUIRED, NULL, "As it registered them."},                      \
         {"services", {LIST_OF(announced_service_value)}, REQUIRED, NULL, "Those it announced."},                       \
@@ -450,8 +460,19 @@ const struct schema schema_drain_reply = {
 };
 
 static const char *const verdicts[] = {
-    "announced",           "kept",          "pinned",  "reserved",      "taken",   "other_type", "pinned_elsewhere",
-    "reserved_for_others", "share_is_full", "covered", "not_permitted", "unknown", NULL,
+    "announced",           "kept",          "pinned",  "reserved",      "taken",  "other_type", "pinned_elsewhere",
+    "reserved_for_others", "share_is_full", "covered", "not_permitted", "misfit", "unknown",    NULL,
+};
+
+static const struct schema service_swap = {
+    .name = "ServiceSwap",
+    .help = "A service takes the place of another one on a worker, which runs both until the new one runs.",
+    .fields =
+        (const struct schema_field[]){
+            {"from", {.kind = SCHEMA_TEXT}, REQUIRED, "\"redis\"", "What it drops then."},
+            {"to", {.kind = SCHEMA_TEXT}, REQUIRED, "\"postgres\"", "What it takes."},
+            {.name = NULL},
+        },
 };
 
 static const struct schema explained_service = {
@@ -512,6 +533,7 @@ const struct schema schema_explanation = {
              NULL,
              "It is up or expected back, and does not drain."},
             {"reason", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "The decision in one line."},
+            {"swap", {OBJECT(service_swap)}, 0, NULL, "A change that is under way, if there is one."},
             {"share", {OBJECT(explained_share)}, REQUIRED, NULL, "Why so many."},
             {"services", {LIST_OF(explained_service_value)}, REQUIRED, NULL, "Each service of the catalog."},
             {.name = NULL},

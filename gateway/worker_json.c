@@ -2,6 +2,7 @@
 
 #include "gateway/worker_json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +142,29 @@ void worker_json_write_export(struct json_writer *writer, const Muster__V1__Work
     json_write_object_end(writer);
 }
 
+/* How far the draining of a worker is. What it works on is told by itself; when it has been told to drain, and says so
+ * with nothing to work on, nothing more comes. */
+static void write_draining(struct json_writer *writer, const struct replica_worker *worker,
+                           const Muster__V1__Load *load)
+{
+    Muster__V1__WorkerStatus said = worker->health_incarnation == worker->record->incarnation
+                                        ? worker->health_status
+                                        : MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
+    bool told = said == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING;
+    bool away = said == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
+    unsigned requests = load->active_requests + load->queue_depth;
+    char reason[128];
+    if (away)
+        snprintf(reason, sizeof(reason), "drained by an operator; it is not heard any more");
+    else if (told && requests == 0)
+        snprintf(reason, sizeof(reason), "drained by an operator; no request runs any more, it may leave");
+    else
+        snprintf(reason, sizeof(reason), "drained by an operator; requests that run%s: %u",
+                 told ? "" : ", as it said before it knew", requests);
+    json_write_named_text(writer, "status_reason", reason);
+    json_write_named_bool(writer, "may_leave", away || (told && requests == 0));
+}
+
 /* Members that heartbeats and the failure detector change. */
 static void render_varying(struct json_writer *writer, const struct replica_worker *worker)
 {
@@ -151,7 +175,9 @@ static void render_varying(struct json_writer *writer, const struct replica_work
         writer->out->failed = true; /* out of memory: it was packed here */
     const Muster__V1__Load *load = kept != NULL ? kept : &nothing;
     json_write_named_text(writer, "status", worker_status_word(replica_status(worker)));
-    if (replica_status_reason(worker)[0] != '\0')
+    if (worker->record->draining)
+        write_draining(writer, worker, load);
+    else if (replica_status_reason(worker)[0] != '\0')
         json_write_named_text(writer, "status_reason", replica_status_reason(worker));
     if (replica_status_changed_at_ms(worker) > 0)
         write_time(writer, "status_changed_at", replica_status_changed_at_ms(worker));

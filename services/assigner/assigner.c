@@ -10,8 +10,8 @@
 /* --- Memory --- */
 
 struct tables {
-    uint32_t *expected, *healthy, *able, *loaded, *seen, *here;
-    uint64_t *load;
+    uint32_t *expected, *healthy, *able, *failing, *loaded, *seen, *here;
+    struct load_sums *load;
     size_t *services;
     bool *taken;
 };
@@ -21,6 +21,7 @@ static void free_tables(struct tables *tables)
     free(tables->expected);
     free(tables->healthy);
     free(tables->able);
+    free(tables->failing);
     free(tables->loaded);
     free(tables->load);
     free(tables->seen);
@@ -34,15 +35,16 @@ static bool create_tables(struct tables *tables, size_t count)
     tables->expected = calloc(count, sizeof(*tables->expected));
     tables->healthy = calloc(count, sizeof(*tables->healthy));
     tables->able = calloc(count, sizeof(*tables->able));
+    tables->failing = calloc(count, sizeof(*tables->failing));
     tables->loaded = calloc(count, sizeof(*tables->loaded));
     tables->load = calloc(count, sizeof(*tables->load));
     tables->seen = calloc(count, sizeof(*tables->seen));
     tables->here = calloc(count, sizeof(*tables->here));
     tables->services = calloc(count, sizeof(*tables->services));
     tables->taken = calloc(count, sizeof(*tables->taken));
-    if (tables->expected != NULL && tables->healthy != NULL && tables->able != NULL && tables->loaded != NULL &&
-        tables->load != NULL && tables->seen != NULL && tables->here != NULL && tables->services != NULL &&
-        tables->taken != NULL)
+    if (tables->expected != NULL && tables->healthy != NULL && tables->able != NULL && tables->failing != NULL &&
+        tables->loaded != NULL && tables->load != NULL && tables->seen != NULL && tables->here != NULL &&
+        tables->services != NULL && tables->taken != NULL)
         return true;
     free_tables(tables);
     return false;
@@ -54,6 +56,7 @@ static struct tables tables_of(const struct assigner *assigner)
     return (struct tables){.expected = counts->expected,
                            .healthy = counts->healthy,
                            .able = counts->able,
+                           .failing = counts->failing,
                            .loaded = counts->loaded,
                            .seen = assigner->seen,
                            .here = assigner->here,
@@ -67,6 +70,7 @@ static void use_tables(struct assigner *assigner, const struct tables *tables)
     assigner->counts = (struct counts){.expected = tables->expected,
                                        .healthy = tables->healthy,
                                        .able = tables->able,
+                                       .failing = tables->failing,
                                        .loaded = tables->loaded,
                                        .load = tables->load};
     assigner->seen = tables->seen;
@@ -94,29 +98,20 @@ struct assigner *assigner_create(struct catalog *catalog)
     return assigner;
 }
 
-/* Each value in one piece. */
-static void free_values(struct map *map)
-{
-    size_t position = 0;
-    void *value;
-    while ((value = map_next(map, &position)) != NULL)
-        free(value);
-    map_free(map);
-}
-
 void assigner_destroy(struct assigner *assigner)
 {
     if (assigner == NULL)
         return;
-    free_values(&assigner->members);
-    free_values(&assigner->promises);
+    assigner_free_values(&assigner->members);
+    assigner_free_values(&assigner->promises);
     struct tables tables = tables_of(assigner);
     free_tables(&tables);
-    free_values(&assigner->counts.located);
+    assigner_free_values(&assigner->counts.located);
     moves_forget(assigner);
     adapt_forget(assigner);
     balance_forget(assigner);
     free(assigner->balance);
+    swaps_free(assigner);
     catalog_destroy(assigner->catalog);
     free(assigner);
 }
@@ -166,6 +161,7 @@ static struct member *create_member(const char *id, const struct names lists[2],
         return NULL;
     member->name_count = (uint32_t)count;
     member->assigned_count = (uint32_t)lists[0].count;
+    member->swap_from = member->swap_to = NAME_NONE;
     char *at = member->id;
     memcpy(at, id, id_bytes);
     at += id_bytes;
@@ -180,10 +176,7 @@ static struct member *create_member(const char *id, const struct names lists[2],
 
 const char *member_location(const struct member *member)
 {
-    const char *at = member->id + strlen(member->id) + 1;
-    for (uint32_t i = 0; i < member->name_count; i++)
-        at += strlen(at) + 1;
-    return at;
+    return member_name(member, member->name_count); /* it follows the names */
 }
 
 const char *member_permitted(const struct member *member)
@@ -194,127 +187,8 @@ const char *member_permitted(const struct member *member)
     return location + strlen(location) + 1;
 }
 
-/* --- Counting --- */
-
 #define IN 1u
 #define OUT UINT32_MAX
-
-bool member_is_healthy(const struct member *member)
-{
-    return !member->draining && (member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ||
-                                 member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED);
-}
-
-bool member_is_expected(const struct member *member)
-{
-    return member_is_healthy(member) ||
-           (!member->draining && member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING);
-}
-
-#define LOCATED_KEY_BYTES 1024
-
-static void write_located_key(char key[LOCATED_KEY_BYTES], size_t number, const char *location)
-{
-    /* A location has at most 256 bytes (the registry's limit); a longer one would share a count. */
-    snprintf(key, LOCATED_KEY_BYTES, "%zu %s", number, location);
-}
-
-static uint32_t count_located(const struct assigner *assigner, size_t number, const char *location)
-{
-    char key[LOCATED_KEY_BYTES];
-    write_located_key(key, number, location);
-    const struct located *located = map_get_text(&assigner->counts.located, key);
-    return located == NULL ? 0 : located->workers;
-}
-
-/* Without memory a worker is not counted: a service is then spread less well, and nothing else. */
-static void change_located(struct assigner *assigner, size_t number, const char *location, uint32_t change)
-{
-    struct map *map = &assigner->counts.located;
-    char key[LOCATED_KEY_BYTES];
-    write_located_key(key, number, location);
-    struct located *located = map_get_text(map, key);
-    if (located == NULL && change == IN) {
-        located = calloc(1, sizeof(*located) + strlen(key) + 1);
-        if (located == NULL)
-            return;
-        memcpy(located->key, key, strlen(key) + 1);
-        if (!map_put_text(map, located->key, located, NULL)) {
-            free(located);
-            return;
-        }
-    }
-    if (located == NULL)
-        return;
-    located->workers += change;
-    if (located->workers == 0)
-        free(map_remove_text(map, key));
-}
-
-/* Adds `change` (1, or -1 modulo 2^32) to the table's number of each service that the member
- * serves. One that it both announces and was assigned, or announces under two names, counts
- * once, and one of which it says that it is unavailable not at all. With a location, there as well; into the table of
- * healthy ones, the load too. */
-static void count_services(struct assigner *assigner, const struct member *member, uint32_t *table,
-                           const char *location, uint32_t change)
-{
-    if (++assigner->seen_number == 0) {
-        memset(assigner->seen, 0, catalog_count(assigner->catalog) * sizeof(*assigner->seen));
-        assigner->seen_number = 1;
-    }
-    const char *name = member->id + strlen(member->id) + 1;
-    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
-        size_t number = catalog_find(assigner->catalog, name);
-        if (number == CATALOG_NONE || assigner->seen[number] == assigner->seen_number ||
-            condition_is_unavailable(member, i))
-            continue;
-        assigner->seen[number] = assigner->seen_number;
-        table[number] += change;
-        if (table == assigner->counts.healthy && condition_is_able(member, i))
-            assigner->counts.able[number] += change;
-        if (table == assigner->counts.healthy && member->says_load) {
-            assigner->counts.loaded[number] += change;
-            assigner->counts.load[number] +=
-                change == IN ? member->load_thousandths : -(uint64_t)member->load_thousandths;
-        }
-        if (location != NULL && catalog_at(assigner->catalog, number)->spread_by_location)
-            change_located(assigner, number, location, change);
-    }
-}
-
-static void count_expected(struct assigner *assigner, const struct member *member, uint32_t change)
-{
-    if (!member_is_expected(member))
-        return;
-    const char *location = catalog_spreads(assigner->catalog) ? member_location(member) : "";
-    assigner->counts.by_type[member->type] += change;
-    count_services(assigner, member, assigner->counts.expected, location[0] == '\0' ? NULL : location, change);
-}
-
-/* A promise stands for what is expected of the worker in the place of its present record. */
-void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change)
-{
-    const struct member *member = map_get_text(&assigner->members, id);
-    const struct member *promise = map_get_text(&assigner->promises, id);
-    if (promise != NULL)
-        count_expected(assigner, promise, change);
-    else if (member != NULL)
-        count_expected(assigner, member, change);
-    if (member != NULL && member_is_healthy(member))
-        count_services(assigner, member, assigner->counts.healthy, NULL, change);
-}
-
-static void count_all(struct assigner *assigner)
-{
-    size_t position = 0;
-    const struct member *member;
-    while ((member = map_next(&assigner->members, &position)) != NULL)
-        assigner_count_id(assigner, member->id, IN);
-    position = 0;
-    while ((member = map_next(&assigner->promises, &position)) != NULL)
-        if (map_get_text(&assigner->members, member->id) == NULL)
-            assigner_count_id(assigner, member->id, IN);
-}
 
 /* --- The catalog --- */
 
@@ -333,17 +207,17 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
     moves_forget(assigner);
     catalog_destroy(assigner->catalog);
     assigner->catalog = catalog;
-    struct map located = assigner->counts.located;
+    assigner_free_values(&assigner->counts.located);
     use_tables(assigner, &tables);
     free_tables(&old);
-    free_values(&located);
-    count_all(assigner);
+    assigner_recount(assigner);
     /* Its services have other numbers. Without memory, those that are lost are left to the
      * workers that register. */
     adapt_forget(assigner);
     balance_forget(assigner);
     (void)balance_create(assigner);
     rules_review(assigner);
+    swaps_forget_failures(assigner);
     if (adapt_create(assigner)) {
         size_t position = 0;
         const struct member *member;
@@ -379,6 +253,8 @@ static void remove_member(struct assigner *assigner, struct member *member)
     assigner_count_id(assigner, member->id, OUT);
     map_remove_text(&assigner->members, member->id);
     assigner_count_id(assigner, member->id, IN);
+    assigner->review.left_some = true;            /* others may have moved in the map */
+    (void)swaps_note(assigner, member->id, NULL); /* takes no memory */
     free(member);
 }
 
@@ -402,6 +278,23 @@ static bool is_known_type(int type)
     return type > 0 && type < TYPES;
 }
 
+static uint32_t find_assigned(const struct member *member, const char *wanted)
+{
+    const char *name = member_name(member, 0);
+    for (uint32_t i = 0; i < member->assigned_count; i++, name += strlen(name) + 1)
+        if (strcmp(name, wanted) == 0)
+            return i;
+    return NAME_NONE;
+}
+
+static void set_swap(struct member *member, const char *from, const char *to)
+{
+    member->swap_from = find_assigned(member, from);
+    member->swap_to = find_assigned(member, to);
+    if (member->swap_from == NAME_NONE || member->swap_to == NAME_NONE)
+        member->swap_from = member->swap_to = NAME_NONE;
+}
+
 static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worker)
 {
     /* A record that makes no sense is not worth a restart of the watch: it counts for nothing. */
@@ -423,12 +316,14 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     member->status = (uint8_t)worker->status;
     member->draining = worker->draining;
     member->generation = assigner->generation;
+    if (worker->swap != NULL)
+        set_swap(member, worker->swap->from, worker->swap->to);
 
     void *old = map_get_text(&assigner->members, member->id);
     if (old != NULL && ((struct member *)old)->incarnation == member->incarnation)
         condition_carry(member, old);
     assigner_count_id(assigner, member->id, OUT);
-    if (!map_put_text(&assigner->members, member->id, member, &old)) {
+    if (!swaps_note(assigner, member->id, member) || !map_put_text(&assigner->members, member->id, member, &old)) {
         assigner_count_id(assigner, member->id, IN);
         free(member);
         return false;
@@ -436,6 +331,7 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
     confirm_promise(assigner, member->id, member->incarnation);
     assigner_count_id(assigner, member->id, IN);
     adapt_note(assigner, member);
+    rules_note(assigner, member);
     free(old);
     return true;
 }
@@ -449,6 +345,7 @@ static void apply_status(struct assigner *assigner, const Muster__V1__WorkerEven
     member->status = (uint8_t)event->status;
     assigner_count_id(assigner, member->id, IN);
     adapt_note(assigner, member);
+    rules_note(assigner, member);
 }
 
 static void apply_remove(struct assigner *assigner, const Muster__V1__WorkerEvent *event)
@@ -505,7 +402,6 @@ bool assigner_apply(struct assigner *assigner, const Muster__V1__WatchWorkersRes
     if (message->snapshot_complete && assigner->in_snapshot) {
         assigner->in_snapshot = false;
         assigner->synchronised = true;
-        rules_review(assigner);
         remove_unmentioned(assigner);
     }
     if (message->revision != 0)
@@ -550,8 +446,8 @@ static bool limit_of(const struct member *member, struct limit *limit)
     return items != NULL;
 }
 
-struct member *assigner_promise(struct assigner *assigner, const struct member *member, char *const *assigned,
-                                size_t assigned_count, uint64_t now_ms)
+struct member *assigner_promise(struct assigner *assigner, const struct member *member,
+                                const struct assigner_move *move, uint64_t now_ms)
 {
     size_t announced_count = member->name_count - member->assigned_count;
     char **announced = calloc(announced_count + 1, sizeof(*announced));
@@ -562,7 +458,7 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
         if (i >= member->assigned_count)
             announced[i - member->assigned_count] = (char *)name; /* only read */
     }
-    const struct names lists[2] = {{assigned, assigned_count}, {announced, announced_count}};
+    const struct names lists[2] = {{move->assigned, move->assigned_count}, {announced, announced_count}};
     struct limit limit;
     struct member *promise = NULL;
     if (limit_of(member, &limit))
@@ -575,6 +471,8 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
     promise->type = member->type;
     promise->status = member->status;
     promise->draining = member->draining;
+    if (move->swap_to != NULL)
+        set_swap(promise, move->swap_from, move->swap_to);
     condition_carry(promise, member);
     assigner_count_id(assigner, promise->id, OUT);
     drop_promise(assigner, map_get_text(&assigner->promises, promise->id));
@@ -591,8 +489,15 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
 void assigner_move_failed(struct assigner *assigner, const char *worker_id)
 {
     struct member *promise = map_get_text(&assigner->promises, worker_id);
+    const struct member *member = map_get_text(&assigner->members, worker_id);
     if (promise == NULL)
         return;
+    if (promise->swap_to != NAME_NONE && (member == NULL || member->swap_to == NAME_NONE)) {
+        size_t from = catalog_find(assigner->catalog, member_name(promise, promise->swap_from));
+        size_t to = catalog_find(assigner->catalog, member_name(promise, promise->swap_to));
+        if (from != CATALOG_NONE && to != CATALOG_NONE)
+            balance_touched(assigner, from, to, 0);
+    }
     assigner_count_id(assigner, worker_id, OUT);
     drop_promise(assigner, promise);
     assigner_count_id(assigner, worker_id, IN);
@@ -625,7 +530,7 @@ void assigner_decide(struct assigner *assigner, const struct policy_worker *work
     struct policy_coverage coverage = {.workers = assigner->counts.expected, .here = spreads ? assigner->here : NULL};
     for (size_t i = 0; spreads && i < catalog_count(assigner->catalog); i++)
         if (catalog_at(assigner->catalog, i)->spread_by_location)
-            assigner->here[i] = count_located(assigner, i, location);
+            assigner->here[i] = assigner_workers_at(assigner, i, location);
     memcpy(coverage.workers_by_type, assigner->counts.by_type, sizeof(coverage.workers_by_type));
     policy_decide(assigner->catalog, &coverage, worker, &assigner->decision);
 }
@@ -640,27 +545,46 @@ static char *pack_permitted(const Muster__V1__AssignCandidate *candidate)
     return packed;
 }
 
+/* What the candidate is assigned and may keep. A move may be on its way to the registry, which asks for a decision from
+ * what it had before: what that move takes away is not kept, and what it adds is not there yet, so that whichever of
+ * the two comes first, no half of a swap is left. Returns how many names are in `kept`. */
+static size_t kept_of(const struct member *promise, const Muster__V1__AssignCandidate *candidate, char **kept)
+{
+    bool moves = promise != NULL && promise->incarnation < candidate->incarnation;
+    size_t count = 0;
+    for (size_t i = 0; i < candidate->n_current_services; i++)
+        if (!moves || find_assigned(promise, candidate->current_services[i]) != NAME_NONE)
+            kept[count++] = candidate->current_services[i];
+    return count;
+}
+
 const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
                                               uint64_t now_ms)
 {
     const char *id = candidate->worker_id;
     const struct member *member = map_get_text(&assigner->members, id);
-    char *permitted = NULL;
-    if (candidate->services_limited && (permitted = pack_permitted(candidate)) == NULL)
+    struct member *before = map_get_text(&assigner->promises, id);
+    char *permitted = candidate->services_limited ? pack_permitted(candidate) : NULL;
+    char **kept = calloc(candidate->n_current_services + 1, sizeof(*kept));
+    if (kept == NULL || (candidate->services_limited && permitted == NULL)) {
+        free(kept);
+        free(permitted);
         return NULL;
+    }
     const struct policy_worker worker = {
         .id = id,
         .type = candidate->type,
-        .current = candidate->current_services,
-        .current_count = candidate->n_current_services,
+        .current = kept,
+        .current_count = kept_of(before, candidate, kept),
         .announced = candidate->announced_services,
         .announced_count = candidate->n_announced_services,
         .permitted = permitted,
     };
 
     assigner_count_id(assigner, id, OUT);
-    drop_promise(assigner, map_get_text(&assigner->promises, id));
+    drop_promise(assigner, before);
     assigner_decide(assigner, &worker, candidate->location);
+    free(kept);
     free(permitted);
 
     struct member *promise = create_promise(assigner, candidate);
@@ -724,48 +648,4 @@ size_t assigner_worker_count(const struct assigner *assigner)
 size_t assigner_promise_count(const struct assigner *assigner)
 {
     return assigner->promises.count;
-}
-
-static bool has_same_located(const struct map *a, const struct map *b)
-{
-    size_t position = 0;
-    const struct located *one, *other;
-    while ((one = map_next(a, &position)) != NULL) {
-        other = map_get_text(b, one->key);
-        if (other == NULL || other->workers != one->workers)
-            return false;
-    }
-    return a->count == b->count;
-}
-
-bool assigner_check(struct assigner *assigner)
-{
-    size_t count = catalog_count(assigner->catalog);
-    struct counts running = assigner->counts;
-    struct counts fresh = {.expected = calloc(count, sizeof(uint32_t)),
-                           .healthy = calloc(count, sizeof(uint32_t)),
-                           .able = calloc(count, sizeof(uint32_t)),
-                           .loaded = calloc(count, sizeof(uint32_t)),
-                           .load = calloc(count, sizeof(uint64_t))};
-    bool same = false;
-    if (fresh.expected != NULL && fresh.healthy != NULL && fresh.able != NULL && fresh.loaded != NULL &&
-        fresh.load != NULL) {
-        assigner->counts = fresh;
-        count_all(assigner);
-        same = memcmp(fresh.expected, running.expected, count * sizeof(uint32_t)) == 0 &&
-               memcmp(fresh.healthy, running.healthy, count * sizeof(uint32_t)) == 0 &&
-               memcmp(fresh.able, running.able, count * sizeof(uint32_t)) == 0 &&
-               memcmp(fresh.loaded, running.loaded, count * sizeof(uint32_t)) == 0 &&
-               memcmp(fresh.load, running.load, count * sizeof(uint64_t)) == 0 &&
-               memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0 &&
-               has_same_located(&assigner->counts.located, &running.located);
-        free_values(&assigner->counts.located);
-        assigner->counts = running;
-    }
-    free(fresh.expected);
-    free(fresh.healthy);
-    free(fresh.able);
-    free(fresh.loaded);
-    free(fresh.load);
-    return same;
 }

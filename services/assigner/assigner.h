@@ -63,7 +63,8 @@ struct assigner_explanation {
     Muster__V1__WorkerType type;
     uint64_t incarnation;
     const char *location;
-    bool counts; /* for coverage: it is up or expected back, and does not drain */
+    const char *swap_from, *swap_to; /* a swap that is under way; NULL: none */
+    bool counts;                     /* for coverage: it is up or expected back, and does not drain */
 };
 
 /* `use` is called once, before the worker is counted in again, with what lives until it returns. False, and no call,
@@ -87,7 +88,10 @@ void assigner_gaps(const struct assigner *assigner, struct assigner_gap *gaps);
 /* Applies a message of health's WatchHealth: what workers say of their load and of each of their services. A service
  * of which its worker says that it is unavailable, failed or stopped does not count as covered by it. Workers that are
  * not in the replica, and other incarnations, are passed over. */
-void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHealthResponse *message);
+void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms);
+
+/* The stream of those messages has ended: until the next one, nothing is moved by load, and no swap ends. */
+void assigner_health_lost(struct assigner *assigner);
 
 /* --- Services that lost their last worker (adapt.c), and work that moves (balance.c) --- */
 
@@ -102,8 +106,10 @@ enum assigner_move_reason {
     ASSIGNER_MOVE_OVERLOADED, /* the service is overloaded: this one takes it, and drops another one when it runs */
     ASSIGNER_MOVE_DROP,       /* the new one runs: the old one is dropped */
     ASSIGNER_MOVE_TOLD,       /* the catalog pins the service to the worker, or reserves the worker for it */
+    ASSIGNER_MOVE_GONE,       /* the catalog has something no more that the worker runs: it is dropped */
     ASSIGNER_MOVE_BARRED,     /* the catalog keeps it from the worker, and others run it: it is dropped */
     ASSIGNER_MOVE_UNDO,       /* the new one did not come to run in time: it is dropped again */
+    ASSIGNER_MOVE_BOTH,       /* the new one runs, and nobody else has the old one: it keeps both */
 };
 
 struct assigner_move {
@@ -111,19 +117,22 @@ struct assigner_move {
     uint64_t incarnation;
     char **assigned; /* names: all that the worker is to run from now on */
     size_t assigned_count;
+    const char *swap_from, *swap_to; /* of them: one takes the place of the other; NULL: none does */
     enum assigner_move_reason reason;
     const char *service; /* that it takes or drops: the catalog's text */
 };
 
-/* When work moves by load. The load of a service is the mean of what its healthy workers say of theirs, smoothed over a
- * third of `sustain_ms`.
+/* When work moves by load, which is what healthy workers say of theirs, smoothed over a third of `sustain_ms`.
  *
- * A service whose load is at least `overloaded` for `sustain_ms` takes a worker from one that could spare it for as
- * long: with one worker less its load would be at most `spare`, and it has at least two. The worker's own load is no
- * more than that either, and it can run the service. It is first told to run both; when it says that the new one runs
- * (or says nothing of its services for ASSIGNER_SILENT_MS) it is told to drop the old one, unless that would leave
- * nobody with it; when the new one does not run after ASSIGNER_SWAP_MS it is taken back. Afterwards neither service is
- * touched for `dwell_ms`, and no other move begins for ASSIGNER_PAUSE_MS.
+ * A service whose workers all have a load of `overloaded` or more for `sustain_ms` takes a worker from one that could
+ * spare it for as long: its other workers have room for a whole one, none of them being filled to more than `spare`
+ * (with the same load everywhere: with one worker less it would be at most `spare`). The worker's own load is no
+ * more than that either, and it can run the service. It is first told to run both, which is a swap; when it says that
+ * the new one runs (or says nothing of its services for ASSIGNER_SILENT_MS) it is told to drop the old one, unless that
+ * would leave nobody with it; when the new one does not run after ASSIGNER_SWAP_MS it is taken back, and the worker is
+ * not asked for it again before it registers again. A service is part of one swap at a time; afterwards neither service
+ * is touched for `dwell_ms`, and no other swap begins for ASSIGNER_PAUSE_MS. The registry keeps a swap that is under
+ * way with the assignment, so it is ended by whoever assigns then.
  *
  * Nothing swings while spare < overloaded: with the demand unchanged, giving never makes a service overloaded, so each
  * move is one towards a service that was so before, and there are finitely many. */
@@ -138,20 +147,29 @@ struct assigner_balance {
 
 void assigner_set_balance(struct assigner *assigner, const struct assigner_balance *balance);
 
-/* Swaps that are under way: workers that have both services. */
+/* Swaps that are under way, by load or for a lost service: workers that have both services. */
 size_t assigner_swap_count(const struct assigner *assigner);
 
-/* The next worker that should be told to run something else. First, a service that has lost its
- * last worker is given to another one: of those that are healthy, can run it and have fewer services than a worker of
- * their type would get, one with the fewest. Call it every 100 ms or so, until it gives NULL.
- * The move is a promise (see above) until the registry confirms it; it is valid until the next
- * call. A service that never had a worker is left to the workers that register. Then, after the
- * catalog was read, workers get what is pinned to them or what they are reserved for, and drop what they may not run
- * any more as soon as somebody else runs it. Then what load asks for; see struct assigner_balance. */
+/* The next worker that should be told to run something else. Call it every 100 ms or so, until it gives NULL. The move
+ * is a promise (see above) until the registry confirms it; it is valid until the next call.
+ *
+ * First, a service that nobody runs is given to somebody: of those that are healthy, can run it and have fewer services
+ * than a worker of their type would get, one with the fewest, and one that requires another type only if there is no
+ * other. When all have their share, one takes it in the place of a service that others run as well (a swap, as below).
+ * Then workers get what is pinned to them or what they are reserved for, and drop what they may not run any more as
+ * soon as somebody else runs it, and what the catalog has no more at once. Then swaps are ended, and what load asks for
+ * is begun; see struct assigner_balance. */
 const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64_t now_ms);
 
 /* The registry did not take a move: its promise is forgotten. */
 void assigner_move_failed(struct assigner *assigner, const char *worker_id);
+
+/* Tells of pins and reservations that do nothing: the worker is not on the roll (`is_there` is false: perhaps its id is
+ * mistyped), or its type cannot run the service. For an operator who has edited the catalog. */
+void assigner_idle_rules(const struct assigner *assigner,
+                         void (*tell)(const struct catalog_service *service, const char *worker_id, bool is_there,
+                                      void *argument),
+                         void *argument);
 
 /* Workers in the replica, and promises that are open. */
 size_t assigner_worker_count(const struct assigner *assigner);

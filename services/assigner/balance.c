@@ -1,4 +1,7 @@
-/* Work moves from services that can spare a worker to overloaded ones; see struct assigner_balance. */
+/* Work moves from services that can spare a worker to overloaded ones; see struct assigner_balance.
+ *
+ * A worker says one load, whichever of its services it comes from. So a service is judged by the room that its workers
+ * have: that one of them is full because of another service says nothing while the rest have room. */
 
 #include "services/assigner/state.h"
 
@@ -6,28 +9,20 @@
 #include <string.h>
 
 #define LOOK_EVERY_MS 1000
-#define SWAPS_MAX 16 /* at once */
+#define SWAPS_MAX 16   /* at once */
+#define TOLERANCE 0.02 /* a service is overloaded when its workers lack so much of being so, on average */
 
 /* A service, as it was at the last look. */
 struct service_load {
-    double load;                                    /* smoothed; below 0: nobody has said any */
+    double busy, idle; /* means of what its workers say, counted up to `overloaded` and `spare`, smoothed; below 0:
+                          nobody has said any */
     uint64_t overloaded_since_ms, sparing_since_ms; /* 0: it is not, it cannot */
-    uint64_t touched_at_ms;                         /* a move of it ended or began; 0: never */
-};
-
-/* A worker that is told to run both, until it drops one. */
-struct swap {
-    char *worker_id; /* NULL: free */
-    uint64_t incarnation;
-    size_t from, to;
-    uint64_t since_ms;
+    uint64_t touched_at_ms;                         /* a swap of it ended or began; 0: never */
 };
 
 struct balance {
     struct assigner_balance settings;
     struct service_load *services;
-    struct swap swaps[SWAPS_MAX];
-    size_t swap_count;
     uint64_t looked_at_ms, moved_at_ms;
 };
 
@@ -38,41 +33,42 @@ bool balance_create(struct assigner *assigner)
         balance = assigner->balance = calloc(1, sizeof(*balance));
         if (balance == NULL)
             return false;
-        balance->settings = ASSIGNER_BALANCE_DEFAULT;
+        assigner_set_balance(assigner, &ASSIGNER_BALANCE_DEFAULT);
     }
     balance->services = calloc(catalog_count(assigner->catalog), sizeof(*balance->services));
     for (size_t i = 0; balance->services != NULL && i < catalog_count(assigner->catalog); i++)
-        balance->services[i].load = -1;
+        balance->services[i].busy = balance->services[i].idle = -1;
     return balance->services != NULL;
-}
-
-static void forget_swap(struct balance *balance, struct swap *swap)
-{
-    free(swap->worker_id);
-    *swap = (struct swap){.worker_id = NULL};
-    balance->swap_count--;
 }
 
 void balance_forget(struct assigner *assigner)
 {
-    struct balance *balance = assigner->balance;
-    if (balance == NULL)
+    if (assigner->balance == NULL)
         return;
-    for (size_t i = 0; i < SWAPS_MAX; i++)
-        if (balance->swaps[i].worker_id != NULL)
-            forget_swap(balance, &balance->swaps[i]);
-    free(balance->services);
-    balance->services = NULL;
+    free(assigner->balance->services);
+    assigner->balance->services = NULL;
 }
 
 void assigner_set_balance(struct assigner *assigner, const struct assigner_balance *settings)
 {
     assigner->balance->settings = *settings;
+    assigner->most =
+        (struct load_sums){(uint64_t)(settings->overloaded * 1000 + 0.5), (uint64_t)(settings->spare * 1000 + 0.5)};
+    assigner_recount(assigner);
 }
 
-size_t assigner_swap_count(const struct assigner *assigner)
+struct load_sums balance_load(const struct assigner *assigner, const struct member *member)
 {
-    return assigner->balance->swap_count;
+    uint64_t load = member->load_thousandths;
+    return (struct load_sums){load < assigner->most.busy ? load : assigner->most.busy,
+                              load < assigner->most.idle ? load : assigner->most.idle};
+}
+
+void balance_touched(struct assigner *assigner, size_t from, size_t to, uint64_t now_ms)
+{
+    struct service_load *services = assigner->balance->services;
+    if (services != NULL)
+        services[from].touched_at_ms = services[to].touched_at_ms = now_ms;
 }
 
 /* --- How the services are --- */
@@ -95,12 +91,16 @@ static void look_at_service(const struct assigner *assigner, size_t number, uint
     const struct balance *balance = assigner->balance;
     struct service_load *service = &balance->services[number];
     uint32_t loaded = assigner->counts.loaded[number], healthy = assigner->counts.healthy[number];
-    service->load = loaded == 0 ? -1
-                                : smoothed(balance, service->load,
-                                           (double)assigner->counts.load[number] / (1000.0 * loaded), passed_ms);
-    bool overloaded = service->load >= balance->settings.overloaded;
+    const struct load_sums *sums = &assigner->counts.load[number];
+    /* What was heard last is worth nothing while health is away. */
+    bool known = loaded > 0 && assigner->health_heard_ms != 0;
+    service->busy = known ? smoothed(balance, service->busy, (double)sums->busy / (1000.0 * loaded), passed_ms) : -1;
+    service->idle = known ? smoothed(balance, service->idle, (double)sums->idle / (1000.0 * loaded), passed_ms) : -1;
+    /* Above 1 nothing is. */
+    bool overloaded = known && service->busy >= balance->settings.overloaded - TOLERANCE;
+    /* The others have room for a whole worker. */
     bool spares =
-        service->load >= 0 && healthy >= 2 && service->load * healthy / (healthy - 1) <= balance->settings.spare;
+        known && healthy >= 2 && (balance->settings.spare - service->idle) * healthy >= balance->settings.spare;
     service->overloaded_since_ms = since(overloaded, service->overloaded_since_ms, now_ms);
     service->sparing_since_ms = since(spares, service->sparing_since_ms, now_ms);
 }
@@ -114,9 +114,13 @@ static void look_at_services(struct assigner *assigner, uint64_t now_ms)
         look_at_service(assigner, i, passed_ms, now_ms);
 }
 
-static bool is_settled(const struct balance *balance, const struct service_load *service, uint64_t now_ms)
+/* No swap of the service is under way, and none was lately. */
+static bool is_settled(const struct assigner *assigner, size_t number, uint64_t now_ms)
 {
-    return service->touched_at_ms == 0 || now_ms - service->touched_at_ms >= balance->settings.dwell_ms;
+    const struct balance *balance = assigner->balance;
+    uint64_t touched_at_ms = balance->services[number].touched_at_ms;
+    return (touched_at_ms == 0 || now_ms - touched_at_ms >= balance->settings.dwell_ms) &&
+           !swaps_have(assigner, number);
 }
 
 static bool lasts(const struct balance *balance, uint64_t since_ms, uint64_t now_ms)
@@ -130,8 +134,7 @@ static size_t most_important_overloaded(const struct assigner *assigner, uint64_
     const struct balance *balance = assigner->balance;
     size_t chosen = CATALOG_NONE;
     for (size_t i = 0; i < catalog_count(assigner->catalog); i++) {
-        const struct service_load *service = &balance->services[i];
-        if (lasts(balance, service->overloaded_since_ms, now_ms) && is_settled(balance, service, now_ms) &&
+        if (lasts(balance, balance->services[i].overloaded_since_ms, now_ms) && is_settled(assigner, i, now_ms) &&
             (chosen == CATALOG_NONE ||
              catalog_at(assigner->catalog, i)->priority < catalog_at(assigner->catalog, chosen)->priority))
             chosen = i;
@@ -143,25 +146,38 @@ static size_t most_important_overloaded(const struct assigner *assigner, uint64_
 
 struct wanted {
     size_t to;
-    uint64_t now_ms;
+    bool *spared; /* for each service: it can spare a worker now */
 };
 
-/* The service that the worker would give up, the first of its own that can spare it; CATALOG_NONE: none. */
-static size_t what_to_drop(const struct assigner *assigner, const struct member *member, uint64_t now_ms)
+/* The service that the worker would give up, the least important of its own that can spare it; CATALOG_NONE: none. */
+static size_t what_to_drop(const struct assigner *assigner, const struct member *member, const struct wanted *wanted)
 {
-    const struct balance *balance = assigner->balance;
-    const char *name = member->id + strlen(member->id) + 1;
-    for (uint32_t i = 0; i < member->assigned_count; i++, name += strlen(name) + 1) {
-        size_t number = catalog_find(assigner->catalog, name);
-        if (number == CATALOG_NONE)
-            continue;
-        const struct service_load *service = &balance->services[number];
-        enum catalog_permission permission = member_permission(assigner, member, number);
-        if (permission == CATALOG_ALLOWED && lasts(balance, service->sparing_since_ms, now_ms) &&
-            is_settled(balance, service, now_ms) && assigner->counts.healthy[number] >= 2)
-            return number;
+    size_t chosen = CATALOG_NONE;
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        size_t number = catalog_find(assigner->catalog, member_name(member, i));
+        if (number != CATALOG_NONE && wanted->spared[number] &&
+            member_permission(assigner, member, number) == CATALOG_ALLOWED &&
+            (chosen == CATALOG_NONE ||
+             catalog_at(assigner->catalog, number)->priority > catalog_at(assigner->catalog, chosen)->priority))
+            chosen = number;
     }
-    return CATALOG_NONE;
+    return chosen;
+}
+
+/* Whether the wanted service is to be spread by location, and the worker's location has it. */
+static bool is_crowded(const struct assigner *assigner, const struct member *member, const struct wanted *wanted)
+{
+    return catalog_at(assigner->catalog, wanted->to)->spread_by_location &&
+           assigner_workers_at(assigner, wanted->to, member_location(member)) > 0;
+}
+
+static bool comes_before(const struct assigner *assigner, const struct member *member, const struct member *best,
+                         const struct wanted *wanted)
+{
+    bool crowded = is_crowded(assigner, member, wanted);
+    if (crowded != is_crowded(assigner, best, wanted))
+        return !crowded;
+    return member->load_thousandths < best->load_thousandths;
 }
 
 static bool is_better(struct assigner *assigner, const struct member *member, const struct member *best,
@@ -170,98 +186,32 @@ static bool is_better(struct assigner *assigner, const struct member *member, co
     const struct wanted *wanted = argument;
     if (!member_is_healthy(member) || !member->says_load ||
         member->load_thousandths > assigner->balance->settings.spare * 1000 ||
-        (best != NULL && member->load_thousandths >= best->load_thousandths))
+        (best != NULL && !comes_before(assigner, member, best, wanted)))
         return false;
-    enum catalog_permission permission = member_permission(assigner, member, wanted->to);
-    return catalog_permits(permission) && map_get_text(&assigner->promises, member->id) == NULL &&
-           member_serves(assigner, member, wanted->to) == CATALOG_NONE &&
-           what_to_drop(assigner, member, wanted->now_ms) != CATALOG_NONE;
+    return catalog_permits(member_permission(assigner, member, wanted->to)) && member_is_settled(assigner, member) &&
+           member->swap_to == NAME_NONE && member_serves(assigner, member, wanted->to) == CATALOG_NONE &&
+           what_to_drop(assigner, member, wanted) != CATALOG_NONE && !swaps_failed(assigner, member, wanted->to);
 }
 
-static bool is_enough(const struct member *best)
+static bool is_enough(struct assigner *assigner, const struct member *best, const void *argument)
 {
-    return best->load_thousandths == 0;
+    return best->load_thousandths == 0 && !is_crowded(assigner, best, argument);
 }
 
-static struct swap *free_swap(struct balance *balance)
-{
-    for (size_t i = 0; i < SWAPS_MAX; i++)
-        if (balance->swaps[i].worker_id == NULL)
-            return &balance->swaps[i];
-    return NULL;
-}
-
-static const struct assigner_move *begin_swap(struct assigner *assigner, uint64_t now_ms)
+static const struct assigner_move *begin_swap(struct assigner *assigner, struct wanted *wanted, uint64_t now_ms)
 {
     struct balance *balance = assigner->balance;
-    struct wanted wanted = {most_important_overloaded(assigner, now_ms), now_ms};
-    struct swap *swap = free_swap(balance);
-    if (wanted.to == CATALOG_NONE || swap == NULL ||
-        (balance->moved_at_ms != 0 && now_ms - balance->moved_at_ms < ASSIGNER_PAUSE_MS))
-        return NULL;
-    const struct search search = {is_better, is_enough, &wanted};
+    for (size_t i = 0; i < catalog_count(assigner->catalog); i++)
+        wanted->spared[i] = lasts(balance, balance->services[i].sparing_since_ms, now_ms) &&
+                            assigner->counts.healthy[i] >= 2 && is_settled(assigner, i, now_ms);
+    const struct search search = {is_better, is_enough, wanted};
     const struct member *member = assigner_search(assigner, &search);
-    char *worker_id = member == NULL ? NULL : strdup(member->id);
-    if (worker_id == NULL)
+    if (member == NULL)
         return NULL;
-    *swap = (struct swap){worker_id, member->incarnation, what_to_drop(assigner, member, now_ms), wanted.to, now_ms};
-    balance->swap_count++;
+    struct change change = {wanted->to, CATALOG_NONE, what_to_drop(assigner, member, wanted), ASSIGNER_MOVE_OVERLOADED};
     balance->moved_at_ms = now_ms;
-    balance->services[swap->from].touched_at_ms = balance->services[swap->to].touched_at_ms = now_ms;
-    return assigner_make_move(assigner, member, swap->to, CATALOG_NONE, ASSIGNER_MOVE_OVERLOADED, now_ms);
-}
-
-/* --- A swap that is under way --- */
-
-static bool new_one_runs(const struct assigner *assigner, const struct member *member, const struct swap *swap,
-                         uint64_t now_ms)
-{
-    size_t name = member_assigned(assigner, member, swap->to);
-    if (condition_is_running(member, (uint32_t)name))
-        return true;
-    return !condition_is_told(member, (uint32_t)name) && (member->running | member->unavailable) == 0 &&
-           now_ms - swap->since_ms >= ASSIGNER_SILENT_MS;
-}
-
-/* What the worker should drop now: the old one, the new one again, or nothing yet (CATALOG_NONE). Sets *over when there
- * is nothing more to do. */
-static size_t end_of(const struct assigner *assigner, const struct member *member, const struct swap *swap,
-                     uint64_t now_ms, bool *over)
-{
-    bool has_from = member != NULL && member->incarnation == swap->incarnation &&
-                    member_assigned(assigner, member, swap->from) != CATALOG_NONE;
-    bool has_to = has_from && member_assigned(assigner, member, swap->to) != CATALOG_NONE;
-    *over = !has_to; /* gone, registered again, dropped: it has what it has, and that is counted */
-    if (*over || !member_is_healthy(member))
-        return CATALOG_NONE;
-    if (new_one_runs(assigner, member, swap, now_ms)) {
-        if (assigner->counts.able[swap->from] >= (member_is_able(assigner, member, swap->from) ? 2 : 1))
-            return swap->from;
-        *over = now_ms - swap->since_ms >= ASSIGNER_SWAP_MS; /* it stays the last one of both */
-        return CATALOG_NONE;
-    }
-    return now_ms - swap->since_ms >= ASSIGNER_SWAP_MS ? swap->to : CATALOG_NONE;
-}
-
-static const struct assigner_move *continue_swaps(struct assigner *assigner, uint64_t now_ms)
-{
-    struct balance *balance = assigner->balance;
-    for (size_t i = 0; i < SWAPS_MAX; i++) {
-        struct swap *swap = &balance->swaps[i];
-        if (swap->worker_id == NULL || map_get_text(&assigner->promises, swap->worker_id) != NULL)
-            continue; /* the registry has not confirmed yet */
-        const struct member *member = map_get_text(&assigner->members, swap->worker_id);
-        bool over;
-        size_t drop = end_of(assigner, member, swap, now_ms, &over);
-        if (over) {
-            balance->services[swap->from].touched_at_ms = balance->services[swap->to].touched_at_ms = now_ms;
-            forget_swap(balance, swap);
-        } else if (drop != CATALOG_NONE) {
-            return assigner_make_move(assigner, member, CATALOG_NONE, drop,
-                                      drop == swap->from ? ASSIGNER_MOVE_DROP : ASSIGNER_MOVE_UNDO, now_ms);
-        }
-    }
-    return NULL;
+    balance_touched(assigner, change.replaces, change.add, now_ms);
+    return assigner_make_move(assigner, member, &change, now_ms);
 }
 
 const struct assigner_move *balance_next_move(struct assigner *assigner, uint64_t now_ms)
@@ -270,6 +220,13 @@ const struct assigner_move *balance_next_move(struct assigner *assigner, uint64_
     if (balance->services == NULL || (balance->looked_at_ms != 0 && now_ms - balance->looked_at_ms < LOOK_EVERY_MS))
         return NULL;
     look_at_services(assigner, now_ms);
-    const struct assigner_move *move = continue_swaps(assigner, now_ms);
-    return move != NULL ? move : begin_swap(assigner, now_ms);
+    if (balance->moved_at_ms != 0 && now_ms - balance->moved_at_ms < ASSIGNER_PAUSE_MS)
+        return NULL;
+    struct wanted wanted = {most_important_overloaded(assigner, now_ms), NULL};
+    if (wanted.to == CATALOG_NONE || assigner_swap_count(assigner) >= SWAPS_MAX)
+        return NULL;
+    wanted.spared = calloc(catalog_count(assigner->catalog), sizeof(*wanted.spared));
+    const struct assigner_move *move = wanted.spared == NULL ? NULL : begin_swap(assigner, &wanted, now_ms);
+    free(wanted.spared);
+    return move;
 }

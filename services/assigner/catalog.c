@@ -113,58 +113,9 @@ bool catalog_fits(const struct catalog_service *service, Muster__V1__WorkerType 
                                          service->requires == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU);
 }
 
-static bool is_pinned_to(const struct catalog_service *service, const char *worker_id)
-{
-    for (size_t i = 0; i < service->pinned_count; i++)
-        if (strcmp(service->pinned_to[i], worker_id) == 0)
-            return true;
-    return false;
-}
-
-static bool is_reserved_for(const struct catalog_reservation *reservation, size_t number)
-{
-    for (size_t i = 0; i < reservation->count; i++)
-        if (reservation->services[i] == number)
-            return true;
-    return false;
-}
-
-enum catalog_permission catalog_permission(const struct catalog *catalog, size_t number, Muster__V1__WorkerType type,
-                                           const char *worker_id)
-{
-    const struct catalog_service *service = &catalog->services[number];
-    if (!catalog_fits(service, type))
-        return CATALOG_OTHER_TYPE;
-    if (service->pinned_count > 0)
-        return is_pinned_to(service, worker_id) ? CATALOG_PINNED : CATALOG_PINNED_ELSEWHERE;
-    const struct catalog_reservation *reservation =
-        catalog->reservations.count == 0 ? NULL : map_get_text(&catalog->reservations, worker_id);
-    if (reservation != NULL)
-        return is_reserved_for(reservation, number) ? CATALOG_RESERVED : CATALOG_RESERVED_FOR_OTHERS;
-    return CATALOG_ALLOWED;
-}
-
-enum catalog_permission catalog_permission_within(const struct catalog *catalog, size_t number,
-                                                  Muster__V1__WorkerType type, const char *worker_id,
-                                                  const char *permitted)
-{
-    enum catalog_permission permission = catalog_permission(catalog, number, type, worker_id);
-    if (permitted == NULL || permission == CATALOG_OTHER_TYPE)
-        return permission;
-    for (const char *name = permitted; *name != '\0'; name += strlen(name) + 1)
-        if (strcmp(name, catalog->services[number].name) == 0)
-            return permission;
-    return CATALOG_NOT_PERMITTED;
-}
-
 bool catalog_spreads(const struct catalog *catalog)
 {
     return catalog->spreads;
-}
-
-bool catalog_has_rules(const struct catalog *catalog)
-{
-    return catalog->pins || catalog->reservations.count > 0;
 }
 
 void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message,

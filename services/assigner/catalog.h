@@ -24,8 +24,10 @@
  * A service that is `pinned_to` workers is run by these and, as far as the assigner decides, by no others; each of them
  * runs it in any case. With `anti_affinity` "location" a worker takes the service only after all others that it could
  * take, when one at the same location has it. A worker that is `reserved` (by its id) for services runs all of these,
- * and nothing else. A pin is stronger than a reservation; the type of worker that a service requires is stronger than
- * both. What a worker announces by itself is its own matter.
+ * and nothing else. What a worker announces by itself is its own matter. Pins and reservations that contradict each
+ * other are an error: a service pinned to a worker that is reserved for others, a worker reserved for a service that is
+ * pinned to others, a worker that is to run what no single type of machine can. Which workers there are, and of which
+ * type, is not known to the catalog: a worker is never told to run what its type cannot.
  *
  * Ownership: a catalog is read-only once made; texts that it returns live as long as it does.
  * Threading: none of its own. */
@@ -104,6 +106,12 @@ enum catalog_permission catalog_permission(const struct catalog *catalog, size_t
 enum catalog_permission catalog_permission_within(const struct catalog *catalog, size_t number,
                                                   Muster__V1__WorkerType type, const char *worker_id,
                                                   const char *permitted);
+/* Whether the service is pinned to the worker or the worker is reserved for it, whatever its type. */
+bool catalog_tells(const struct catalog *catalog, size_t number, const char *worker_id);
+/* Tells of each pin and each service of a reservation. */
+void catalog_each_rule(const struct catalog *catalog,
+                       void (*tell)(const struct catalog_service *service, const char *worker_id, void *argument),
+                       void *argument);
 static inline bool catalog_permits(enum catalog_permission permission)
 {
     return permission <= CATALOG_RESERVED;

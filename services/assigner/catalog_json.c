@@ -392,7 +392,8 @@ static struct catalog *read_catalog(json_t *root, char *error)
         refuse(error, "services: out of memory");
         return NULL;
     }
-    if (read_services(catalog, services, error) && read_reservations(catalog, reserved, error))
+    if (read_services(catalog, services, error) && read_reservations(catalog, reserved, error) &&
+        catalog_check_rules(catalog, error))
         return catalog;
     catalog_destroy(catalog);
     return NULL;

@@ -1,7 +1,8 @@
 /* Inside the catalog: what is read from a file and what is asked of it share this.
  *
  *     catalog.c       the default, its life, questions
- *     catalog_json.c  a catalog from its file */
+ *     catalog_json.c  a catalog from its file
+ *     catalog_rules.c pins and reservations */
 
 #pragma once
 
@@ -26,3 +27,6 @@ struct catalog {
 /* An empty one with room for `count` services; all of it is freed by catalog_destroy, however far it was filled.
  * NULL when memory runs out. */
 struct catalog *catalog_create(size_t count);
+
+/* Whether no pin or reservation contradicts another one; else `error` says which in one line. */
+bool catalog_check_rules(const struct catalog *catalog, char error[CATALOG_ERROR_BYTES]);

@@ -81,8 +81,15 @@ static void take_load(const struct assigner *assigner, struct member *member, ui
     take_states(assigner, member, load);
 }
 
-void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHealthResponse *message)
+void assigner_health_lost(struct assigner *assigner)
 {
+    assigner->health_heard_ms = 0;
+}
+
+void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms)
+{
+    if (assigner->health_heard_ms == 0)
+        assigner->health_heard_ms = now_ms;
     for (size_t i = 0; i < message->n_workers; i++) {
         const Muster__V1__WorkerHealth *worker = message->workers[i];
         if (worker->load == NULL || map_get_text(&assigner->members, worker->worker_id) == NULL)

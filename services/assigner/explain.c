@@ -72,6 +72,8 @@ bool assigner_explain(struct assigner *assigner, const char *worker_id, bool *fo
         .type = worker.type,
         .incarnation = member->incarnation,
         .location = member_location(member),
+        .swap_from = member->swap_from == NAME_NONE ? NULL : member_name(member, member->swap_from),
+        .swap_to = member->swap_to == NAME_NONE ? NULL : member_name(member, member->swap_to),
         .counts = member_is_expected(member),
     };
     use(&explanation, argument);

@@ -28,7 +28,7 @@ static const char *type_word(Muster__V1__WorkerType type)
 }
 
 /* The enumerations have the same order, so that a number is enough. */
-_Static_assert((int)POLICY_COVERED == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_COVERED &&
+_Static_assert((int)POLICY_MISFIT == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_MISFIT &&
                    (int)POLICY_NOT_PERMITTED == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_NOT_PERMITTED &&
                    (int)POLICY_TAKEN == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_TAKEN &&
                    (int)POLICY_OTHER_TYPE == (int)MUSTER__V1__ASSIGNMENT_VERDICT__ASSIGNMENT_VERDICT_OTHER_TYPE,
@@ -58,6 +58,13 @@ static void put_verdict_in_words(const struct assigner_explanation *explanation,
     case POLICY_OTHER_TYPE:
         snprintf(text, REASON_BYTES, "it needs a %s worker, and this is a %s worker", type_word(service->requires),
                  type);
+        return;
+    case POLICY_MISFIT:
+        snprintf(
+            text, REASON_BYTES,
+            "the catalog pins it to this worker, or reserves this worker for it, but it needs a %s worker, and this "
+            "is a %s worker; change the catalog",
+            type_word(service->requires), type);
         return;
     case POLICY_PINNED_ELSEWHERE:
         snprintf(text, REASON_BYTES, "the catalog pins it to other workers (%.100s%s)", service->pinned_to[0],
@@ -144,6 +151,12 @@ static void send_reply(const struct assigner_explanation *explanation, void *arg
         response.n_services = count;
         response.services = pointers;
         response.reason = (char *)explanation->decision->reason;
+        Muster__V1__ServiceSwap swap = MUSTER__V1__SERVICE_SWAP__INIT;
+        if (explanation->swap_to != NULL) {
+            swap.from = (char *)explanation->swap_from; /* only read */
+            swap.to = (char *)explanation->swap_to;
+            response.swap = &swap;
+        }
         rpc_call_reply(reply->call, &response.base);
     }
     free(rows);

@@ -2,6 +2,7 @@
 
 #include "services/assigner/handlers.h"
 
+#include "common/log.h"
 #include "services/assigner/explain_reply.h"
 
 #include <stdlib.h>
@@ -49,6 +50,9 @@ static bool decide(struct handlers *handlers, const Muster__V1__AssignCandidate 
         assigner_assign(handlers->assigner, candidate, rpc_loop_now_ms(handlers->loop));
     if (decision == NULL)
         return false;
+    if (decision->misfits)
+        log_warning("the catalog tells a worker to run a service that its type cannot run; change one of the two",
+                    LOG_TEXT("worker_id", candidate->worker_id), LOG_TEXT("decision", decision->reason));
     answer->configs = calloc(decision->count + 1, sizeof(*answer->configs));
     answer->pointers = calloc(decision->count + 1, sizeof(*answer->pointers));
     answer->reason = strdup(decision->reason);

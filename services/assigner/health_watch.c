@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-/* Loads are means over many seconds: no need to hear each change at once. */
-#define GATHER_MS 1000
+/* A worker that cannot run its only service any more is to be known of well within a second. */
+#define GATHER_MS 250
 #define LOOK_EVERY_MS 100
 
 struct health_watch {
@@ -28,10 +28,18 @@ static void started(struct rpc_call *call)
 static void message(struct rpc_call *call, const void *response)
 {
     struct health_watch *watch = rpc_call_context(call);
-    assigner_apply_health(watch->assigner, response);
+    assigner_apply_health(watch->assigner, response, rpc_loop_now_ms(watch->loop));
 }
 
-static const struct rpc_events events = {.started = started, .message = message};
+static void ended(struct rpc_call *call, enum rpc_status status, const char *text)
+{
+    struct health_watch *watch = rpc_call_context(call);
+    (void)status;
+    (void)text;
+    assigner_health_lost(watch->assigner);
+}
+
+static const struct rpc_events events = {.started = started, .message = message, .ended = ended};
 
 static void start_when_known(struct timer *timer, void *argument)
 {

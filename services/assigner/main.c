@@ -67,6 +67,18 @@ static void serving(struct service *service)
     process->mover = mover_start(service->loop, process->registry, process->assigner);
 }
 
+#define IDLE_RULES_SAID 20
+
+static void say_idle_rule(const struct catalog_service *service, const char *worker_id, bool is_there, void *argument)
+{
+    size_t *said = argument;
+    if (++*said > IDLE_RULES_SAID)
+        return;
+    log_warning(is_there ? "the catalog tells a worker to run a service that its type cannot run; change one of the two"
+                         : "the catalog tells a worker to run a service, and no worker on the roll has that id",
+                LOG_TEXT("service", service->name), LOG_TEXT("worker_id", worker_id));
+}
+
 static void reload(struct service *service)
 {
     struct process *process = service->context;
@@ -81,6 +93,11 @@ static void reload(struct service *service)
         return;
     }
     log_info("the catalog was read again", LOG_UINT("services", catalog_count(assigner_catalog(process->assigner))));
+    size_t said = 0;
+    if (assigner_is_synchronised(process->assigner))
+        assigner_idle_rules(process->assigner, say_idle_rule, &said);
+    if (said > IDLE_RULES_SAID)
+        log_warning("and there are more of these", LOG_UINT("in_all", said));
     handlers_catalog_changed(process->handlers);
 }
 

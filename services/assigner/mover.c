@@ -48,21 +48,26 @@ static void moved(struct rpc_call *call, enum rpc_status status, const char *tex
     look_again(mover, status == RPC_OK ? 0 : LOOK_EVERY_MS);
 }
 
-static const char *what_happens(enum assigner_move_reason reason)
+static const char *what_happens(const struct assigner_move *move)
 {
-    switch (reason) {
+    switch (move->reason) {
     case ASSIGNER_MOVE_OVERLOADED:
         return "a service is overloaded; a worker of another one takes it";
     case ASSIGNER_MOVE_DROP:
-        return "the overloaded service runs on the worker; it drops the other one";
+        return "the new service runs on the worker; it drops the one that it takes the place of";
     case ASSIGNER_MOVE_TOLD:
         return "the catalog tells a worker to run a service";
     case ASSIGNER_MOVE_BARRED:
         return "the catalog keeps a service from a worker, and others run it; it drops it";
+    case ASSIGNER_MOVE_GONE:
+        return "the catalog has a service no more; the worker drops it";
+    case ASSIGNER_MOVE_BOTH:
+        return "the new service runs on the worker, and nobody else runs the old one; it keeps both";
     case ASSIGNER_MOVE_UNDO:
-        return "the overloaded service did not come to run on the worker; it is taken back";
+        return "the new service did not come to run on the worker; it is taken back";
     default:
-        return "a service lost its last worker; another one takes it";
+        return move->swap_to == NULL ? "nobody runs a service; a worker takes it"
+                                     : "nobody runs a service; a worker takes it in the place of another one";
     }
 }
 
@@ -75,7 +80,7 @@ static void look(struct timer *timer, void *argument)
         look_again(mover, LOOK_EVERY_MS);
         return;
     }
-    log_info(what_happens(move->reason), LOG_TEXT("worker_id", move->worker_id), LOG_TEXT("service", move->service));
+    log_info(what_happens(move), LOG_TEXT("worker_id", move->worker_id), LOG_TEXT("service", move->service));
     mover->worker_id = strdup(move->worker_id);
     if (mover->worker_id == NULL)
         abort();
@@ -84,6 +89,12 @@ static void look(struct timer *timer, void *argument)
     request.incarnation = move->incarnation;
     request.assigned_services = move->assigned;
     request.n_assigned_services = move->assigned_count;
+    Muster__V1__ServiceSwap swap = MUSTER__V1__SERVICE_SWAP__INIT;
+    if (move->swap_to != NULL) {
+        swap.from = (char *)move->swap_from; /* only read */
+        swap.to = (char *)move->swap_to;
+        request.swap = &swap;
+    }
     mover->call =
         rpc_channel_call(mover->registry, &muster__v1__registry_service__descriptor, "SetAssignment", &request.base,
                          &(struct rpc_call_options){.timeout_ms = CALL_TIMEOUT_MS}, moved, mover);

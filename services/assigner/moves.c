@@ -9,13 +9,26 @@
 
 /* --- Members --- */
 
-static size_t find_name(const struct assigner *assigner, const struct member *member, uint32_t count, size_t number)
+const char *member_name(const struct member *member, uint32_t number)
 {
     const char *name = member->id + strlen(member->id) + 1;
+    while (number-- > 0)
+        name += strlen(name) + 1;
+    return name;
+}
+
+static size_t find_name(const struct assigner *assigner, const struct member *member, uint32_t count, size_t number)
+{
+    const char *name = member_name(member, 0);
     for (uint32_t i = 0; i < count; i++, name += strlen(name) + 1)
         if (catalog_find(assigner->catalog, name) == number)
             return i;
     return CATALOG_NONE;
+}
+
+bool member_is_settled(const struct assigner *assigner, const struct member *member)
+{
+    return map_get_text(&assigner->promises, member->id) == NULL;
 }
 
 size_t member_assigned(const struct assigner *assigner, const struct member *member, size_t number)
@@ -51,7 +64,7 @@ const struct member *assigner_search(struct assigner *assigner, const struct sea
             break;
         if (search->is_better(assigner, member, best, search->argument))
             best = member;
-        if (best != NULL && search->is_enough(best))
+        if (best != NULL && search->is_enough(assigner, best, search->argument))
             break;
     }
     /* Elsewhere the next time, by the golden ratio (D. E. Knuth, TAOCP 3, 6.4), so that one stretch of a
@@ -75,42 +88,65 @@ static void forget_move(struct assigner *assigner)
     free(move);
 }
 
-/* The names that the worker is to run: its present ones without `remove`, then `add`. */
-static bool copy_names(const struct assigner *assigner, const struct member *member, size_t add, size_t remove,
-                       struct assigner_move *move)
+/* Takes over a name of the worker. */
+static bool keep_name(const struct member *member, uint32_t number, const struct change *change,
+                      struct assigner_move *move)
 {
-    const char *name = member->id + strlen(member->id) + 1;
+    char *copy = strdup(member_name(member, number));
+    if (copy == NULL)
+        return false;
+    move->assigned[move->assigned_count++] = copy;
+    if (change->reason != ASSIGNER_MOVE_BOTH && number == member->swap_from)
+        move->swap_from = copy;
+    if (change->reason != ASSIGNER_MOVE_BOTH && number == member->swap_to)
+        move->swap_to = copy;
+    return true;
+}
+
+/* What the worker is to run: its present names without what is removed, then what is added. */
+static bool fill_move(const struct assigner *assigner, const struct member *member, const struct change *change,
+                      struct assigner_move *move)
+{
     move->assigned = calloc((size_t)member->assigned_count + 1, sizeof(*move->assigned));
     if (move->assigned == NULL)
         return false;
-    for (uint32_t i = 0; i < member->assigned_count; i++, name += strlen(name) + 1) {
-        if (remove != CATALOG_NONE && catalog_find(assigner->catalog, name) == remove)
-            continue;
-        move->assigned[move->assigned_count] = strdup(name);
-        if (move->assigned[move->assigned_count] == NULL)
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        size_t number = catalog_find(assigner->catalog, member_name(member, i));
+        if (number == CATALOG_NONE || number == change->remove)
+            continue; /* the catalog has it no more, or that is the change */
+        if (!keep_name(member, i, change, move))
             return false;
-        move->assigned_count++;
+        if (change->replaces != CATALOG_NONE && number == change->replaces)
+            move->swap_from = move->assigned[move->assigned_count - 1];
     }
-    if (add == CATALOG_NONE)
-        return true;
-    move->assigned[move->assigned_count] = strdup(catalog_at(assigner->catalog, add)->name);
-    return move->assigned[move->assigned_count++] != NULL;
+    if (change->add != CATALOG_NONE) {
+        char *copy = strdup(catalog_at(assigner->catalog, change->add)->name);
+        if (copy == NULL)
+            return false;
+        move->assigned[move->assigned_count++] = copy;
+        if (change->replaces != CATALOG_NONE)
+            move->swap_to = copy;
+    }
+    if (move->swap_from == NULL || move->swap_to == NULL)
+        move->swap_from = move->swap_to = NULL; /* one of its services has gone */
+    return true;
 }
 
-const struct assigner_move *assigner_make_move(struct assigner *assigner, const struct member *member, size_t add,
-                                               size_t remove, enum assigner_move_reason reason, uint64_t now_ms)
+const struct assigner_move *assigner_make_move(struct assigner *assigner, const struct member *member,
+                                               const struct change *change, uint64_t now_ms)
 {
     struct assigner_move *move = calloc(1, sizeof(*move));
     forget_move(assigner);
     assigner->move = move;
     if (move == NULL)
         return NULL;
-    move->reason = reason;
-    move->service = catalog_at(assigner->catalog, add != CATALOG_NONE ? add : remove)->name;
+    size_t about = change->add != CATALOG_NONE ? change->add : change->remove;
+    move->reason = change->reason;
+    move->service = about == CATALOG_NONE ? "" : catalog_at(assigner->catalog, about)->name;
     move->incarnation = member->incarnation;
     move->worker_id = strdup(member->id);
-    if (move->worker_id != NULL && copy_names(assigner, member, add, remove, move) &&
-        assigner_promise(assigner, member, move->assigned, move->assigned_count, now_ms) != NULL)
+    if (move->worker_id != NULL && fill_move(assigner, member, change, move) &&
+        assigner_promise(assigner, member, move, now_ms) != NULL)
         return move;
     forget_move(assigner);
     return NULL;
@@ -124,6 +160,8 @@ const struct assigner_move *assigner_next_move(struct assigner *assigner, uint64
     const struct assigner_move *move = adapt_next_move(assigner, now_ms);
     if (move == NULL)
         move = rules_next_move(assigner, now_ms);
+    if (move == NULL)
+        move = swaps_next_move(assigner, now_ms);
     return move != NULL ? move : balance_next_move(assigner, now_ms);
 }
 

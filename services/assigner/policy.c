@@ -94,6 +94,11 @@ static void take_told(struct decider *decider)
         if (decider->decision->taken[i])
             continue;
         enum catalog_permission told = permission(decider, i);
+        if (told == CATALOG_OTHER_TYPE && catalog_tells(decider->catalog, i, decider->worker->id)) {
+            explain(decider, "; cannot run %s, which the catalog tells it to (it needs a %s worker)",
+                    catalog_at(decider->catalog, i)->name, type_name(catalog_at(decider->catalog, i)->requires));
+            decider->decision->misfits = true;
+        }
         if (told != CATALOG_PINNED && told != CATALOG_RESERVED)
             continue;
         take(decider, i, told == CATALOG_PINNED ? POLICY_PINNED : POLICY_RESERVED);
@@ -144,12 +149,12 @@ static void share_of(Muster__V1__WorkerType type, size_t n, size_t *usual, size_
     }
 }
 
-size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires)
+size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires, size_t workers)
 {
     size_t usual, most;
     if (type == GPU && requires == CPU)
         return GPU_CPU_MAX;
-    share_of(type, 2, &usual, &most);
+    share_of(type, workers, &usual, &most);
     return most;
 }
 
@@ -178,7 +183,7 @@ static size_t how_many(struct decider *decider)
     size_t wanted = share->usual > share->had ? share->usual - share->had : 0;
     size_t room = share->most > share->had ? share->most - share->had : 0;
     size_t gaps = demand.uncovered < room ? demand.uncovered : room;
-    share->added = decider->worker->only_told ? 0 : gaps > wanted ? gaps : wanted;
+    share->added = gaps > wanted ? gaps : wanted;
     return share->added;
 }
 
@@ -233,7 +238,7 @@ static enum policy_verdict why_not(const struct decider *decider, size_t number)
 {
     switch (permission(decider, number)) {
     case CATALOG_OTHER_TYPE:
-        return POLICY_OTHER_TYPE;
+        return catalog_tells(decider->catalog, number, decider->worker->id) ? POLICY_MISFIT : POLICY_OTHER_TYPE;
     case CATALOG_PINNED_ELSEWHERE:
         return POLICY_PINNED_ELSEWHERE;
     case CATALOG_RESERVED_FOR_OTHERS:
@@ -262,6 +267,7 @@ void policy_decide(const struct catalog *catalog, const struct policy_coverage *
         .catalog = catalog, .coverage = coverage, .worker = worker, .type = worker->type, .decision = decision};
     decision->count = 0;
     decision->kept = 0;
+    decision->misfits = false;
     memset(decision->taken, 0, catalog_count(catalog) * sizeof(*decision->taken));
     explain(&decider, "worker %llu of type %s", (unsigned long long)coverage->workers_by_type[worker->type] + 1,
             type_name(worker->type));
@@ -270,7 +276,7 @@ void policy_decide(const struct catalog *catalog, const struct policy_coverage *
     keep_current(&decider);
     take_told(&decider);
     take_best(&decider, worker->type, false, how_many(&decider));
-    if (worker->type == GPU && !worker->only_told) {
+    if (worker->type == GPU) {
         size_t has = has_of(&decider, CPU);
         take_best(&decider, CPU, true, has < GPU_CPU_MAX ? GPU_CPU_MAX - has : 0);
     }

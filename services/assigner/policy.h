@@ -39,15 +39,15 @@ struct policy_worker {
     size_t current_count;
     char *const *announced; /* names or aliases that it serves in any case */
     size_t announced_count;
-    bool only_told;        /* only what it has, is pinned to it or reserved for: no share */
     const char *permitted; /* as in catalog_permission_within; NULL: anything */
 };
 
 /* No decision assigns more new services than this; kept ones come on top */
 #define POLICY_MAX_NEW 5
 
-/* How many services that require `requires` a worker of a type may run, to fill gaps. */
-size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires);
+/* How many services that require `requires` a worker may run to fill gaps, when there are so many workers of its
+ * type. */
+size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires, size_t workers);
 
 #define POLICY_REASON_BYTES 512
 
@@ -65,6 +65,7 @@ enum policy_verdict {
     POLICY_SHARE_IS_FULL,
     POLICY_COVERED,       /* a GPU worker takes CPU services only while nobody runs them */
     POLICY_NOT_PERMITTED, /* its key does not let it */
+    POLICY_MISFIT,        /* the catalog tells it to run that, and its type cannot */
 };
 
 /* How it came to a number of services of the worker's own type. */
@@ -84,6 +85,7 @@ struct policy_decision {
     size_t count;
     size_t kept; /* how many of them, the first ones, it had already */
     struct policy_share share;
+    bool misfits; /* the catalog tells it to run something that its type cannot; the reason says what */
     enum policy_verdict *verdicts; /* the caller's: for each service, or NULL when nobody asks */
     char reason[POLICY_REASON_BYTES];
 };

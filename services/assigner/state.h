@@ -1,11 +1,14 @@
 /* Inside the core of muster-assigner: its replica of the roll, and what its files offer each other.
  *
- *     assigner.c  the replica, its counts, decisions on registration, gaps
+ *     assigner.c  the replica, decisions on registration, gaps
+ *     counts.c    how many workers serve each service
+ *     moves.c     what a worker is told to run from now on
  *     condition.c what the workers say of their load and their services
  *     explain.c   why a worker runs what it runs
  *     adapt.c     what becomes of services that lost their last worker
  *     rules.c     workers are brought in line with pins and reservations
- *     balance.c   work moves from idle services to overloaded ones */
+ *     balance.c   work moves from idle services to overloaded ones
+ *     swaps.c     workers that run two services, one in the place of the other */
 
 #pragma once
 
@@ -22,7 +25,8 @@ struct member {
     struct member *next, *previous; /* promises in the order of their expiry */
     uint32_t generation;            /* of the snapshot that last mentioned it */
     uint32_t name_count;
-    uint32_t assigned_count; /* of the names, the first ones */
+    uint32_t assigned_count;     /* of the names, the first ones */
+    uint32_t swap_from, swap_to; /* of the assigned names; see swaps.c; NAME_NONE: no swap is under way */
     uint8_t type;
     uint8_t status;
     bool draining;
@@ -33,26 +37,36 @@ struct member {
     char id[];
 };
 
+#define NAME_NONE UINT32_MAX
+
 /* Workers of a service at a location, for services that are to be spread. */
 struct located {
     uint32_t workers; /* that are expected */
     char key[];       /* the number of the service, a space, the location */
 };
 
+/* Of the workers of a service that say their load, in thousandths; see balance.c. */
+struct load_sums {
+    uint64_t busy; /* none counted as more than `overloaded` */
+    uint64_t idle; /* none counted as more than `spare` */
+};
+
 struct counts {
     uint32_t *expected; /* for each service: workers that serve it, or are about to */
     uint32_t *healthy;
-    uint32_t *able;   /* of the healthy ones: those that do not say that it is still starting */
-    uint32_t *loaded; /* of the healthy ones: those that say their load */
-    uint64_t *load;   /* its sum, in thousandths */
+    uint32_t *able;    /* of the healthy ones: those that do not say that it is still starting */
+    uint32_t *failing; /* others that are healthy, have it, and say that it does not run */
+    uint32_t *loaded;  /* of the healthy ones: those that say their load */
+    struct load_sums *load;
     uint32_t by_type[TYPES];
     struct map located; /* struct located::key -> struct located */
 };
 
-/* A walk over the roll, after the catalog's rules have changed. */
+/* A walk over the roll, while workers are not in line with the catalog. */
 struct review {
     bool wanted;
-    bool left_some; /* what could not be dropped yet: look again */
+    bool left_some;  /* somebody was told something, could not be yet, or may have been missed: look again */
+    size_t capacity; /* of the map of members: when it changes they are elsewhere in it */
     size_t position;
     uint64_t begins_at_ms;
 };
@@ -73,6 +87,9 @@ struct assigner {
     struct policy_decision decision;
     struct lost_service *lost;  /* for each service; see adapt.c */
     struct balance *balance;    /* see balance.c */
+    struct load_sums most;      /* what one worker can add to the sums */
+    struct map swaps;           /* worker id -> struct swap; see swaps.c */
+    uint64_t health_heard_ms;   /* since when health is heard without a break; 0: it is not */
     struct review review;       /* see rules.c */
     struct assigner_move *move; /* the last one that assigner_next_move gave */
     uint64_t search_from;       /* where the next search for a worker begins */
@@ -82,10 +99,13 @@ struct assigner {
 bool member_is_healthy(const struct member *member);
 bool member_is_expected(const struct member *member);
 
-/* Remembers, in the place of the worker's record, what it was just told to run: the names in `assigned`,
- * and those it announces (the rest of `member`'s names). NULL when memory runs out. */
-struct member *assigner_promise(struct assigner *assigner, const struct member *member, char *const *assigned,
-                                size_t assigned_count, uint64_t now_ms);
+/* Remembers, in the place of the worker's record, what it was just told to run: what the move assigns, and the names
+ * that it announces (the rest of `member`'s names). NULL when memory runs out. */
+struct member *assigner_promise(struct assigner *assigner, const struct member *member,
+                                const struct assigner_move *move, uint64_t now_ms);
+
+/* Of a service that is to be spread: how many that are expected run it there; 0 for other services. */
+uint32_t assigner_workers_at(const struct assigner *assigner, size_t number, const char *location);
 
 /* Decides for a worker whose record under that id is counted out; into assigner->decision. */
 void assigner_decide(struct assigner *assigner, const struct policy_worker *worker, const char *location);
@@ -93,7 +113,14 @@ void assigner_decide(struct assigner *assigner, const struct policy_worker *work
 /* Counts everything known under an id in (1) or out (UINT32_MAX): before and after each change of it. */
 void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change);
 
+/* Frees the map, and each value, which is in one piece. */
+void assigner_free_values(struct map *map);
+
+/* Counts everything anew. */
+void assigner_recount(struct assigner *assigner);
+
 const char *member_location(const struct member *member);
+const char *member_name(const struct member *member, uint32_t number);
 
 /* What its key lets it run, as catalog_permission_within takes it. */
 const char *member_permitted(const struct member *member);
@@ -112,15 +139,26 @@ static inline enum catalog_permission member_permission(const struct assigner *a
 struct search {
     bool (*is_better)(struct assigner *assigner, const struct member *member, const struct member *best,
                       const void *argument);
-    bool (*is_enough)(const struct member *best);
+    bool (*is_enough)(struct assigner *assigner, const struct member *best, const void *argument);
     const void *argument;
 };
 const struct member *assigner_search(struct assigner *assigner, const struct search *search);
 
-/* A move that gives the worker `add` (CATALOG_NONE: nothing) and takes `remove` from it, promised. Owned by the
- * assigner, as the last one. NULL when memory runs out. */
-const struct assigner_move *assigner_make_move(struct assigner *assigner, const struct member *member, size_t add,
-                                               size_t remove, enum assigner_move_reason reason, uint64_t now_ms);
+/* A change of what a worker is told to run: numbers of services, CATALOG_NONE: none. */
+struct change {
+    size_t add;
+    size_t remove;
+    size_t replaces; /* what `add` takes the place of: a swap begins */
+    enum assigner_move_reason reason;
+};
+
+/* A move that makes that change, promised. A swap that is under way stays, unless one of its services is removed or
+ * the reason is ASSIGNER_MOVE_BOTH. Owned by the assigner, as the last one. NULL when memory runs out. */
+const struct assigner_move *assigner_make_move(struct assigner *assigner, const struct member *member,
+                                               const struct change *change, uint64_t now_ms);
+
+/* Whether the worker may be told something now: nothing is under way to it that is not confirmed. */
+bool member_is_settled(const struct assigner *assigner, const struct member *member);
 
 /* Forgets the last move: the catalog's texts are going. */
 void moves_forget(struct assigner *assigner);
@@ -157,22 +195,42 @@ static inline bool condition_is_told(const struct member *member, uint32_t name)
 
 /* --- rules.c --- */
 
-/* The catalog, or the roll, is new: looks at every worker once. */
+/* The catalog is new: looks at every worker. */
 void rules_review(struct assigner *assigner);
+/* The worker's record is new: looks at every worker if this one is not in line. */
+void rules_note(struct assigner *assigner, const struct member *member);
 const struct assigner_move *rules_next_move(struct assigner *assigner, uint64_t now_ms);
 
 /* --- balance.c --- */
 
 bool balance_create(struct assigner *assigner);
 void balance_forget(struct assigner *assigner);
+/* What the worker adds to the sums. */
+struct load_sums balance_load(const struct assigner *assigner, const struct member *member);
 /* The next move that load asks for, or NULL. */
 const struct assigner_move *balance_next_move(struct assigner *assigner, uint64_t now_ms);
+/* A swap of these services begins or ends; 0: it did not come about. */
+void balance_touched(struct assigner *assigner, size_t from, size_t to, uint64_t now_ms);
+
+/* --- swaps.c --- */
+
+/* The worker's record is as it is now (NULL: it is gone): whether a swap is under way. False when memory runs out. */
+bool swaps_note(struct assigner *assigner, const char *worker_id, const struct member *member);
+/* The next move that ends a swap, or NULL. */
+const struct assigner_move *swaps_next_move(struct assigner *assigner, uint64_t now_ms);
+/* Whether one is under way of which the service is part. */
+bool swaps_have(const struct assigner *assigner, size_t number);
+/* Whether the service did not come to run on the worker in a swap, and the worker has not registered again since. */
+bool swaps_failed(const struct assigner *assigner, const struct member *member, size_t number);
+/* The catalog is another one: what failed may work now. */
+void swaps_forget_failures(struct assigner *assigner);
+void swaps_free(struct assigner *assigner);
 
 /* --- adapt.c --- */
 
 /* False when memory runs out. */
 bool adapt_create(struct assigner *assigner);
-/* Forgets what services had workers; the catalog is changed or gone. */
+/* Forgets which services are lost; the catalog is changed or gone. */
 void adapt_forget(struct assigner *assigner);
 /* Who takes the next service that lost its last worker, or NULL. */
 const struct assigner_move *adapt_next_move(struct assigner *assigner, uint64_t now_ms);

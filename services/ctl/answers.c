@@ -219,8 +219,14 @@ bool render_assignment(const json_t *answer, struct buffer *out)
     char scratch[64];
     buffer_append_format(out, "%s: ", text_of(answer, "worker_id", scratch, sizeof(scratch)));
     buffer_append_format(out, "%s\n", text_of(answer, "reason", scratch, sizeof(scratch)));
-    buffer_append_format(out, "How many: %s\n\n",
+    buffer_append_format(out, "How many: %s\n",
                          text_of(json_object_get(answer, "share"), "reason", scratch, sizeof(scratch)));
+    const json_t *swap = json_object_get(answer, "swap");
+    if (swap != NULL) {
+        buffer_append_format(out, "Changing: it takes %s", text_of(swap, "to", scratch, sizeof(scratch)));
+        buffer_append_format(out, ", and drops %s when that runs\n", text_of(swap, "from", scratch, sizeof(scratch)));
+    }
+    buffer_append_char(out, '\n');
     return RENDER_LIST(json_object_get(answer, "services"), columns, out);
 }
 

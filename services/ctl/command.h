@@ -29,6 +29,8 @@ int command_up(const struct command *command, int argc, char **argv);
 int command_workers(const struct command *command, int argc, char **argv);
 int command_services(const struct command *command, int argc, char **argv);
 int command_assignment(const struct command *command, int argc, char **argv);
+int command_drain(const struct command *command, int argc, char **argv);
+int command_undrain(const struct command *command, int argc, char **argv);
 int command_gaps(const struct command *command, int argc, char **argv);
 int command_route(const struct command *command, int argc, char **argv);
 int command_dht(const struct command *command, int argc, char **argv);

@@ -15,6 +15,8 @@ static const struct command commands[] = {
     {"services", "", "Show the services, and who runs them.", command_services},
     {"gaps", "", "Show the services that too few workers run.", command_gaps},
     {"assignment", "WORKER", "Show why a worker runs what it runs, and why not the rest.", command_assignment},
+    {"drain", "WORKER", "Give a worker no new requests; with --wait, until it has none any more.", command_drain},
+    {"undrain", "WORKER", "Give a drained worker requests again.", command_undrain},
     {"route", "SERVICE", "Show where a request would go, and why not elsewhere.", command_route},
     {"history", "WORKER", "Show what a worker did, step by step.", command_history},
     {"query", "SQL", "Run a SELECT over the tables workers, services and history.", command_query},

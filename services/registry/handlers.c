@@ -31,6 +31,7 @@
 struct change {
     struct ledger_entry entry; /* first: an entry is its change */
     struct rpc_call *call;
+    Muster__V1__ServiceSwap swap; /* of an assignment; its texts are among those assigned */
     char worker_id[];
 };
 
@@ -166,6 +167,27 @@ static void assignment_set(struct ledger_entry *entry, const struct ledger_outco
     free(change);
 }
 
+/* Copies what is asked for into the entry. False when memory runs out. */
+static bool fill_assignment(struct change *change, const Muster__V1__SetAssignmentRequest *request)
+{
+    struct ledger_entry *entry = &change->entry;
+    entry->wanted.assignment.incarnation = request->incarnation;
+    entry->wanted.assignment.assigned = copy_names(request->assigned_services, request->n_assigned_services);
+    entry->wanted.assignment.assigned_count = request->n_assigned_services;
+    if (entry->wanted.assignment.assigned == NULL || request->swap == NULL)
+        return entry->wanted.assignment.assigned != NULL;
+    muster__v1__service_swap__init(&change->swap);
+    for (size_t i = 0; i < request->n_assigned_services; i++) {
+        char *name = entry->wanted.assignment.assigned[i];
+        if (strcmp(name, request->swap->from) == 0)
+            change->swap.from = name;
+        if (strcmp(name, request->swap->to) == 0)
+            change->swap.to = name;
+    }
+    entry->wanted.assignment.swap = &change->swap;
+    return true;
+}
+
 static void set_assignment(struct rpc_call *call, const void *message)
 {
     struct handlers *handlers = rpc_call_context(call);
@@ -176,12 +198,14 @@ static void set_assignment(struct rpc_call *call, const void *message)
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "assigned_services: at most %d", ASSIGNED_SERVICES_MAX);
         return;
     }
+    if (request->swap != NULL &&
+        !record_swap_fits(request->swap, request->assigned_services, request->n_assigned_services)) {
+        rpc_call_finish(call, RPC_INVALID_ARGUMENT, "swap: both of its services must be among assigned_services");
+        return;
+    }
     struct change *change = create_change(call, request->worker_id, LEDGER_ASSIGNMENT, assignment_set);
     if (change != NULL) {
-        change->entry.wanted.assignment.incarnation = request->incarnation;
-        change->entry.wanted.assignment.assigned = copy_names(request->assigned_services, request->n_assigned_services);
-        change->entry.wanted.assignment.assigned_count = request->n_assigned_services;
-        if (change->entry.wanted.assignment.assigned == NULL) {
+        if (!fill_assignment(change, request)) {
             free(change);
             change = NULL;
         } else if (!ledger_submit(handlers->ledger, &change->entry)) {

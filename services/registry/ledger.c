@@ -156,7 +156,7 @@ static enum registry_result prepare(struct ledger *ledger, struct ledger_entry *
     case LEDGER_ASSIGNMENT:
         return registry_prepare_assignment(ledger->registry, entry->worker_id, entry->wanted.assignment.incarnation,
                                            entry->wanted.assignment.assigned, entry->wanted.assignment.assigned_count,
-                                           &entry->change);
+                                           entry->wanted.assignment.swap, &entry->change);
     }
     return REGISTRY_INVALID;
 }

@@ -57,6 +57,7 @@ struct ledger_entry {
             uint64_t incarnation;
             char **assigned;
             size_t assigned_count;
+            const Muster__V1__ServiceSwap *swap; /* NULL: none */
         } assignment;
     } wanted;
     /* Called once, never inside ledger_submit. */

@@ -10,7 +10,7 @@
 #define REASON_MAX_BYTES 255
 
 /* The bits that a record has for its type. */
-#define TYPE_MASK 0x3fu
+#define TYPE_MASK 0x1fu
 
 /* Worker.spec is field 1, length-delimited, so that is what every body starts with. */
 #define BODY_FIELD 1
@@ -51,6 +51,7 @@ static struct record *create_empty(const Muster__V1__Worker *worker, size_t body
         .id_bytes = (uint16_t)id_bytes,
         .type = worker->type & TYPE_MASK,
         .draining = worker->draining,
+        .swapping = worker->swap != NULL,
     };
     memcpy(record->id, worker->spec->worker_id, id_bytes + 1);
     return record;
@@ -62,6 +63,7 @@ struct record *record_create(const Muster__V1__Worker *worker)
     body.spec = worker->spec;
     body.n_assigned_services = worker->n_assigned_services;
     body.assigned_services = worker->assigned_services;
+    body.swap = worker->swap;
     struct record *record = create_empty(worker, muster__v1__worker__get_packed_size(&body));
     if (record != NULL)
         muster__v1__worker__pack(&body, (uint8_t *)record_body(record));
@@ -73,6 +75,7 @@ struct record *record_create_from_wire(const Muster__V1__Worker *worker, const s
     Muster__V1__Worker rest = MUSTER__V1__WORKER__INIT;
     rest.n_assigned_services = worker->n_assigned_services;
     rest.assigned_services = worker->assigned_services;
+    rest.swap = worker->swap;
     uint8_t head[1 + WIRE_VARINT_BYTES] = {BODY_FIRST_BYTE};
     size_t head_bytes = 1 + wire_write_varint(spec->count, head + 1);
     struct record *record = create_empty(worker, head_bytes + spec->count + muster__v1__worker__get_packed_size(&rest));
@@ -85,7 +88,21 @@ struct record *record_create_from_wire(const Muster__V1__Worker *worker, const s
     return record;
 }
 
-struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count)
+static bool is_among(const char *name, char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+bool record_swap_fits(const Muster__V1__ServiceSwap *swap, char *const *assigned, size_t assigned_count)
+{
+    return is_among(swap->from, assigned, assigned_count) && is_among(swap->to, assigned, assigned_count);
+}
+
+struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count,
+                               const Muster__V1__ServiceSwap *swap)
 {
     Muster__V1__Worker *body =
         muster__v1__worker__unpack(NULL, record->body_bytes, (const uint8_t *)record_body(record));
@@ -95,12 +112,14 @@ struct record *record_reassign(const struct record *record, char *const *assigne
     changed.spec = body->spec;
     changed.assigned_services = (char **)assigned; /* only read */
     changed.n_assigned_services = assigned_count;
+    changed.swap = (Muster__V1__ServiceSwap *)swap; /* only read */
     struct record *copy = record_create(&changed);
     if (copy != NULL) {
         const uint32_t body_bytes = copy->body_bytes;
         memcpy(copy, record, offsetof(struct record, id));
         copy->body_bytes = body_bytes;
         copy->in_slab = false;
+        copy->swapping = swap != NULL;
         copy->status_reason = NULL;
     }
     muster__v1__worker__free_unpacked(body, NULL);

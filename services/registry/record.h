@@ -37,13 +37,14 @@ struct record {
     uint32_t body_bytes;
     uint16_t id_bytes;
     uint8_t status;   /* Muster__V1__WorkerStatus */
-    uint8_t type : 6; /* Muster__V1__WorkerType */
+    uint8_t type : 5; /* Muster__V1__WorkerType */
     bool draining : 1;
+    bool swapping : 1; /* the body has a swap */
     bool in_slab : 1;
     char id[]; /* a zero byte follows, then the body */
 };
 
-/* Packs spec and assigned_services of `worker`, and takes over its type, incarnation,
+/* Packs spec, assigned_services and swap of `worker`, and takes over its type, incarnation,
  * registered_at_ms and draining; the status is not set. The spec was checked. NULL when memory
  * runs out. */
 struct record *record_create(const Muster__V1__Worker *worker);
@@ -52,8 +53,13 @@ struct record *record_create(const Muster__V1__Worker *worker);
  * are taken as they are. */
 struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec);
 
-/* The same with other assigned_services, without the reason of its status. NULL when memory runs out. */
-struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count);
+/* The same with other assigned_services and another swap (NULL: none), without the reason of its status. NULL when
+ * memory runs out. */
+struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count,
+                               const Muster__V1__ServiceSwap *swap);
+
+/* Whether both services of a swap are among the names. */
+bool record_swap_fits(const Muster__V1__ServiceSwap *swap, char *const *assigned, size_t assigned_count);
 
 /* A copy without the reason of its status. NULL when memory runs out. */
 struct record *record_copy(const struct record *record);

@@ -295,9 +295,15 @@ enum registry_result registry_prepare_registration(struct registry *registry, co
     worker.incarnation = registry_next_incarnation(registry, spec->worker_id);
     worker.registered_at_ms = unix_ms;
     worker.draining = present != NULL && present->draining;
+    Muster__V1__Worker *before = present != NULL && present->swapping ? record_unpack(present) : NULL;
+    if (before != NULL && record_swap_fits(before->swap, assigned, assigned_count))
+        worker.swap = before->swap;
 
-    struct record *record = wire != NULL ? record_create_from_wire(&worker, wire) : record_create(&worker);
+    struct record *record = NULL;
+    if (before != NULL || present == NULL || !present->swapping) /* else memory ran out */
+        record = wire != NULL ? record_create_from_wire(&worker, wire) : record_create(&worker);
     enum registry_result result = change_to(registry, record, change);
+    muster__v1__worker__free_unpacked(before, NULL);
     if (result != REGISTRY_OK)
         return result;
     change->record->row = present != NULL ? present->row : ++registry->last_row;
@@ -367,14 +373,16 @@ enum registry_result registry_prepare_draining(const struct registry *registry, 
 
 enum registry_result registry_prepare_assignment(const struct registry *registry, const char *worker_id,
                                                  uint64_t incarnation, char *const *assigned, size_t assigned_count,
-                                                 struct registry_change *change)
+                                                 const Muster__V1__ServiceSwap *swap, struct registry_change *change)
 {
     const struct record *record = registry_find(registry, worker_id);
     if (record == NULL)
         return REGISTRY_NOT_FOUND;
     if (record->incarnation != incarnation)
         return REGISTRY_STALE;
-    enum registry_result result = change_to(registry, record_reassign(record, assigned, assigned_count), change);
+    if (swap != NULL && !record_swap_fits(swap, assigned, assigned_count))
+        return REGISTRY_INVALID;
+    enum registry_result result = change_to(registry, record_reassign(record, assigned, assigned_count, swap), change);
     change->keeps_status = true;
     return result;
 }

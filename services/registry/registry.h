@@ -112,9 +112,10 @@ enum registry_result registry_check_key(const struct registry *registry, const c
 uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id);
 
 /* A registration: `spec` was checked and normalised and has its id, `assigned` are names. `wire`, if not NULL, are the
- * bytes that the spec was unpacked from, when nothing had to be changed in it. A worker that was draining stays so.
- * OF_ANOTHER_KEY when the worker is on the roll and was registered_by somebody else (who is nobody may be anybody).
- * change->record can be looked at, also once it is applied. */
+ * bytes that the spec was unpacked from, when nothing had to be changed in it. A worker that was draining stays so, and
+ * a swap that was under way is still, when both of its services are assigned. OF_ANOTHER_KEY when the worker is on the
+ * roll and was registered_by somebody else (who is nobody may be anybody). change->record can be looked at, also once
+ * it is applied. */
 enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    const struct wire_bytes *wire, char *const *assigned,
                                                    size_t assigned_count, int64_t unix_ms,
@@ -135,10 +136,11 @@ enum registry_result registry_prepare_removal(const struct registry *registry, c
 enum registry_result registry_prepare_draining(const struct registry *registry, const char *worker_id, bool draining,
                                                struct registry_change *change);
 
-/* Other services to run, of this incarnation. STALE when it has registered again since. */
+/* Other services to run, and a swap that begins or goes on (NULL: none), of this incarnation. STALE when it has
+ * registered again since. INVALID: the swap's services are not both assigned. */
 enum registry_result registry_prepare_assignment(const struct registry *registry, const char *worker_id,
                                                  uint64_t incarnation, char *const *assigned, size_t assigned_count,
-                                                 struct registry_change *change);
+                                                 const Muster__V1__ServiceSwap *swap, struct registry_change *change);
 
 /* The change's row number, id and value in the store (the value is left empty for a removal). A
  * worker keeps its row for as long as it is on the roll; a new one gets the next, so that what

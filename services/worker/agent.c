@@ -319,7 +319,10 @@ static void leave_if_drained(struct agent *agent, uint64_t now_ms)
 
 void agent_set_active_requests(struct agent *agent, uint64_t now_ms, uint32_t active_requests)
 {
+    bool ended = agent->active_requests > 0 && active_requests == 0;
     agent->active_requests = active_requests;
+    if (ended && agent->drained_by_operator)
+        agent_services_changed(agent, now_ms);
     leave_if_drained(agent, now_ms);
 }
 

@@ -170,7 +170,7 @@ void agent_command(struct agent *agent, uint64_t now_ms, enum heartbeat_command_
 /* The state of a service changed: say so soon, though not more often than once a second. */
 void agent_services_changed(struct agent *agent, uint64_t now_ms);
 
-/* How many requests are being worked on. */
+/* How many requests are being worked on. The last one of a worker that an operator drains is over: says so soon. */
 void agent_set_active_requests(struct agent *agent, uint64_t now_ms, uint32_t active_requests);
 
 /* Leave. A second call leaves without waiting for requests. */

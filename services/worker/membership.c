@@ -272,9 +272,8 @@ static void http_answered(void *context, const struct control_answer *answer)
     struct membership *membership = context;
     membership->beating = NULL;
     enum agent_http_answer result = AGENT_HTTP_FAILED;
-    bool changed = false;
-    struct heartbeat_names assigned;
-    assigned.count = 0;
+    struct heartbeat_reply reply;
+    bool taken = false;
     char error[TEXT_BYTES];
     if (answer->status == 404) {
         result = AGENT_HTTP_UNKNOWN_WORKER;
@@ -285,18 +284,21 @@ static void http_answered(void *context, const struct control_answer *answer)
         result = AGENT_HTTP_UNKNOWN_WORKER;
     } else if (answer->status == 409) {
         result = AGENT_HTTP_STALE_INCARNATION;
-    } else if (answer->status == 200 &&
-               registration_decode_heartbeat(answer->body, answer->body_bytes, &changed, &assigned)) {
+    } else if (answer->status == 200 && registration_decode_heartbeat(answer->body, answer->body_bytes, &reply)) {
         result = AGENT_HTTP_TAKEN;
+        taken = true;
     } else {
         wait_if_asked(membership, answer);
         answer_text(answer, error);
         log_warning("heartbeat failed", LOG_TEXT("error", error));
     }
-    if (changed) {
-        take_assignment(membership, &assigned);
+    if (taken && reply.has_assignment) {
+        take_assignment(membership, &reply.assigned);
         agent_services_changed(&membership->agent, now_ms(membership));
     }
+    if (taken && reply.has_draining && reply.draining != membership->agent.drained_by_operator)
+        agent_command(&membership->agent, now_ms(membership),
+                      reply.draining ? HEARTBEAT_COMMAND_DRAIN : HEARTBEAT_COMMAND_UNDRAIN, 0);
     if (result == AGENT_HTTP_UNKNOWN_WORKER)
         log_info("the coordinator does not know this worker, registering again");
     agent_http_answered(&membership->agent, now_ms(membership), membership->incarnation_on_http, result);

@@ -213,16 +213,19 @@ void registration_reply_free(struct registration_reply *reply)
     memset(reply, 0, sizeof *reply);
 }
 
-bool registration_decode_heartbeat(const char *body, size_t bytes, bool *changed, struct heartbeat_names *assigned)
+bool registration_decode_heartbeat(const char *body, size_t bytes, struct heartbeat_reply *reply)
 {
-    *changed = false;
+    reply->has_assignment = reply->has_draining = false;
     json_t *root = json_loadb(body, bytes, 0, NULL);
     bool whole = json_is_object(root);
     const json_t *names = whole ? json_object_get(root, "assigned_services") : NULL;
     if (names != NULL && !json_is_null(names)) {
-        whole = read_names(names, assigned);
-        *changed = whole;
+        whole = read_names(names, &reply->assigned);
+        reply->has_assignment = whole;
     }
+    const json_t *draining = whole ? json_object_get(root, "draining") : NULL;
+    reply->has_draining = json_is_boolean(draining);
+    reply->draining = json_is_true(draining);
     json_decref(root);
     return whole;
 }

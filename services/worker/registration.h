@@ -60,9 +60,15 @@ bool registration_decode(const char *body, size_t bytes, struct registration_rep
                          size_t error_bytes);
 void registration_reply_free(struct registration_reply *reply);
 
-/* Reads the answer to an HTTP heartbeat: fills `assigned` and sets *changed if it carries an
- * assignment. False: malformed. */
-bool registration_decode_heartbeat(const char *body, size_t bytes, bool *changed, struct heartbeat_names *assigned);
+/* The answer to an HTTP heartbeat. */
+struct heartbeat_reply {
+    bool has_assignment, has_draining;
+    struct heartbeat_names assigned; /* if it has one */
+    bool draining;                   /* the same: whether an operator drains the worker */
+};
+
+/* Reads it. False: malformed. */
+bool registration_decode_heartbeat(const char *body, size_t bytes, struct heartbeat_reply *reply);
 
 /* The "message" of an error's body, or the beginning of the body itself: for logs. */
 void registration_error_text(const char *body, size_t bytes, char *text, size_t text_bytes);

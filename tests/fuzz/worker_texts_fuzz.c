@@ -71,19 +71,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     memcpy(text, data + 1, text_bytes);
     text[text_bytes] = '\0';
 
-    struct heartbeat_names names;
+    struct heartbeat_reply reply;
     struct detect_gpu gpu;
     struct detect_memory_figures memory;
     struct load_times times;
-    bool changed;
     char message[64];
     switch (data[0]) {
     case 'r':
         read_registration(text, text_bytes);
         break;
     case 'h':
-        if (registration_decode_heartbeat(text, text_bytes, &changed, &names) && changed)
-            check_names(&names);
+        if (registration_decode_heartbeat(text, text_bytes, &reply) && reply.has_assignment)
+            check_names(&reply.assigned);
         break;
     case 'e':
         registration_error_text(text, text_bytes, message, sizeof message);

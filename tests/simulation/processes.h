@@ -120,6 +120,8 @@ class Registry
     void GetWorkers(const Bytes &request, World::Answer answer);
     void ReportLiveness(const Bytes &request, World::Answer answer);
     void SetDraining(const Bytes &request, World::Answer answer);
+    // Answered with nothing when it is refused.
+    void SetAssignment(const Bytes &request, World::Answer answer);
     void WatchWorkers(uint64_t after_revision, StreamPointer stream);
     // Another process opens that stream.
     void Follow(Node *from, uint64_t after_revision, std::function<void(StreamPointer)> result);
@@ -133,12 +135,14 @@ class Registry
     std::function<void(const std::string &id, uint64_t incarnation, const std::vector<std::string> &assigned)>
         on_registered;
     std::function<void(const std::string &id, uint64_t incarnation, const std::string &reason)> on_removed;
+    // Told of an assignment that was changed by a move.
+    std::function<void(const std::string &id)> on_moved;
 
   private:
     struct Operation {
-        enum Kind { kRegister, kRemove, kDrain } kind;
+        enum Kind { kRegister, kRemove, kDrain, kAssign } kind;
         std::string id;
-        Bytes spec; // a packed RegisterWorkerRequest
+        Bytes spec; // a packed RegisterWorkerRequest, or SetAssignmentRequest
         std::vector<std::string> assigned;
         uint64_t incarnation = 0;
         std::string reason;
@@ -188,9 +192,13 @@ class Assigner
     struct assigner *core = nullptr;
 
   private:
+    void Look();
+    void LookAgain(uint64_t delay_ms);
+    void WatchHealth();
+
     World *world_;
     Coordinator *all_;
-    KeptStream watch_;
+    KeptStream watch_, health_;
 };
 
 // muster-health.

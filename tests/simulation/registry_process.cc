@@ -169,6 +169,17 @@ void Registry::SetDraining(const Bytes &request, World::Answer answer)
     Queue(std::move(operation));
 }
 
+void Registry::SetAssignment(const Bytes &request, World::Answer answer)
+{
+    Unpacked message(muster__v1__set_assignment_request__descriptor, request);
+    Operation operation;
+    operation.kind = Operation::kAssign;
+    operation.id = message.As<Muster__V1__SetAssignmentRequest>().worker_id;
+    operation.spec = request;
+    operation.finish = [answer](bool done) { answer(done ? Bytes("done") : Bytes()); };
+    Queue(std::move(operation));
+}
+
 void Registry::GetWorkers(const Bytes &request, World::Answer answer)
 {
     Unpacked message(muster__v1__get_workers_request__descriptor, request);
@@ -347,6 +358,12 @@ void Registry::Commit()
                 assigned.push_back(name.data());
             result = registry_prepare_registration(core, message.As<Muster__V1__RegisterWorkerRequest>().spec, nullptr,
                                                    assigned.data(), assigned.size(), world_->Unix(), &change);
+        } else if (operation.kind == Operation::kAssign) {
+            Unpacked message(muster__v1__set_assignment_request__descriptor, operation.spec);
+            const auto &assign = message.As<Muster__V1__SetAssignmentRequest>();
+            result =
+                registry_prepare_assignment(core, operation.id.c_str(), assign.incarnation, assign.assigned_services,
+                                            assign.n_assigned_services, assign.swap, &change);
         } else if (operation.kind == Operation::kDrain) {
             result = registry_prepare_draining(core, operation.id.c_str(), operation.draining, &change);
         } else {
@@ -402,6 +419,8 @@ void Registry::Commit()
             done[(*changed)[i]] = true;
             if (operation.kind == Operation::kRegister && on_registered)
                 on_registered(operation.id, registry_find(core, operation.id.c_str())->incarnation, operation.assigned);
+            if (operation.kind == Operation::kAssign && on_moved)
+                on_moved(operation.id);
         }
         auto finished = std::move(batch_);
         batch_.clear();
@@ -457,7 +476,7 @@ void Registry::Pump()
 // --- Assigner ---
 
 Assigner::Assigner(World *world, Coordinator *all, Node *place)
-    : node(place), world_(world), all_(all), watch_(world, place)
+    : node(place), world_(world), all_(all), watch_(world, place), health_(world, place)
 {
 }
 
@@ -470,13 +489,71 @@ void Assigner::Start()
                      Unpacked message(muster__v1__watch_workers_response__descriptor, bytes);
                      if (!assigner_apply(core, &message.As<Muster__V1__WatchWorkersResponse>()))
                          std::abort();
-                     assigner_expire(core, world_->Now());
                  });
+    WatchHealth();
+    LookAgain(100);
+}
+
+// As health_watch.c does: when the roll is known.
+void Assigner::WatchHealth()
+{
+    if (!assigner_is_synchronised(core)) {
+        world_->AfterOn(node, 100, [this] { WatchHealth(); });
+        return;
+    }
+    health_.Start(
+        [this](auto result) {
+            Health *health = &all_->health;
+            world_->Open(
+                node, health->node, [health](StreamPointer s) { health->WatchHealth(s); }, result);
+        },
+        [this](const Bytes &bytes) {
+            Unpacked message(muster__v1__watch_health_response__descriptor, bytes);
+            assigner_apply_health(core, &message.As<Muster__V1__WatchHealthResponse>(), world_->Now());
+        },
+        [this] { assigner_health_lost(core); });
+}
+
+// --- Moves, one at a time, as mover.c makes them ---
+
+void Assigner::LookAgain(uint64_t delay_ms)
+{
+    world_->AfterOn(node, delay_ms, [this] { Look(); });
+}
+
+void Assigner::Look()
+{
+    assigner_expire(core, world_->Now());
+    const assigner_move *move = assigner_next_move(core, world_->Now());
+    if (move == nullptr)
+        return LookAgain(100);
+    Muster__V1__SetAssignmentRequest request = MUSTER__V1__SET_ASSIGNMENT_REQUEST__INIT;
+    Muster__V1__ServiceSwap swap = MUSTER__V1__SERVICE_SWAP__INIT;
+    request.worker_id = move->worker_id;
+    request.incarnation = move->incarnation;
+    request.assigned_services = move->assigned;
+    request.n_assigned_services = move->assigned_count;
+    if (move->swap_to != nullptr) {
+        swap.from = const_cast<char *>(move->swap_from);
+        swap.to = const_cast<char *>(move->swap_to);
+        request.swap = &swap;
+    }
+    Registry *registry = &all_->registry;
+    world_->Call(
+        node, registry->node, Pack(request.base),
+        [registry](const Bytes &asked, World::Answer answer) { registry->SetAssignment(asked, answer); }, 5000,
+        [this, id = std::string(move->worker_id)](const Bytes *answer) {
+            bool taken = answer != nullptr && !answer->empty();
+            if (!taken)
+                assigner_move_failed(core, id.c_str());
+            LookAgain(taken ? 0 : 100);
+        });
 }
 
 void Assigner::Stop()
 {
     watch_.Forget();
+    health_.Forget();
     assigner_destroy(core);
     core = nullptr;
 }

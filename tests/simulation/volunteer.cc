@@ -28,6 +28,8 @@ void Volunteer::Start()
     leaving = registering_ = connecting_ = draining = silent = false;
     incarnation = 0;
     stream_ = nullptr;
+    states.clear();
+    assigned.clear();
     beat_++;
     Trouble();
     Register();
@@ -106,11 +108,42 @@ void Volunteer::Registered(const Bytes &answer)
         return;
     incarnation = worker->incarnation;
     acknowledged_incarnation = std::max(acknowledged_incarnation, incarnation);
-    assigned.assign(worker->assigned_services, worker->assigned_services + worker->n_assigned_services);
+    Assign(worker->assigned_services, worker->n_assigned_services);
     last_acknowledged_ms = world_->Now();
     if (on_acknowledged)
         on_acknowledged(*this);
     NextBeat(world_->Between(1, 1000));
+}
+
+// --- Services ---
+
+void Volunteer::Assign(char *const *names, size_t count)
+{
+    assigned.assign(names, names + count);
+    for (auto it = states.begin(); it != states.end();)
+        it =
+            std::find(assigned.begin(), assigned.end(), it->first) == assigned.end() ? states.erase(it) : std::next(it);
+    for (const auto &name : assigned) {
+        if (!states.emplace(name, "starting").second)
+            continue;
+        world_->AfterOn(node, world_->Between(1000, 40000), [this, name] { Began(name); });
+    }
+}
+
+void Volunteer::Began(const std::string &service)
+{
+    auto found = states.find(service);
+    if (found == states.end() || found->second != "starting")
+        return; // it was not wanted any more
+    found->second = !can_run || can_run(service) ? "running" : "failed";
+    if (says_states)
+        NextBeat(world_->Between(1, 1000));
+}
+
+bool Volunteer::Runs(const std::string &service) const
+{
+    auto found = states.find(service);
+    return node->up && found != states.end() && found->second == "running";
 }
 
 // --- Heartbeats ---
@@ -125,10 +158,25 @@ void Volunteer::NextBeat(uint64_t delay_ms)
 
 Bytes Volunteer::Heartbeat()
 {
-    if (world_->Chance(0.1))
+    if (load_of)
+        load_ = load_of(*this);
+    else if (world_->Chance(0.1))
         load_ = static_cast<double>(world_->Below(100)) / 100;
     Muster__V1__Load load = MUSTER__V1__LOAD__INIT;
     load.current_load = load_;
+    std::vector<Muster__V1__ServiceState> messages(states.size());
+    std::vector<Muster__V1__ServiceState *> pointers;
+    for (auto &[name, state] : states) {
+        Muster__V1__ServiceState &message = messages[pointers.size()];
+        message = MUSTER__V1__SERVICE_STATE__INIT;
+        message.name = const_cast<char *>(name.c_str());
+        message.state = state.data();
+        pointers.push_back(&message);
+    }
+    if (says_states) {
+        load.n_services_status = pointers.size();
+        load.services_status = pointers.data();
+    }
     Muster__V1__Heartbeat heartbeat = MUSTER__V1__HEARTBEAT__INIT;
     heartbeat.worker_id = id.data();
     heartbeat.incarnation = incarnation;
@@ -211,7 +259,7 @@ void Volunteer::Obey(const Muster__V1__WorkerCommand &command)
         Register();
         break;
     case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_ASSIGNMENT:
-        assigned.assign(command.assigned_services, command.assigned_services + command.n_assigned_services);
+        Assign(command.assigned_services, command.n_assigned_services);
         break;
     case MUSTER__V1__WORKER_COMMAND_TYPE__WORKER_COMMAND_TYPE_DRAIN:
         draining = true;

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -50,6 +52,14 @@ class Volunteer
     std::vector<std::string> assigned;
     bool draining = false;
 
+    // What it says of its services, if it says anything: those that it was told to run take a while to start.
+    bool says_states = false;
+    std::map<std::string, std::string> states;
+    std::function<bool(const std::string &service)> can_run; // nullptr: all
+    // Its load, where the test decides that; nullptr: it changes now and then.
+    std::function<double(const Volunteer &)> load_of;
+    bool Runs(const std::string &service) const;
+
     // Told when a registration's answer arrives.
     std::function<void(const Volunteer &)> on_acknowledged;
 
@@ -61,6 +71,8 @@ class Volunteer
     void Connect();
     Bytes Heartbeat();
     void Obey(const Muster__V1__WorkerCommand &command);
+    void Assign(char *const *names, size_t count);
+    void Began(const std::string &service);
 
     World *world_;
     Coordinator *all_;

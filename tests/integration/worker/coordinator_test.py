@@ -4,12 +4,25 @@
 """
 
 import json
+import subprocess
 import sys
+import threading
 import unittest
 
 import process
 from coordinator import PROGRAMS, Coordinator
 from process import wait_until
+
+
+# A server whose answers take as long as the path says, in seconds.
+SLOW = """import http.server, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        time.sleep(float(self.path.strip("/") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()"""
 
 
 class Case(unittest.TestCase):
@@ -56,6 +69,64 @@ class WithCoordinator(Case):
         self.assertEqual(self.coordinator.request("POST", "/api/admin/workers/w-1/undrain")[0], 200)
         wait_until(lambda: worker.health()["membership"] == "registered", "the worker was told")
         wait_until(lambda: self.serves("w-1"), "it serves again")
+
+    def musterctl(self, *arguments):
+        return subprocess.run([PROGRAMS["musterctl"], *arguments, "--coordinator-url", self.coordinator.url],
+                              capture_output=True, text=True, timeout=60)
+
+    def gap(self, service):
+        gaps = json.loads(self.coordinator.request("GET", "/api/admin/gaps")[2])["gaps"]
+        return next(gap["status"] for gap in gaps if gap["service"] == service)
+
+    def test_draining_lets_what_runs_finish_and_says_when_it_may_leave(self):
+        self.start_worker("w-1", "--run", "slow=exec python3 -c '" + SLOW + "' {port}")
+        wait_until(lambda: self.coordinator.request("GET", "/service/slow/0")[0] == 200, "it serves", 30)
+        wait_until(lambda: self.gap("document-processing") == "warning", "one worker has it")
+        answers = []
+        slow = threading.Thread(target=lambda: answers.append(self.coordinator.request("GET", "/service/slow/6")[0]))
+        slow.start()
+        wait_until(lambda: self.coordinator.worker("w-1")["active_requests"] > 0 or slow.is_alive(), "it is under way")
+
+        impatient = self.musterctl("drain", "w-1", "--wait", "--wait-seconds", "1.5")
+        self.assertEqual(impatient.returncode, 3, impatient.stderr)
+        self.assertIn("still has requests", impatient.stderr)
+        self.assertEqual(self.coordinator.worker("w-1")["status"], "draining")
+        wait_until(lambda: self.coordinator.request("GET", "/service/slow/0")[0] == 503, "no new requests")
+        wait_until(lambda: self.gap("document-processing") == "critical", "it does not count")
+        wait_until(lambda: self.coordinator.worker("w-1")["active_requests"] == 1, "it says what it works on")
+        self.assertIs(self.coordinator.worker("w-1")["may_leave"], False)
+        self.assertIn("requests that run: 1", self.coordinator.worker("w-1")["status_reason"])
+
+        waited = self.musterctl("drain", "w-1", "--wait")
+        self.assertEqual(waited.returncode, 0, waited.stderr)
+        self.assertIn("it may leave", waited.stdout)
+        slow.join(1)
+        self.assertEqual(answers, [200], "the request was answered before")
+        self.assertIs(self.coordinator.worker("w-1")["may_leave"], True)
+
+        self.assertEqual(self.musterctl("undrain", "w-1").returncode, 0)
+        wait_until(lambda: self.coordinator.request("GET", "/service/slow/0")[0] == 200, "it serves again")
+        wait_until(lambda: self.gap("document-processing") == "warning", "it counts again")
+        self.assertNotIn("may_leave", self.coordinator.worker("w-1"))
+        unknown = self.musterctl("drain", "nobody")
+        self.assertEqual(unknown.returncode, 1)
+        self.assertIn("nobody", unknown.stderr)
+
+    def test_a_drained_worker_that_heartbeats_over_http_is_told(self):
+        spec = {"worker_id": "http", "tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu"}
+        beat = lambda **more: json.loads(self.coordinator.request(
+            "POST", "/api/worker/heartbeat", json.dumps({"worker_id": "http", **more}).encode())[2])
+        self.assertEqual(self.coordinator.request("POST", "/api/worker/register", json.dumps(spec).encode())[0], 200)
+        self.assertNotIn("draining", beat(active_requests=2))
+        self.assertEqual(self.coordinator.request("POST", "/api/admin/workers/http/drain")[0], 200)
+        wait_until(lambda: beat(active_requests=2).get("draining") is True, "it is told")
+        self.assertIs(self.coordinator.worker("http")["may_leave"], False)
+        wait_until(lambda: "draining" not in beat(active_requests=1, status="draining"), "it has said that it knows")
+        self.assertIs(self.coordinator.worker("http")["may_leave"], False)
+        beat(active_requests=0, status="draining")
+        wait_until(lambda: self.coordinator.worker("http")["may_leave"], "nothing runs")
+        self.assertEqual(self.coordinator.request("POST", "/api/admin/workers/http/undrain")[0], 200)
+        wait_until(lambda: beat(status="draining").get("draining") is False, "it is told")
 
     def test_a_killed_worker_leaves_routing_and_the_roll(self):
         self.start_worker("w-2")

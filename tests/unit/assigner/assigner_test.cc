@@ -69,6 +69,12 @@ struct Assigner {
         worker.draining = draining;
         worker.n_assigned_services = assigned_texts.size();
         worker.assigned_services = assigned_texts.data();
+        Muster__V1__ServiceSwap under_way = MUSTER__V1__SERVICE_SWAP__INIT;
+        if (!swap.empty()) {
+            under_way.from = text(swap[0]);
+            under_way.to = text(swap[1]);
+            worker.swap = &under_way;
+        }
         Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT;
         event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT;
         event.worker_id = spec.worker_id;
@@ -158,6 +164,7 @@ struct Assigner {
     std::string location; // of whom is put or assigned next
     bool limited = false; // the same: by its key, to these
     Names permitted;
+    Names swap; // of whom is put next: from, to
 };
 
 TEST(Assigner, AKeyLimitsWhatAWorkerIsGiven)
@@ -342,10 +349,49 @@ TEST(Assigner, RunningCountsNeverDrift)
 
 // --- Services that lost their last worker ---
 
+// A catalog with that one service, which needs a CPU; or these, which need a GPU.
+struct catalog *catalog_of(const Names &names, const char *type)
+{
+    std::string json = R"({"services": [)";
+    for (const auto &name : names)
+        json += (name == names[0] ? "" : ",") + std::string(R"({"name": ")") + name + R"(", "requires": ")" + type +
+                R"(", "priority": 1, "port": 1})";
+    json += "]}";
+    char error[CATALOG_ERROR_BYTES] = "";
+    struct catalog *catalog = catalog_parse(json.data(), json.size(), error);
+    EXPECT_NE(catalog, nullptr) << error;
+    return catalog;
+}
+
 struct Adapting : Assigner {
-    Adapting()
+    Adapting() : Adapting(catalog_create_default()) {}
+    explicit Adapting(struct catalog *catalog) : Assigner(catalog)
     {
         send(nullptr, true, true);
+    }
+    // The worker says how each of its services is.
+    void say(const std::string &id, uint64_t incarnation, const std::map<std::string, std::string> &states)
+    {
+        Muster__V1__Load load = MUSTER__V1__LOAD__INIT;
+        std::vector<Muster__V1__ServiceState> messages(states.size());
+        std::vector<Muster__V1__ServiceState *> pointers;
+        for (const auto &[name, state] : states) {
+            auto &message = messages[pointers.size()];
+            muster__v1__service_state__init(&message);
+            message.name = text(name);
+            message.state = text(state);
+            pointers.push_back(&message);
+        }
+        load.n_services_status = pointers.size();
+        load.services_status = pointers.data();
+        Muster__V1__WorkerHealth health = MUSTER__V1__WORKER_HEALTH__INIT, *list = &health;
+        health.worker_id = text(id);
+        health.incarnation = incarnation;
+        health.load = &load;
+        Muster__V1__WatchHealthResponse message = MUSTER__V1__WATCH_HEALTH_RESPONSE__INIT;
+        message.n_workers = 1;
+        message.workers = &list;
+        assigner_apply_health(assigner, &message, 1);
     }
     // "worker: a, b, c", or "" when nobody is to be asked.
     std::string move(uint64_t now_ms)
@@ -399,7 +445,7 @@ TEST(AssignerAdapts, AServiceThatLostItsLastWorkerGoesToOneThatHasRoom)
 
 TEST(AssignerAdapts, AWorkerThatComesBackInTimeMovesNothing)
 {
-    Adapting a;
+    Adapting a(catalog_of({"notes-coa"}, "cpu"));
     a.put("w1", 1, {"notes-coa"});
     a.put("w2", 1, {});
     EXPECT_EQ(a.move(1000), "");
@@ -428,7 +474,7 @@ TEST(AssignerAdapts, OnlyThoseAreAskedWhoCanAndWhoHaveRoom)
 
 TEST(AssignerAdapts, AFullWorkerIsNotAskedAndALaterOneIs)
 {
-    Adapting a;
+    Adapting a(catalog_of({"llm-inference", "vision-ocr", "rag-embeddings"}, "gpu"));
     const Names gpu_services = {"llm-inference", "vision-ocr"};
     constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
     a.put("gone", 1, {"rag-embeddings"}, online, false, {}, gpu);
@@ -444,7 +490,7 @@ TEST(AssignerAdapts, AFullWorkerIsNotAskedAndALaterOneIs)
 
 TEST(AssignerAdapts, AMoveThatTheRegistryRefusedIsMadeAgain)
 {
-    Adapting a;
+    Adapting a(catalog_of({"notes-coa"}, "cpu"));
     a.put("w1", 1, {"notes-coa"});
     a.put("w2", 4, {});
     EXPECT_EQ(a.move(1000), "");
@@ -457,12 +503,13 @@ TEST(AssignerAdapts, AMoveThatTheRegistryRefusedIsMadeAgain)
     EXPECT_EQ(a.move(3000 + ASSIGNER_RETRY_MS + ASSIGNER_LOST_MS), "w2: notes-coa");
 }
 
-TEST(AssignerAdapts, TheMostImportantComesFirstAndWhatNobodyEverHadIsLeftAlone)
+TEST(AssignerAdapts, TheMostImportantComesFirst)
 {
     Adapting a;
     a.put("w1", 1, {"notes-coa", "document-processing"});
     a.put("w2", 1, {});
     a.put("w3", 1, {});
+    a.put("w4", 1, {"ner-extraction"}, online, false, {"document-processing-2"});
     EXPECT_EQ(a.move(1000), "");
     a.remove("w1", 1);
     a.move(2000);
@@ -470,7 +517,125 @@ TEST(AssignerAdapts, TheMostImportantComesFirstAndWhatNobodyEverHadIsLeftAlone)
     EXPECT_NE(first.find(": document-processing"), std::string::npos) << first;
     EXPECT_NE(second.find(": notes-coa"), std::string::npos) << second;
     EXPECT_NE(first.substr(0, 2), second.substr(0, 2)) << "one each";
-    EXPECT_EQ(a.move(3000), "") << "ner-extraction never had a worker";
+    EXPECT_EQ(a.move(3000), "");
+}
+
+TEST(AssignerAdapts, WhatNobodyEverHadIsGivenToSomebodyToo)
+{
+    Adapting a;
+    a.put("w1", 1, {"notes-coa", "document-processing"}); // the catalog's third CPU service is a new one
+    EXPECT_EQ(a.move(1000), "");
+    EXPECT_EQ(a.move(1000 + ASSIGNER_LOST_MS), "w1: notes-coa document-processing ner-extraction");
+    a.put("w1", 1, {"notes-coa", "document-processing", "ner-extraction"});
+
+    // But what the policy leaves to the second edge worker is left to it.
+    constexpr auto edge = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE;
+    a.put("e1", 1, {"coordinator", "edge-proxy"}, online, false, {}, edge);
+    EXPECT_EQ(a.move(2000), "");
+    EXPECT_EQ(a.move(3000), "");
+    a.put("e2", 1, {"coordinator"}, online, false, {}, edge);
+    EXPECT_EQ(a.move(6000), "e2: coordinator load-balancer");
+    a.put("e2", 1, {"coordinator", "load-balancer"}, online, false, {}, edge);
+    // Until it had one, and lost it.
+    a.status("e2", 1, offline);
+    EXPECT_EQ(a.move(7000), "");
+    EXPECT_EQ(a.move(8000), "e1: coordinator edge-proxy load-balancer");
+}
+
+TEST(AssignerAdapts, AGpuWorkerTakesACpuServiceOnlyIfNoCpuWorkerCan)
+{
+    constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+    Adapting a(catalog_of({"a", "b"}, "cpu"));
+    a.put("gone", 1, {"a", "b"});
+    a.put("gpu", 1, {}, online, false, {}, gpu);
+    a.put("cpu", 1, {"b"});
+    EXPECT_EQ(a.move(1000), "");
+    a.remove("gone", 1);
+    a.move(2000);
+    EXPECT_EQ(a.move(2000 + ASSIGNER_LOST_MS), "cpu: b a") << "though it has more to do";
+    a.put("cpu", 1, {"b", "a"});
+    EXPECT_EQ(a.move(3000), "");
+    a.remove("cpu", 1);
+    a.move(5000);
+    EXPECT_EQ(a.move(5000 + ASSIGNER_LOST_MS), "gpu: a");
+}
+
+TEST(AssignerAdapts, OneThatHasItsShareGivesUpWhatOthersRunToo)
+{
+    constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+    Adapting a(catalog_of({"a", "b", "c"}, "gpu"));
+    a.put("w1", 1, {"a", "b"}, online, false, {}, gpu);
+    a.put("w2", 1, {"b", "c"}, online, false, {}, gpu);
+    a.put("w3", 1, {"c"}, online, true, {}, gpu);
+    EXPECT_EQ(a.move(1000), "");
+    a.put("w1", 1, {"a", "b"}, online, true, {}, gpu); // an operator drains it: a has nobody
+    EXPECT_EQ(a.move(2000), "");
+    EXPECT_EQ(a.move(3000), "") << "w2 is the only one with b, and with c";
+    a.put("w3", 1, {"c"}, online, false, {}, gpu);
+    EXPECT_EQ(a.move(5000), "w3: c a") << "it has room";
+    a.put("w3", 1, {"c", "a"}, online, false, {}, gpu);
+    a.put("w4", 1, {"b", "c"}, online, false, {}, gpu);
+    a.put("w3", 1, {"c", "a"}, online, true, {}, gpu);
+    a.move(6000);
+    const struct assigner_move *move = assigner_next_move(a.assigner, 7000);
+    ASSERT_NE(move, nullptr);
+    EXPECT_EQ(move->assigned_count, 3u);
+    EXPECT_STREQ(move->swap_to, "a");
+    EXPECT_STREQ(move->swap_from, "b");
+    EXPECT_EQ(a.move(7000), "");
+}
+
+TEST(AssignerAdapts, AServiceThatFailsEverywhereIsNotTriedEverywhere)
+{
+    Adapting a(catalog_of({"a"}, "cpu"));
+    std::map<std::string, bool> tried;
+    for (int i = 0; i < 20; i++)
+        a.put("w" + std::to_string(i), 1, {});
+    auto tries_until = [&a, &tried](uint64_t from_ms, uint64_t until_ms) {
+        for (uint64_t now = from_ms; now < until_ms; now += 100) {
+            std::string move = a.move(now);
+            if (move.empty())
+                continue;
+            std::string id = move.substr(0, move.find(':'));
+            EXPECT_FALSE(tried[id]);
+            tried[id] = true;
+            a.put(id, 1, {"a"});
+            a.say(id, 1, {{"a", "failed"}});
+        }
+        return tried.size();
+    };
+    EXPECT_EQ(tries_until(1000, 7000), 3u);
+    EXPECT_EQ(tries_until(7000, 60000), 6u) << "after 2, 8 and 32 s more";
+    EXPECT_LE(tries_until(60000, 3600000), 13u);
+    a.put("w0", 1, {"a"});
+    a.say("w0", 1, {{"a", "running"}});
+    tried["w0"] = true;
+    size_t before = tried.size();
+    EXPECT_EQ(tries_until(3600000, 7200000), before) << "it runs somewhere";
+}
+
+// A registration and a move of the same worker cross each other on their way: whichever the registry takes first, the
+// worker is not left with both services of a swap that nobody knows of.
+TEST(AssignerAdapts, ADecisionDoesNotKeepWhatAMoveTakesAway)
+{
+    constexpr auto gpu = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU;
+    Adapting a(catalog_of({"a", "b", "c"}, "gpu"));
+    a.put("w1", 1, {"b", "c"}, online, false, {}, gpu);
+    a.put("w2", 1, {"b", "c"}, online, false, {}, gpu);
+    EXPECT_EQ(a.move(1000), "");
+    const struct assigner_move *move = assigner_next_move(a.assigner, 2000);
+    ASSERT_NE(move, nullptr);
+    std::string id = move->worker_id, from = move->swap_from;
+    // The registry has not taken it, and asks what a new registration of the worker should run: not what it never had.
+    EXPECT_EQ(a.assign(id, 2, gpu, {"b", "c"}, {}, 2000), (Names{"b", "c"}));
+    // It has taken it meanwhile; the registration is refused, or comes later.
+    a.swap = {from, "a"};
+    a.put(id, 2, {"b", "c", "a"}, online, false, {}, gpu);
+    a.say(id, 2, {{"a", "running"}, {"b", "running"}, {"c", "running"}});
+    move = assigner_next_move(a.assigner, 3000);
+    ASSERT_NE(move, nullptr);
+    EXPECT_EQ(move->reason, ASSIGNER_MOVE_DROP);
+    EXPECT_EQ(a.assign(id, 3, gpu, {"b", "c", "a"}, {}, 3000), (Names{from == "b" ? "c" : "b", "a"}));
 }
 
 // Days of workers that come and go: no more moves than losses, and each service that can be has a worker.

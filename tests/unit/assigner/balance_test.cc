@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
 #include <string>
@@ -35,7 +36,9 @@ const char *const kCatalog = R"({"services": [
 
 struct Worker {
     Names assigned;
+    Names swap; // from, to; as the registry keeps it
     double load = 0;
+    std::string location;
     std::map<std::string, std::string> states; // empty: it does not say
     bool up = true;
     uint64_t incarnation = 1;
@@ -43,7 +46,11 @@ struct Worker {
 
 // The registry and health, as far as the assigner sees them, and a clock.
 struct Fleet {
-    explicit Fleet(const std::string &catalog = kCatalog)
+    explicit Fleet(const std::string &text_of_it = kCatalog) : catalog(text_of_it)
+    {
+        begin();
+    }
+    void begin()
     {
         char error[CATALOG_ERROR_BYTES] = "";
         assigner = assigner_create(catalog_parse(catalog.data(), catalog.size(), error));
@@ -68,6 +75,7 @@ struct Fleet {
         for (const auto &name : worker.assigned)
             names.push_back(text(name));
         spec.worker_id = text(id);
+        spec.location = text(worker.location);
         record.spec = &spec;
         record.type = MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU;
         record.incarnation = worker.incarnation;
@@ -75,6 +83,12 @@ struct Fleet {
                                   : MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
         record.n_assigned_services = names.size();
         record.assigned_services = names.data();
+        Muster__V1__ServiceSwap swap = MUSTER__V1__SERVICE_SWAP__INIT;
+        if (!worker.swap.empty()) {
+            swap.from = text(worker.swap[0]);
+            swap.to = text(worker.swap[1]);
+            record.swap = &swap;
+        }
         Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT, *events = &event;
         event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT;
         event.worker_id = spec.worker_id;
@@ -117,7 +131,13 @@ struct Fleet {
         Muster__V1__WatchHealthResponse message = MUSTER__V1__WATCH_HEALTH_RESPONSE__INIT;
         message.n_workers = 1;
         message.workers = &list;
-        assigner_apply_health(assigner, &message);
+        assigner_apply_health(assigner, &message, now_ms);
+    }
+
+    // Somebody has what the test is not about, and is no use to it.
+    void fill()
+    {
+        add("filler", {"c"}, 0.7);
     }
 
     void set_load(const std::string &id, double load)
@@ -132,11 +152,17 @@ struct Fleet {
         const struct assigner_move *move = assigner_next_move(assigner, now_ms);
         if (move == nullptr)
             return "";
-        static const char *const reasons[] = {"lost", "overloaded", "drop", "told", "barred", "undo"};
+        static const char *const reasons[] = {"lost", "overloaded", "drop", "told", "gone", "barred", "undo", "both"};
         std::string id = move->worker_id;
         std::string described = std::string(reasons[move->reason]) + " " + id + " " + move->service;
+        if (refuses) {
+            assigner_move_failed(assigner, id.c_str());
+            return described;
+        }
         workers[id].assigned.assign(move->assigned, move->assigned + move->assigned_count);
-        put(id);
+        workers[id].swap = move->swap_to == nullptr ? Names{} : Names{move->swap_from, move->swap_to};
+        if (!answers_late)
+            put(id);
         return described;
     }
 
@@ -151,6 +177,35 @@ struct Fleet {
         return moves;
     }
 
+    // The process is killed, and another one finds the roll and what health says.
+    void restart()
+    {
+        EXPECT_TRUE(assigner_check(assigner));
+        assigner_destroy(assigner);
+        begin();
+        for (const auto &[id, worker] : workers)
+            put(id);
+        for (const auto &[id, worker] : workers)
+            say(id);
+    }
+
+    void remove(const std::string &id)
+    {
+        Muster__V1__WorkerEvent event = MUSTER__V1__WORKER_EVENT__INIT, *events = &event;
+        event.type = MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE;
+        event.worker_id = text(id);
+        event.incarnation = workers[id].incarnation;
+        Muster__V1__WatchWorkersResponse message = MUSTER__V1__WATCH_WORKERS_RESPONSE__INIT;
+        message.n_events = 1;
+        message.events = &events;
+        message.revision = ++revision;
+        ASSERT_TRUE(assigner_apply(assigner, &message));
+        workers.erase(id);
+    }
+
+    std::string catalog;
+    bool refuses = false;      // the registry takes no move
+    bool answers_late = false; // it takes them, and its watch does not say so yet
     struct assigner *assigner;
     std::map<std::string, Worker> workers;
     uint64_t now_ms = 1000000, revision = 1;
@@ -159,6 +214,7 @@ struct Fleet {
 TEST(Balance, AnOverloadedServiceGetsAWorkerOfAnIdleOne)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 0.9);
     fleet.add("idle-1", {"b"}, 0.1);
     fleet.add("idle-2", {"b"}, 0.05);
@@ -173,26 +229,168 @@ TEST(Balance, AnOverloadedServiceGetsAWorkerOfAnIdleOne)
     fleet.say("idle-2");
     EXPECT_EQ(fleet.run(3), (Names{"drop idle-2 b"}));
     EXPECT_EQ(fleet.workers["idle-2"].assigned, (Names{"a"}));
+    EXPECT_EQ(fleet.workers["idle-2"].swap, Names{});
     EXPECT_EQ(fleet.run(3), Names{});
     EXPECT_EQ(assigner_swap_count(fleet.assigner), 0u);
+}
+
+TEST(Balance, ItGivesUpWhatIsLeastImportant)
+{
+    Fleet fleet;
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("idle-1", {"b", "c"}, 0.1);
+    fleet.add("idle-2", {"b", "c"}, 0.1);
+    Names moves = fleet.run(32);
+    ASSERT_EQ(moves.size(), 1u);
+    std::string id = moves[0].substr(moves[0].find(' ') + 1, 6);
+    EXPECT_EQ(fleet.workers[id].swap, (Names{"c", "a"}));
+}
+
+TEST(Balance, ASpreadServiceGoesWhereItIsNot)
+{
+    Fleet fleet(R"({"services": [
+        {"name": "a", "requires": "cpu", "priority": 1, "port": 1, "anti_affinity": "location"},
+        {"name": "b", "requires": "cpu", "priority": 2, "port": 2}]})");
+    fleet.workers["busy"].location = "uk";
+    fleet.workers["here"].location = "uk";
+    fleet.workers["there"].location = "fr";
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("here", {"b"}, 0);
+    fleet.add("there", {"b"}, 0.2);
+    EXPECT_EQ(fleet.run(40), (Names{"overloaded there a"})) << "though the other one has less to do";
+}
+
+TEST(Balance, WithoutHealthNothingMovesAndNoSwapEnds)
+{
+    Fleet fleet;
+    fleet.fill();
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("idle-1", {"b"}, 0.1);
+    fleet.add("idle-2", {"b"}, 0.05);
+    assigner_health_lost(fleet.assigner);
+    EXPECT_EQ(fleet.run(3600), Names{}) << "what was heard last is old";
+    fleet.say("busy");
+    EXPECT_EQ(fleet.run(28), Names{}) << "it counts from when health is heard again";
+    EXPECT_EQ(fleet.run(4), (Names{"overloaded idle-2 a"}));
+    assigner_health_lost(fleet.assigner);
+    EXPECT_EQ(fleet.run(3600), Names{}) << "nobody could say that it runs";
+    fleet.workers["idle-2"].states = {{"a", "starting"}, {"b", "running"}};
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(560), Names{}) << "it has its time once more";
+    EXPECT_EQ(fleet.run(60), (Names{"undo idle-2 a"}));
+}
+
+TEST(Balance, AMoveThatTheRegistryRefusedIsTriedAgainSoon)
+{
+    Fleet fleet;
+    fleet.fill();
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("idle-1", {"b"}, 0.1);
+    fleet.add("idle-2", {"b"}, 0.05);
+    EXPECT_EQ(fleet.run(28), Names{});
+    fleet.refuses = true;
+    EXPECT_EQ(fleet.run(4), (Names{"overloaded idle-2 a"}));
+    EXPECT_EQ(fleet.workers["idle-2"].assigned, (Names{"b"}));
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 0u);
+    fleet.refuses = false;
+    EXPECT_EQ(fleet.run(12), (Names{"overloaded idle-2 a"}));
+}
+
+TEST(Balance, ASwapOutlivesTheAssignerAndTheCatalog)
+{
+    Fleet fleet;
+    fleet.fill();
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("idle-1", {"b"}, 0.1);
+    fleet.add("idle-2", {"b"}, 0.05);
+    EXPECT_EQ(fleet.run(32).size(), 1u);
+    fleet.restart();
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 1u) << "it is on the roll";
+    fleet.workers["idle-2"].states = {{"a", "starting"}, {"b", "running"}};
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(120), Names{}) << "and nothing else of b is begun, busy as a is";
+    char error[CATALOG_ERROR_BYTES];
+    ASSERT_TRUE(assigner_set_catalog(fleet.assigner, catalog_parse(kCatalog, strlen(kCatalog), error)));
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 1u);
+    fleet.workers["idle-2"].states["a"] = "running";
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(3), (Names{"drop idle-2 b"}));
+
+    // And one whose service is in the catalog no more.
+    fleet.workers["idle-2"].assigned = {"b", "a"};
+    fleet.workers["idle-2"].swap = {"b", "a"};
+    fleet.put("idle-2");
+    const std::string without = R"({"services": [{"name": "a", "requires": "cpu", "priority": 1, "port": 1},
+                                                 {"name": "c", "requires": "cpu", "priority": 3, "port": 3}]})";
+    ASSERT_TRUE(assigner_set_catalog(fleet.assigner, catalog_parse(without.data(), without.size(), error)));
+    Names moves = fleet.run(10);
+    std::sort(moves.begin(), moves.end());
+    EXPECT_EQ(moves, (Names{"gone idle-1 ", "gone idle-2 "}));
+    EXPECT_EQ(fleet.workers["idle-2"].assigned, (Names{"a"}));
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 0u);
+}
+
+TEST(Balance, AnAnswerThatWasLostLeavesNoSwapBehind)
+{
+    Fleet fleet;
+    fleet.fill();
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("idle-1", {"b"}, 0.1);
+    fleet.add("idle-2", {"b"}, 0.05);
+    EXPECT_EQ(fleet.run(28), Names{});
+    fleet.answers_late = true;
+    EXPECT_EQ(fleet.run(5), (Names{"overloaded idle-2 a"}));
+    assigner_move_failed(fleet.assigner, "idle-2"); // so it seems; but the registry has it
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 0u);
+    fleet.answers_late = false;
+    fleet.put("idle-2");
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 1u);
+    fleet.workers["idle-2"].states = {{"a", "running"}, {"b", "running"}};
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(3), (Names{"drop idle-2 b"}));
 }
 
 TEST(Balance, TheLastWorkerOfAServiceIsNotTaken)
 {
     Fleet fleet;
     fleet.add("busy", {"a"}, 1);
-    fleet.add("idle", {"b"}, 0);
+    fleet.add("idle", {"b"}, 0.3);
     fleet.add("other", {"c"}, 0);
     EXPECT_EQ(fleet.run(1000), Names{});
-    fleet.add("idle-2", {"b"}, 0.7);
-    EXPECT_EQ(fleet.run(1000), Names{}) << "one of the two would have too much: 0.7";
-    fleet.set_load("idle-2", 0.5);
+    fleet.add("idle-2", {"b"}, 0.35);
+    EXPECT_EQ(fleet.run(1000), Names{}) << "one of the two would have too much: 0.65";
+    fleet.set_load("idle-2", 0.25);
     EXPECT_EQ(fleet.run(100).size(), 2u);
+}
+
+// A worker says one load for all that it runs.
+TEST(Balance, AWorkerThatIsFullBecauseOfAnotherServiceSaysNothingOfThisOne)
+{
+    Fleet fleet;
+    fleet.fill();
+    fleet.add("busy", {"a"}, 1);
+    fleet.add("both-1", {"a", "b"}, 1);
+    fleet.add("both-2", {"a", "b"}, 1);
+    fleet.add("idle-1", {"b"}, 0.1);
+    fleet.add("idle-2", {"b"}, 0.15);
+    EXPECT_EQ(fleet.run(32), (Names{"overloaded idle-1 a"})) << "b has room, though half of its workers do not";
+    fleet.set_load("busy", 0.5);
+    Fleet other;
+    other.fill();
+    other.add("busy", {"a"}, 0.5);
+    other.add("both-1", {"a", "b"}, 1);
+    other.add("both-2", {"a", "b"}, 1);
+    other.add("idle-1", {"c"}, 0);
+    other.add("idle-2", {"c"}, 0);
+    Names moves = other.run(60);
+    ASSERT_FALSE(moves.empty());
+    EXPECT_EQ(moves[0].substr(moves[0].size() - 1), "b") << "a has room, b has none";
 }
 
 TEST(Balance, TheOldOneIsKeptWhenTheOthersWentMeanwhile)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 0.9);
     fleet.add("idle-1", {"b"}, 0.1);
     fleet.add("idle-2", {"b"}, 0.05);
@@ -210,6 +408,7 @@ TEST(Balance, TheOldOneIsKeptWhenTheOthersWentMeanwhile)
 TEST(Balance, WhatDoesNotComeToRunIsTakenBack)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 0.9);
     fleet.add("idle-1", {"b"}, 0.1);
     fleet.add("idle-2", {"b"}, 0.05);
@@ -220,11 +419,23 @@ TEST(Balance, WhatDoesNotComeToRunIsTakenBack)
     EXPECT_EQ(fleet.run(560), Names{});
     EXPECT_EQ(fleet.run(60), (Names{"undo idle-2 a"}));
     EXPECT_EQ(fleet.workers["idle-2"].assigned, (Names{"b"}));
+
+    fleet.workers["idle-1"].states = {{"a", "failed"}, {"b", "running"}};
+    fleet.set_load("idle-1", 0.1);
+    fleet.set_load("busy", 0.9);
+    EXPECT_EQ(fleet.run(400), (Names{"overloaded idle-1 a"})) << "the other one is not asked again";
+    EXPECT_EQ(fleet.run(1100), (Names{"undo idle-1 a"}));
+    EXPECT_EQ(fleet.run(7200), Names{}) << "nor is either of them";
+    fleet.workers["idle-2"].incarnation++;
+    fleet.put("idle-2");
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(60), (Names{"overloaded idle-2 a"})) << "it was started again: it may work now";
 }
 
 TEST(Balance, AWorkerThatSaysNothingOfItsServicesIsGivenAMinute)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 0.9);
     fleet.add("idle-1", {"b"}, 0.1);
     fleet.add("idle-2", {"b"}, 0.05);
@@ -233,9 +444,10 @@ TEST(Balance, AWorkerThatSaysNothingOfItsServicesIsGivenAMinute)
     EXPECT_EQ(fleet.run(10), (Names{"drop idle-2 b"}));
 }
 
-TEST(Balance, ASwapEndsWithItsWorker)
+TEST(Balance, ASwapGoesOnWhenItsWorkerComesBackAndEndsWhenItDoesNot)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 0.9);
     fleet.add("idle-1", {"b"}, 0.1);
     fleet.add("idle-2", {"b"}, 0.05);
@@ -244,13 +456,42 @@ TEST(Balance, ASwapEndsWithItsWorker)
     fleet.workers["idle-2"].incarnation = 2; // it has registered again, with both
     fleet.put("idle-2");
     EXPECT_EQ(fleet.run(3), Names{});
+    EXPECT_EQ(assigner_swap_count(fleet.assigner), 1u);
+    fleet.workers["idle-2"].states = {{"a", "running"}, {"b", "running"}};
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(3), (Names{"drop idle-2 b"}));
+
+    fleet.set_load("idle-2", 0.9);
+    fleet.add("idle-3", {"b"}, 0);
+    EXPECT_EQ(fleet.run(280), Names{}) << "the dwell time";
+    EXPECT_EQ(fleet.run(60), (Names{"overloaded idle-3 a"}));
+    fleet.remove("idle-3");
     EXPECT_EQ(assigner_swap_count(fleet.assigner), 0u);
+    EXPECT_EQ(fleet.run(60), Names{});
+}
+
+TEST(Balance, OneThatBecomesTheLastOfBothKeepsBoth)
+{
+    Fleet fleet;
+    fleet.fill();
+    fleet.add("busy", {"a"}, 0.9);
+    fleet.add("idle-1", {"b"}, 0.1);
+    fleet.add("idle-2", {"b"}, 0.05);
+    EXPECT_EQ(fleet.run(32).size(), 1u);
+    fleet.workers["idle-1"].up = false;
+    fleet.put("idle-1");
+    fleet.workers["idle-2"].states = {{"a", "running"}, {"b", "running"}};
+    fleet.say("idle-2");
+    EXPECT_EQ(fleet.run(560), Names{});
+    EXPECT_EQ(fleet.run(60), (Names{"both idle-2 "}));
     EXPECT_EQ(fleet.workers["idle-2"].assigned, (Names{"b", "a"}));
+    EXPECT_EQ(fleet.workers["idle-2"].swap, Names{});
 }
 
 TEST(Balance, PinsReservationsAndTypesAreKept)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 0.9);
     fleet.add("w0", {"pinned"}, 0);
     fleet.add("w1", {"pinned"}, 0);
@@ -262,6 +503,7 @@ TEST(Balance, PinsReservationsAndTypesAreKept)
 TEST(Balance, OneMoveAtATimeAndThenRest)
 {
     Fleet fleet;
+    fleet.fill();
     fleet.add("busy", {"a"}, 1);
     for (int i = 0; i < 10; i++)
         fleet.add("idle-" + std::to_string(i), {"b"}, 0.1);
@@ -318,6 +560,55 @@ TEST(Rules, ANewCatalogMovesWhatIsPinnedAndReserved)
     fleet.workers["w1"].up = false;
     fleet.put("w1");
     EXPECT_EQ(fleet.run(20), Names{}) << "w2 is the only one, and may not";
+}
+
+TEST(Rules, AWorkerThatWasAwayWhenTheCatalogWasReadIsToldWhenItIsBack)
+{
+    Fleet fleet(R"({"services": [{"name": "a", "requires": "cpu", "priority": 1, "port": 1},
+                                 {"name": "b", "requires": "cpu", "priority": 2, "port": 2}]})");
+    fleet.add("w1", {"a", "b"});
+    fleet.add("w2", {"b"});
+    fleet.workers["w2"].up = false;
+    fleet.put("w2");
+    const std::string rules = R"({"services": [
+        {"name": "a", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["w1", "w2"]},
+        {"name": "b", "requires": "cpu", "priority": 2, "port": 2}]})";
+    char error[CATALOG_ERROR_BYTES];
+    ASSERT_TRUE(assigner_set_catalog(fleet.assigner, catalog_parse(rules.data(), rules.size(), error)));
+    EXPECT_EQ(fleet.run(3600), Names{});
+    fleet.workers["w2"].up = true;
+    fleet.put("w2");
+    EXPECT_EQ(fleet.run(3), (Names{"told w2 a"}));
+
+    // And after a restart of the assigner with other rules.
+    fleet.workers["w2"].up = false;
+    fleet.catalog = R"({"services": [{"name": "a", "requires": "cpu", "priority": 1, "port": 1},
+                                     {"name": "b", "requires": "cpu", "priority": 2, "port": 2}],
+                        "reserved": {"w2": ["b"]}})";
+    fleet.restart();
+    EXPECT_EQ(fleet.run(60), Names{});
+    fleet.workers["w2"].up = true;
+    fleet.put("w2");
+    EXPECT_EQ(fleet.run(3), (Names{"barred w2 a"}));
+}
+
+TEST(Rules, OnesThatDoNothingAreTold)
+{
+    Fleet fleet(R"({"services": [{"name": "a", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["w1", "w9"]},
+                                 {"name": "g", "requires": "gpu", "priority": 2, "port": 2}],
+                    "reserved": {"w2": ["g"]}})");
+    fleet.add("w1", {"a"});
+    fleet.add("w2", {});
+    Names told;
+    assigner_idle_rules(
+        fleet.assigner,
+        [](const struct catalog_service *service, const char *worker_id, bool is_there, void *argument) {
+            static_cast<Names *>(argument)->push_back(std::string(service->name) + " " + worker_id +
+                                                      (is_there ? " cannot" : " is not there"));
+        },
+        &told);
+    EXPECT_EQ(told, (Names{"a w9 is not there", "g w2 cannot"}));
+    EXPECT_EQ(fleet.run(60), Names{}) << "a worker is never told to run what its type cannot";
 }
 
 // Days of demand that rises, falls and jumps, workers that go and come: how many moves there are, and whether some

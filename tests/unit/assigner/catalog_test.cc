@@ -202,7 +202,26 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"reserved_number", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"a": [7]}})",
             "reserved: 'a': 'what is not text' is not a service"},
         Bad{"reserved_no_id", "{\"services\": [{" + std::string(good) + R"(}], "reserved": {"": ["x"]}})",
-            "reserved: a worker's id must be"}),
+            "reserved: a worker's id must be"},
+        Bad{"pinned_to_reserved", R"({"services": [
+            {"name": "x", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["w"]},
+            {"name": "y", "requires": "cpu", "priority": 1, "port": 1}], "reserved": {"w": ["y"]}})",
+            "service 'x': pinned_to: 'w' is reserved for other services"},
+        Bad{"reserved_for_pinned", R"({"services": [
+            {"name": "x", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["v"]},
+            {"name": "y", "requires": "cpu", "priority": 1, "port": 1}], "reserved": {"w": ["y", "x"]}})",
+            "reserved: 'w': 'x' is pinned to other workers"},
+        Bad{"pinned_twice", R"({"services": [
+            {"name": "x", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["v", "w", "v"]}]})",
+            "service 'x': pinned_to: 'v' is there twice"},
+        Bad{"pins_of_two_types", R"({"services": [
+            {"name": "x", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["w"]},
+            {"name": "y", "requires": "storage", "priority": 1, "port": 1, "pinned_to": ["v", "w"]}]})",
+            "worker 'w': it is to run 'x', which needs type cpu, and 'y', which needs type storage"},
+        Bad{"reserved_for_two_types", R"({"services": [
+            {"name": "x", "requires": "gpu", "priority": 1, "port": 1},
+            {"name": "y", "requires": "edge", "priority": 1, "port": 1}], "reserved": {"w": ["x", "y"]}})",
+            "worker 'w': it is to run 'x', which needs type gpu, and 'y', which needs type edge"}),
     [](const auto &test) { return std::string(test.param.what); });
 
 TEST(Catalog, PinsReservationsAndTypesDecideWhoMayRunWhat)
@@ -213,19 +232,22 @@ TEST(Catalog, PinsReservationsAndTypesDecideWhoMayRunWhat)
         {"name": "pinned", "requires": "cpu", "priority": 1, "port": 1, "pinned_to": ["a", "it's \"b\""]},
         {"name": "other", "requires": "cpu", "priority": 1, "port": 1, "aliases": ["o"], "anti_affinity": "location"},
         {"name": "big", "requires": "gpu", "priority": 1, "port": 1, "pinned_to": ["a"]}],
-        "reserved": {"r": ["o", "other"], "a": ["free"]}})");
+        "reserved": {"r": ["o", "other"]}})");
     ASSERT_NE(parsed.catalog, nullptr) << parsed.error;
     auto permission = [&](size_t number, const char *worker, Muster__V1__WorkerType type) {
         return catalog_permission(parsed.catalog, number, type, worker);
     };
     EXPECT_EQ(permission(0, "z", cpu), CATALOG_ALLOWED);
     EXPECT_EQ(permission(1, "z", cpu), CATALOG_PINNED_ELSEWHERE);
-    EXPECT_EQ(permission(1, "a", cpu), CATALOG_PINNED) << "a pin is stronger than a reservation";
+    EXPECT_EQ(permission(1, "a", cpu), CATALOG_PINNED);
     EXPECT_EQ(permission(1, "it's \"b\"", gpu), CATALOG_PINNED);
     EXPECT_EQ(permission(0, "r", cpu), CATALOG_RESERVED_FOR_OTHERS);
     EXPECT_EQ(permission(2, "r", cpu), CATALOG_RESERVED);
     EXPECT_EQ(permission(1, "r", cpu), CATALOG_PINNED_ELSEWHERE);
     EXPECT_EQ(permission(3, "a", cpu), CATALOG_OTHER_TYPE) << "the type is stronger than a pin";
+    EXPECT_TRUE(catalog_tells(parsed.catalog, 3, "a")) << "but that can be said";
+    EXPECT_TRUE(catalog_tells(parsed.catalog, 2, "r"));
+    EXPECT_FALSE(catalog_tells(parsed.catalog, 0, "a"));
     EXPECT_TRUE(catalog_spreads(parsed.catalog));
     EXPECT_TRUE(catalog_has_rules(parsed.catalog));
     EXPECT_TRUE(catalog_at(parsed.catalog, 2)->spread_by_location);

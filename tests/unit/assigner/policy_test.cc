@@ -51,7 +51,6 @@ struct Fleet {
                                        current_texts.size(),
                                        announced_texts.data(),
                                        announced_texts.size(),
-                                       only_told,
                                        limited ? permitted.c_str() : nullptr};
         decision.services = services.data();
         decision.taken = taken.get();
@@ -92,7 +91,6 @@ struct Fleet {
     }
 
     std::string id = "a-worker"; // who is decided for
-    bool only_told = false;
     bool limited = false;
     std::string permitted;      // names, each with a zero byte
     std::vector<uint32_t> here; // who runs it where the worker is
@@ -353,14 +351,25 @@ TEST(Policy, WhatIsToBeSpreadComesLastWhereItIs)
     EXPECT_EQ(fleet.decide(cpu), (Names{"a", "b", "s"})) << "it is taken when nothing else is left";
 }
 
-TEST(Policy, OnlyWhatItHasOrIsToldWhenAskedForThat)
+TEST(Policy, WhatAWorkerIsToldToRunAndCannotIsSaid)
 {
-    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," + cpu_service("b") + "," +
-                           cpu_service("p", R"(, "pinned_to": ["here"])") + "]}"));
-    fleet.only_told = true;
-    EXPECT_EQ(fleet.decide(cpu, {"b"}), (Names{"b"}));
+    Fleet fleet(catalog_of("{\"services\": [" + cpu_service("a") + "," +
+                           cpu_service("p", R"(, "pinned_to": ["here", "there"])") + R"(],
+                           "reserved": {"mine": ["a"]}})"));
     fleet.id = "here";
-    EXPECT_EQ(fleet.decide(cpu, {"b"}), (Names{"b", "p"}));
+    EXPECT_EQ(fleet.decide(storage), Names{});
+    EXPECT_TRUE(fleet.decision.misfits);
+    EXPECT_EQ(fleet.verdict("p"), POLICY_MISFIT);
+    EXPECT_EQ(fleet.verdict("a"), POLICY_OTHER_TYPE);
+    EXPECT_NE(std::string(fleet.decision.reason).find("cannot run p, which the catalog tells it to"), std::string::npos)
+        << fleet.decision.reason;
+    fleet.id = "mine";
+    EXPECT_EQ(fleet.decide(edge), Names{});
+    EXPECT_EQ(fleet.verdict("a"), POLICY_MISFIT);
+    fleet.id = "there";
+    fleet.decide(gpu);
+    EXPECT_FALSE(fleet.decision.misfits) << "a GPU worker can";
+    EXPECT_EQ(fleet.verdict("p"), POLICY_PINNED);
 }
 
 TEST(Policy, AKeyIsStrongerThanAnyRule)

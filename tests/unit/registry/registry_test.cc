@@ -199,14 +199,61 @@ TEST(Registry, AnAssignmentChangesNothingElse)
     char first[] = "b", second[] = "a";
     char *names[] = {first, second};
     struct registry_change change;
-    EXPECT_EQ(registry_prepare_assignment(roll.registry, "nobody", 1, names, 2, &change), REGISTRY_NOT_FOUND);
-    EXPECT_EQ(registry_prepare_assignment(roll.registry, "w1", 2, names, 2, &change), REGISTRY_STALE);
-    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, names, 2, &change), REGISTRY_OK);
+    EXPECT_EQ(registry_prepare_assignment(roll.registry, "nobody", 1, names, 2, nullptr, &change), REGISTRY_NOT_FOUND);
+    EXPECT_EQ(registry_prepare_assignment(roll.registry, "w1", 2, names, 2, nullptr, &change), REGISTRY_STALE);
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, names, 2, nullptr, &change), REGISTRY_OK);
     roll.apply(change);
     EXPECT_EQ(roll.contents()["w1"], (Known{1, degraded, false, {"b", "a"}, "http://somewhere", "late"}));
-    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, nullptr, 0, &change), REGISTRY_OK);
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, nullptr, 0, nullptr, &change), REGISTRY_OK);
     roll.apply(change);
     EXPECT_TRUE(roll.contents()["w1"].assigned.empty());
+}
+
+TEST(Registry, ASwapStaysUntilItIsOver)
+{
+    Roll roll;
+    roll.put("w1", {"a"});
+    char first[] = "a", second[] = "b", other[] = "c";
+    char *names[] = {first, second};
+    Muster__V1__ServiceSwap swap = MUSTER__V1__SERVICE_SWAP__INIT;
+    swap.from = first;
+    swap.to = other;
+    struct registry_change change;
+    EXPECT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, names, 2, &swap, &change), REGISTRY_INVALID);
+    swap.to = second;
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 1, names, 2, &swap, &change), REGISTRY_OK);
+    roll.apply(change);
+    auto swap_of = [&roll] {
+        Muster__V1__Worker *worker = record_unpack(registry_find(roll.registry, "w1"));
+        std::string text = worker->swap == nullptr ? "" : std::string(worker->swap->from) + ">" + worker->swap->to;
+        muster__v1__worker__free_unpacked(worker, nullptr);
+        return text;
+    };
+    EXPECT_EQ(swap_of(), "a>b");
+
+    // What is on disk says so too.
+    struct buffer value = BUFFER_INIT;
+    record_to_value(registry_find(roll.registry, "w1"), &value);
+    struct record *restored = record_from_value(value.data, value.bytes);
+    ASSERT_NE(restored, nullptr);
+    EXPECT_TRUE(restored->swapping);
+    record_free(restored);
+    buffer_free(&value);
+
+    roll.drain("w1", true);
+    EXPECT_EQ(swap_of(), "a>b");
+    roll.put("w1", {"a", "b"});
+    EXPECT_EQ(swap_of(), "a>b") << "it registered again, and was left both";
+    roll.put("w1", {"b"});
+    EXPECT_EQ(swap_of(), "");
+    roll.put("w1", {"a", "b"});
+    EXPECT_EQ(swap_of(), "") << "what is over does not begin again";
+
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 4, names, 2, &swap, &change), REGISTRY_OK);
+    roll.apply(change);
+    ASSERT_EQ(registry_prepare_assignment(roll.registry, "w1", 4, names, 2, nullptr, &change), REGISTRY_OK);
+    roll.apply(change);
+    EXPECT_EQ(swap_of(), "");
 }
 
 TEST(Registry, WithoutStoredNumbersNothingChanges)

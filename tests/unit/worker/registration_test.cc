@@ -122,19 +122,24 @@ TEST(Registration, RefusesWhatItCannotUse)
 
 TEST(Registration, ReadsAnswersToHeartbeats)
 {
-    heartbeat_names assigned;
-    bool changed;
+    heartbeat_reply reply;
     auto read = [&](const std::string &body) {
-        return registration_decode_heartbeat(body.data(), body.size(), &changed, &assigned);
+        return registration_decode_heartbeat(body.data(), body.size(), &reply);
     };
     EXPECT_TRUE(read(R"({"status": "ok"})"));
-    EXPECT_FALSE(changed);
+    EXPECT_FALSE(reply.has_assignment);
+    EXPECT_FALSE(reply.has_draining);
     EXPECT_TRUE(read(R"({"status": "ok", "assigned_services": ["ocr"]})"));
-    EXPECT_TRUE(changed);
-    EXPECT_STREQ(assigned.names[0], "ocr");
-    EXPECT_TRUE(read(R"({"assigned_services": []})"));
-    EXPECT_TRUE(changed);
-    EXPECT_EQ(assigned.count, 0u);
+    EXPECT_TRUE(reply.has_assignment);
+    EXPECT_STREQ(reply.assigned.names[0], "ocr");
+    EXPECT_TRUE(read(R"({"assigned_services": [], "draining": true})"));
+    EXPECT_TRUE(reply.has_assignment);
+    EXPECT_EQ(reply.assigned.count, 0u);
+    EXPECT_TRUE(reply.has_draining && reply.draining);
+    EXPECT_TRUE(read(R"({"draining": false})"));
+    EXPECT_TRUE(reply.has_draining && !reply.draining);
+    EXPECT_TRUE(read(R"({"draining": "yes"})"));
+    EXPECT_FALSE(reply.has_draining);
     EXPECT_FALSE(read(R"({"assigned_services": 3})"));
     EXPECT_FALSE(read("ok"));
 }
