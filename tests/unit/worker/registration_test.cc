@@ -107,6 +107,23 @@ TEST(Registration, ReadsTheShortestAnswer)
     registration_reply_free(&reply);
 }
 
+TEST(Registration, TakesATokenThatCanStandInAHeader)
+{
+    registration_reply reply;
+    auto token = [&](const std::string &value) {
+        EXPECT_TRUE(decode(R"({"worker_id": "w", "worker_token": )" + value + "}", &reply));
+        std::string text = reply.token;
+        registration_reply_free(&reply);
+        return text;
+    };
+    EXPECT_EQ(token(R"("mw1.dw.1.abc")"), "mw1.dw.1.abc");
+    for (const char *odd : {"null", "7", R"("")", R"("a b")", R"("a\r\nX: y")", R"("\u00e4")"})
+        EXPECT_EQ(token(odd), "") << odd << ": the key will do";
+    EXPECT_EQ(token("\"" + std::string(REGISTRATION_TOKEN_BYTES - 1, 'x') + "\"").size(),
+              REGISTRATION_TOKEN_BYTES - 1u);
+    EXPECT_EQ(token("\"" + std::string(REGISTRATION_TOKEN_BYTES, 'x') + "\""), "");
+}
+
 TEST(Registration, RefusesWhatItCannotUse)
 {
     registration_reply reply;
