@@ -101,24 +101,21 @@ static void wait_for_publication(struct router *router, struct router_endpoint *
         router->publish_at_ms = router->now_ms + ROUTER_GATHER_MS;
 }
 
-/* One that leaves the table is urgent, and the first one that comes. */
+/* One that leaves the table is urgent, and one that comes. */
 static void publish_if_it_differs(struct router *router, struct router_endpoint *endpoint, bool urgent)
 {
-    if (!differs(router, endpoint))
-        return;
-    bool first = !endpoint->in_table && router_table_count(endpoint->service) == 0;
-    wait_for_publication(router, endpoint, urgent || first || (endpoint->in_table && !belongs(endpoint)));
+    if (differs(router, endpoint))
+        wait_for_publication(router, endpoint, urgent || endpoint->in_table != belongs(endpoint));
 }
 
 /* Nobody of the service is well any more, or somebody is again: those that are out come, at once, or
  * leave together with the arrival of the one that is well, so that the table is never empty. */
 static void regroup(struct router *router, struct router_service *service)
 {
-    bool urgent = service->well_count == 0;
     for (size_t i = 0; i < service->endpoint_count && service->out_count > 0; i++) {
         struct router_endpoint *endpoint = service->endpoints[i];
         if (endpoint->eligible && endpoint->out && differs(router, endpoint))
-            wait_for_publication(router, endpoint, urgent);
+            wait_for_publication(router, endpoint, true);
     }
 }
 

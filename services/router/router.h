@@ -26,9 +26,9 @@
  * watch that is down changes nothing: what was last known stays. After it is up again, what
  * its snapshot does not name is forgotten when the snapshot is complete, not before.
  *
- * Changes of endpoints are published with a revision. One that takes an endpoint away, or
- * brings a service its first one, is published at once; others are gathered for
- * ROUTER_GATHER_MS, and what was changed back meanwhile is none. Only endpoints that were touched
+ * Changes of endpoints are published with a revision. One that takes an endpoint away or brings
+ * one is published at once: who registers a worker finds it. Weights are gathered for
+ * ROUTER_GATHER_MS, and what was changed back meanwhile is no change. Only endpoints that were touched
  * are looked at, so that the cost of a change does not depend on how many there are.
  *
  * A watcher is sent what was published since, each endpoint once and as it is by then, in
