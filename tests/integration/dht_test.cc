@@ -224,6 +224,26 @@ TEST(DhtTest, WithoutOneTheGatewaySaysWhatToDo)
     EXPECT_EQ(alone->stop(), 0) << alone->log();
 }
 
+TEST(DhtTest, KeysAreForClientsNotForNodes)
+{
+    auto first = Start(0, {"--dht"}, 0, {"API_KEY=first-secret-of-this-test"});
+    auto second = Start(1, {"--dht-seeds", first->url()}, 0, {"API_KEY=second-secret-of-this-test"});
+    Request with_key;
+    with_key.headers = {"X-API-Key: first-secret-of-this-test"};
+    EXPECT_TRUE(eventually([&] {
+        return first->request("/api/dht/topology", with_key).json()["nodes"][0]["url"].text() == second->url();
+    })) << first->log();
+    for (const char *path : {"/api/dht/topology", "/api/dht/stats", "/api/dht/lookup/coordinator:place-1",
+                             "/api/services/discover/document-processing?scope=all"})
+        EXPECT_EQ(first->get(path).status, 401) << path;
+    EXPECT_EQ(first->get("/api/dht/bootstrap").status, 200);
+    EXPECT_TRUE(eventually([&] {
+        return first->request("/api/dht/lookup/coordinator:place-1", with_key).json()["count"].integer() == 1;
+    }));
+    EXPECT_EQ(first->stop(), 0) << first->log();
+    EXPECT_EQ(second->stop(), 0) << second->log();
+}
+
 // A node by itself, which is reached by gRPC only.
 struct Bare {
     explicit Bare(const std::string &known = "", bool now = true)
