@@ -49,7 +49,8 @@ struct transfer {
     CURL *handle;
     struct transfer *next; /* of those under way */
     struct transfer **link;
-    bool refused; /* it would have gone to an address that is not public */
+    struct curl_slist *headers; /* NULL: those of all */
+    bool refused;               /* it would have gone to an address that is not public */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -80,9 +81,11 @@ struct http_calls {
 
 static size_t take_response(char *data, size_t size, size_t count, void *argument)
 {
-    struct http_call *call = ((struct transfer *)argument)->call;
+    const struct transfer *transfer = argument;
+    struct http_call *call = transfer->call;
+    size_t limit = transfer->batch->response_bytes_max;
     size_t bytes = size * count;
-    size_t room = HTTP_CALLS_RESPONSE_BYTES_MAX - call->response.bytes;
+    size_t room = (limit == 0 ? HTTP_CALLS_RESPONSE_BYTES_MAX : limit) - call->response.bytes;
     call->truncated = bytes > room;
     buffer_append(&call->response, data, bytes > room ? room : bytes);
     return call->truncated || buffer_failed(&call->response) ? 0 : bytes; /* less: libcurl cuts it off */
@@ -114,6 +117,31 @@ static bool keep_public(struct transfer *transfer)
             curl.easy_setopt(transfer->handle, CURLOPT_OPENSOCKETDATA, transfer) == CURLE_OK);
 }
 
+/* Those of all calls; without "Expect: 100-continue", which simple workers leave unanswered. */
+static struct curl_slist *common_headers(const char *one_more)
+{
+    struct curl_slist *headers = curl.slist_append(NULL, "Content-Type: application/json");
+    const char *const others[] = {"Expect:", one_more};
+    for (size_t i = 0; headers != NULL && i < sizeof others / sizeof others[0] && others[i] != NULL; i++) {
+        struct curl_slist *longer = curl.slist_append(headers, others[i]);
+        if (longer == NULL)
+            curl.slist_free_all(headers);
+        headers = longer;
+    }
+    return headers;
+}
+
+static bool set_headers(const struct http_calls *owner, struct transfer *transfer)
+{
+    const struct http_call_batch *batch = transfer->batch;
+    if (batch->header != NULL && (transfer->headers = common_headers(batch->header)) == NULL)
+        return false;
+    return curl.easy_setopt(transfer->handle, CURLOPT_HTTPHEADER,
+                            transfer->headers != NULL ? transfer->headers : owner->headers) == CURLE_OK &&
+           (batch->method == NULL ||
+            curl.easy_setopt(transfer->handle, CURLOPT_CUSTOMREQUEST, batch->method) == CURLE_OK);
+}
+
 static bool set_up(struct http_calls *owner, struct transfer *transfer)
 {
     CURL *handle = transfer->handle;
@@ -124,7 +152,7 @@ static bool set_up(struct http_calls *owner, struct transfer *transfer)
            curl.easy_setopt(handle, CURLOPT_NOPROXY, "*") == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)batch->timeout_ms) == CURLE_OK &&
-           curl.easy_setopt(handle, CURLOPT_HTTPHEADER, owner->headers) == CURLE_OK &&
+           set_headers(owner, transfer) &&
            curl.easy_setopt(handle, CURLOPT_USERAGENT, owner->user_agent) == CURLE_OK && set_body(handle, batch) &&
            keep_public(transfer) && curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
@@ -165,6 +193,10 @@ static void end_transfer(struct http_calls *owner, struct transfer *transfer, CU
     struct http_call *call = transfer->call;
     /* A body that was cut off, by us or by the worker, takes nothing from the status. */
     (void)curl.easy_getinfo(transfer->handle, CURLINFO_RESPONSE_CODE, &call->status); /* known to libcurl */
+    curl_off_t sent_us = 0, begun_us = 0;
+    if (curl.easy_getinfo(transfer->handle, CURLINFO_PRETRANSFER_TIME_T, &sent_us) == CURLE_OK &&
+        curl.easy_getinfo(transfer->handle, CURLINFO_STARTTRANSFER_TIME_T, &begun_us) == CURLE_OK && begun_us > sent_us)
+        call->first_byte_us = (uint32_t)(begun_us - sent_us);
     if (result != CURLE_OK && !(result == CURLE_WRITE_ERROR && call->truncated)) {
         call->status = 0;
         call->timed_out = result == CURLE_OPERATION_TIMEDOUT;
@@ -179,6 +211,7 @@ static void end_transfer(struct http_calls *owner, struct transfer *transfer, CU
     owner->transfer_count--;
     (void)curl.multi_remove_handle(owner->multi, transfer->handle); /* it is in there, or was never */
     curl.easy_cleanup(transfer->handle);
+    curl.slist_free_all(transfer->headers);
     call_ended(owner, transfer->batch);
     free(transfer);
 }
@@ -332,10 +365,8 @@ struct http_calls *http_calls_create(struct rpc_loop *loop, const char *user_age
     owner->finished_end = &owner->finished;
     pthread_mutex_init(&owner->mutex, NULL);
     owner->multi = curl.multi_init();
-    owner->headers = curl.slist_append(NULL, "Content-Type: application/json");
-    /* Without "Expect: 100-continue", which simple workers leave unanswered. */
-    struct curl_slist *more = owner->headers == NULL ? NULL : curl.slist_append(owner->headers, "Expect:");
-    owner->running = owner->multi != NULL && more != NULL && start(owner);
+    owner->headers = common_headers(NULL);
+    owner->running = owner->multi != NULL && owner->headers != NULL && start(owner);
     if (owner->running)
         return owner;
     release(owner);

@@ -4,8 +4,8 @@
  *
  * Every call has its own time limit, from the moment at which it is begun. At most HTTP_CALLS_SOCKETS_MAX are under way
  * at a time; the rest begin as those end. Redirects are not followed, only http and https are spoken, no proxy of the
- * environment is used, and of an answer HTTP_CALLS_RESPONSE_BYTES_MAX are kept: a server that sends more is cut off,
- * which takes nothing from its status.
+ * environment is used, and of an answer HTTP_CALLS_RESPONSE_BYTES_MAX are kept, unless the batch says otherwise: a
+ * server that sends more is cut off, which takes nothing from its status.
  *
  * libcurl is loaded with the first http_calls_create: it and the thirty libraries that it brings along cost a process
  * four megabytes.
@@ -27,9 +27,10 @@
 struct http_calls;
 
 struct http_call {
-    char *label; /* the caller's: what it is about */
-    char *url;   /* likewise: "http://host:port/prefix/api/job" */
-    long status; /* of HTTP; 0: there is no answer */
+    char *label;            /* the caller's: what it is about */
+    char *url;              /* likewise: "http://host:port/prefix/api/job" */
+    long status;            /* of HTTP; 0: there is no answer */
+    uint32_t first_byte_us; /* from the request's last byte to the answer's first; 0: none came */
     bool timed_out;
     bool truncated; /* `response` is the beginning only */
     struct buffer response;
@@ -40,12 +41,15 @@ struct http_call_batch {
     struct http_call_batch *next; /* the owner's */
     struct http_calls *owner;     /* likewise */
     size_t begun, ended;          /* likewise */
-    char *body;                   /* sent as JSON with POST; NULL: GET */
+    const char *method;           /* NULL: POST with a body, GET without; borrowed, as are the next two */
+    const char *header;           /* one more, "Name: value"; NULL: none */
+    char *body;                   /* sent as JSON; NULL: none */
     size_t body_bytes;
-    uint32_t timeout_ms;     /* of each call */
-    bool public_only;        /* no address of this machine or network is connected to (address.h) */
-    struct http_call *calls; /* the owner's, all zero but for id and url */
-    size_t call_count;       /* at least 1 */
+    size_t response_bytes_max; /* kept of each answer; 0: HTTP_CALLS_RESPONSE_BYTES_MAX */
+    uint32_t timeout_ms;       /* of each call */
+    bool public_only;          /* no address of this machine or network is connected to (address.h) */
+    struct http_call *calls;   /* the owner's, all zero but for id and url */
+    size_t call_count;         /* at least 1 */
     /* All targets have answered or not; the batch is the owner's again. When the owner
      * ends it is called for what is under way as well, with what is known. */
     void (*done)(struct http_call_batch *batch);

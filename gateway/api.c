@@ -12,7 +12,8 @@
  *      guard.h) follow;
  *   2. its bodies in schemas.h, with .request and .reply pointing there; query parameters as a list
  *      of schema_field beside the table (see .query); errors of its own as API_ERROR(…) bits;
- *   3. a handler: `dispatch` in front.c, or `runner` in front_requests.c when the backend answers.
+ *   3. what an edge router makes of it, if not the same: .edge;
+ *   4. a handler: `dispatch` in front.c, or `runner` in front_requests.c when the backend answers.
  *      A body arrives there checked against the schema: job->document (front_requests.c). */
 
 #define CALL_ERRORS (API_ERROR(ERROR_PART_UNAVAILABLE) | API_ERROR(ERROR_TOO_MANY_REQUESTS) | API_ERROR(ERROR_INTERNAL))
@@ -73,6 +74,16 @@ static const struct schema_field discovery_query[] = {
     {.name = NULL},
 };
 
+/* GET /api/edge/challenge. */
+static const struct schema_field challenge_query[] = {
+    {"nonce",
+     {.kind = SCHEMA_NAME, .maximum = 127},
+     SCHEMA_REQUIRED,
+     "\"5f3a\"",
+     "What the proof is to be made of."},
+    {.name = NULL},
+};
+
 static const struct api_route routes[API_OPERATION_COUNT] = {
     [API_RELAY_SERVICE] =
         {
@@ -80,6 +91,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "*",
             .path = "/api/service/{type}[/{rest...}]",
             .caller = API_FOR_CLIENTS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_RELAYED | API_ONE_SERVICE,
             .errors = RELAY_ERRORS,
             .label = "service",
@@ -91,6 +103,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "*",
             .path = "/service/{type}/{rest...}",
             .caller = API_FOR_CLIENTS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_RELAYED | API_ONE_SERVICE,
             .errors = RELAY_ERRORS,
             .label = "service_raw",
@@ -102,6 +115,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/worker/heartbeat",
             .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_OWN_WORKER,
             .request = &schema_heartbeat,
             .body_bytes_max = REQUEST_HEARTBEAT_BYTES_MAX,
@@ -116,6 +130,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/worker/register",
             .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_FORWARDED,
             .request = &schema_registration,
             .reply = &schema_registration_reply,
             .errors = CALL_ERRORS,
@@ -128,6 +143,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "DELETE",
             .path = "/api/worker/unregister/{worker_id}",
             .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_OWN_WORKER,
             .reply = &schema_status_reply,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
@@ -140,6 +156,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/worker/find/{service}",
             .caller = API_FOR_CLIENTS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_ONE_SERVICE,
             .reply = &schema_found_worker,
             .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
@@ -238,6 +255,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/admin/import",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_BODY_PIPED,
             .request = &schema_backup,
             .reply = &schema_import_reply,
@@ -251,6 +269,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/admin/export",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .reply = &schema_export,
             .errors = CALL_ERRORS,
             .label = "admin_export",
@@ -262,6 +281,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/admin/history",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .query = history_query,
             .reply = &schema_history,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
@@ -274,6 +294,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/admin/query",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .request = &schema_query,
             .reply = &schema_query_reply,
             .errors = API_ERROR(ERROR_BAD_QUERY) | API_ERROR(ERROR_QUERY_NOT_ALLOWED) | API_ERROR(ERROR_QUERY_TIMEOUT) |
@@ -301,6 +322,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/admin/workers/{worker_id}/drain",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_OWN_WORKER,
             .reply = &schema_drain_reply,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
@@ -313,6 +335,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/admin/workers/{worker_id}/undrain",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .reply = &schema_drain_reply,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
             .label = "admin_undrain",
@@ -324,6 +347,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/admin/workers/{worker_id}/explain",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .reply = &schema_explanation,
             .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
             .label = "admin_explain",
@@ -347,6 +371,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/dht/bootstrap",
             .caller = API_FOR_EVERYBODY,
+            .edge = API_EDGE_FORWARDED,
             .reply = &schema_dht_bootstrap,
             .errors = DHT_ERRORS,
             .label = "dht_bootstrap",
@@ -358,6 +383,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/dht/topology",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .reply = &schema_dht_topology,
             .errors = DHT_ERRORS,
             .label = "dht_topology",
@@ -369,6 +395,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/dht/stats",
             .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_FORWARDED,
             .reply = &schema_dht_stats,
             .errors = DHT_ERRORS,
             .label = "dht_stats",
@@ -380,6 +407,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/dht/lookup/{key}",
             .caller = API_FOR_CLIENTS,
+            .edge = API_EDGE_FORWARDED,
             .flags = API_ALL_SERVICES,
             .reply = &schema_dht_lookup,
             .errors = DHT_ERRORS | API_ERROR(ERROR_INVALID_FIELD),
@@ -393,6 +421,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "POST",
             .path = "/api/dht/rpc",
             .caller = API_FOR_EVERYBODY,
+            .edge = API_EDGE_NOT,
             .request = &schema_dht_message,
             .reply = &schema_dht_message_reply,
             .errors = DHT_ERRORS,
@@ -529,6 +558,81 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .label = "docs_asset",
             .help = "Scripts and styles of these two pages.",
         },
+    [API_EDGE_REGISTER] =
+        {
+            .operation = API_EDGE_REGISTER,
+            .method = "POST",
+            .path = "/api/edge/register",
+            .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_ONLY,
+            .request = &schema_edge_registration,
+            .reply = &schema_edge_registration_reply,
+            .errors = API_ERROR(ERROR_CHALLENGE_FAILED) | API_ERROR(ERROR_FORBIDDEN_URL) | CALL_ERRORS,
+            .label = "edge_register",
+            .help = "Puts a coordinator into the pool that requests are forwarded to.",
+        },
+    [API_EDGE_HEARTBEAT] =
+        {
+            .operation = API_EDGE_HEARTBEAT,
+            .method = "POST",
+            .path = "/api/edge/heartbeat",
+            .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_ONLY,
+            .request = &schema_edge_heartbeat,
+            .reply = &schema_edge_heartbeat_reply,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | API_ERROR(ERROR_STALE_INCARNATION) | CALL_ERRORS,
+            .label = "edge_heartbeat",
+            .help = "Says that a coordinator is alive, and how loaded.",
+        },
+    [API_EDGE_UNREGISTER] =
+        {
+            .operation = API_EDGE_UNREGISTER,
+            .method = "DELETE",
+            .path = "/api/edge/unregister/{coordinator_id}",
+            .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_ONLY,
+            .reply = &schema_status_reply,
+            .errors = API_ERROR(ERROR_UNKNOWN_WORKER) | CALL_ERRORS,
+            .label = "edge_unregister",
+            .help = "Takes a coordinator out of the pool at once: its goodbye.",
+        },
+    [API_EDGE_CHALLENGE] =
+        {
+            .operation = API_EDGE_CHALLENGE,
+            .method = "GET",
+            .path = "/api/edge/challenge",
+            .caller = API_FOR_EVERYBODY,
+            .edge = API_EDGE_NOT,
+            .query = challenge_query,
+            .reply = &schema_challenge_reply,
+            .label = "edge_challenge",
+            .help = "Proves to an edge router that this coordinator is the one that registered there.",
+        },
+    [API_EDGE_PEERS] =
+        {
+            .operation = API_EDGE_PEERS,
+            .method = "POST",
+            .path = "/api/edge/peers",
+            .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_ONLY,
+            .request = &schema_edge_news,
+            .reply = &schema_edge_news_reply,
+            .errors = API_ERROR(ERROR_FORBIDDEN_PEER) | CALL_ERRORS,
+            .label = "edge_peers",
+            .help = "Takes what another edge router has heard of its coordinators.",
+        },
+    [API_COORDINATORS] =
+        {
+            .operation = API_COORDINATORS,
+            .method = "GET",
+            .path = "/api/admin/coordinators",
+            .caller = API_FOR_OPERATORS,
+            .edge = API_EDGE_ONLY,
+            .reply = &schema_coordinator_list,
+            .errors = API_ERROR(ERROR_INTERNAL),
+            .label = "admin_coordinators",
+            .help = "Lists the coordinators behind an edge router, and how they are.",
+        },
 };
 
 /* Names in the braces of paths. */
@@ -538,6 +642,11 @@ static const struct schema_field path_parameters[] = {
      SCHEMA_REQUIRED,
      "\"gpu-1\"",
      "A worker's id."},
+    {"coordinator_id",
+     {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
+     SCHEMA_REQUIRED,
+     "\"uk-1\"",
+     "A coordinator's id."},
     {"service",
      {.kind = SCHEMA_SEGMENT, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      SCHEMA_REQUIRED,
@@ -562,13 +671,22 @@ const struct api_route *api_routes(void)
     return routes;
 }
 
-uint32_t api_errors(const struct api_route *route)
+bool api_has(enum api_role role, const struct api_route *route)
 {
-    uint32_t errors = route->errors | API_ERROR(ERROR_MALFORMED_REQUEST) | API_ERROR(ERROR_RATE_LIMITED);
+    return route->edge != (role == API_EDGE_ROUTER ? API_EDGE_NOT : API_EDGE_ONLY);
+}
+
+uint64_t api_errors(enum api_role role, const struct api_route *route)
+{
+    uint64_t errors = route->errors | API_ERROR(ERROR_MALFORMED_REQUEST) | API_ERROR(ERROR_RATE_LIMITED);
     if (route->caller != API_FOR_EVERYBODY)
         errors |= API_ERROR(ERROR_UNAUTHORIZED) | API_ERROR(ERROR_FORBIDDEN);
     if ((route->flags & API_OWN_WORKER) != 0)
         errors |= API_ERROR(ERROR_PART_UNAVAILABLE); /* the registry knows how to check tokens */
+    if (role == API_EDGE_ROUTER && route->edge == API_EDGE_FORWARDED)
+        errors |= API_ERROR(ERROR_NO_COORDINATORS) | API_ERROR(ERROR_COORDINATOR_FAILED) |
+                  API_ERROR(ERROR_COORDINATOR_TIMEOUT) | API_ERROR(ERROR_LOOP_DETECTED) |
+                  API_ERROR(ERROR_PART_UNAVAILABLE) | API_ERROR(ERROR_INTERNAL);
     if (route->query != NULL)
         errors |= API_ERROR(ERROR_INVALID_FIELD);
     if (route->request != NULL)
@@ -664,14 +782,14 @@ static bool method_matches(const char *method, struct http_text asked)
            (strcmp(method, "GET") == 0 && http_text_equal(asked, "HEAD"));
 }
 
-void api_find(struct http_text method, struct http_text path, struct api_match *match)
+void api_find(enum api_role role, struct http_text method, struct http_text path, struct api_match *match)
 {
     match->route = NULL;
     match->path_exists = false;
     match->allow[0] = '\0';
     for (size_t i = 0; i < API_OPERATION_COUNT; i++) {
         const struct api_route *route = &routes[i];
-        if (!path_matches(route->path, path, match))
+        if (!api_has(role, route) || !path_matches(route->path, path, match))
             continue;
         if (method_matches(route->method, method)) {
             match->route = route;

@@ -59,7 +59,24 @@ enum api_operation {
     API_DOCS,
     API_REDOC,
     API_ASSET,
+    API_EDGE_REGISTER,
+    API_EDGE_HEARTBEAT,
+    API_EDGE_UNREGISTER,
+    API_EDGE_CHALLENGE,
+    API_EDGE_PEERS,
+    API_COORDINATORS,
     API_OPERATION_COUNT,
+};
+
+/* What a gateway is. */
+enum api_role { API_COORDINATOR, API_EDGE_ROUTER };
+
+/* What becomes of a route at an edge router. */
+enum api_edge {
+    API_EDGE_SAME = 0,  /* answered there as at a coordinator, lists from the workers of all regions */
+    API_EDGE_FORWARDED, /* to a coordinator; front_forward.c says to which */
+    API_EDGE_ONLY,      /* a coordinator does not have it */
+    API_EDGE_NOT,       /* an edge router does not have it */
 };
 
 /* Who an operation is meant for. Where keys are configured, who calls must have the right for it: guard.h. */
@@ -81,13 +98,14 @@ enum api_flag {
     API_ALL_SERVICES = 64, /* about all services: a key that may call some only is refused */
 };
 
-#define API_ERROR(id) (1u << (id))
+#define API_ERROR(id) (UINT64_C(1) << (id))
 
 struct api_route {
     enum api_operation operation;
     const char *method; /* "GET" (which brings HEAD along), …, or "*": any */
     const char *path;
     enum api_caller caller;
+    enum api_edge edge;
     unsigned flags;
     const struct schema_field *query; /* ends with a NULL name; NULL: none */
     const struct schema *request;     /* the body; NULL: none is read */
@@ -95,7 +113,7 @@ struct api_route {
     const struct schema *reply;       /* NULL: not JSON, see reply_type */
     const char *reply_type;           /* content type of a reply that is not JSON; NULL: JSON, or whatever */
     unsigned reply_status;            /* 0: 200 */
-    uint32_t errors;   /* API_ERROR(…) | …, besides those that a query, a body and a parameter bring along */
+    uint64_t errors;   /* API_ERROR(…) | …, besides those that a query, a body and a parameter bring along */
     const char *label; /* `route` in the metrics, `operationId` */
     const char *help;
 };
@@ -103,8 +121,11 @@ struct api_route {
 /* All of them: API_OPERATION_COUNT, each at the index that is its operation. */
 const struct api_route *api_routes(void);
 
+/* Whether gateways of that role have it. */
+bool api_has(enum api_role role, const struct api_route *route);
+
 /* All errors that a route may answer, as bits. */
-uint32_t api_errors(const struct api_route *route);
+uint64_t api_errors(enum api_role role, const struct api_route *route);
 
 /* What stands behind a name in the braces of a path: never NULL for those of the table. */
 const struct schema_field *api_path_parameter(const char *name, size_t name_bytes);
@@ -125,4 +146,4 @@ struct api_match {
 };
 
 /* Finds the route for a method and a path (as received, without the query). */
-void api_find(struct http_text method, struct http_text path, struct api_match *match);
+void api_find(enum api_role role, struct http_text method, struct http_text path, struct api_match *match);

@@ -10,7 +10,9 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "common/http_calls.h"
+#include "gateway/edge.h"
 #include "gateway/front.h"
+#include "gateway/join.h"
 
 /* How often a stop looks whether the last jobs are back. */
 #define STOP_POLL_MS 5
@@ -143,6 +145,7 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
     backend->loop = gateway->rpc_loop;
     backend->all_heard = all_heard;
     replica_init(&backend->replica);
+    backend->roll = &backend->replica;
     heartbeats_init(&backend->heartbeats);
     random_bytes(&backend->epoch, sizeof backend->epoch);
     backend->events.revision = events_first_revision(clock_unix_ms());
@@ -160,6 +163,13 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
     };
     for (size_t i = 0; i < PART_COUNT; i++)
         backend->channels[i] = rpc_channel_create(backend->loop, addresses[i], NULL);
+    bool joined = gateway->role == API_EDGE_ROUTER        ? edge_start(backend)
+                  : gateway->settings.join[0] != '\0' ? join_start(backend)
+                                                         : true;
+    if (!joined) {
+        backend_destroy(backend);
+        return NULL;
+    }
     backend_publish(backend);
     backend_dht_start(backend);
     backend_watches_start(backend);
@@ -175,6 +185,10 @@ static void disconnect(struct backend *backend)
     backend_heartbeats_stop(backend);
     backend_registrations_stop(backend);
     backend_dht_stop(backend);
+    if (backend->edge != NULL)
+        edge_stop(backend);
+    if (backend->join != NULL)
+        join_stop(backend);
     http_calls_destroy(backend->http_calls);
     backend->http_calls = NULL;
     for (size_t i = 0; i < PART_COUNT; i++) {
@@ -194,6 +208,11 @@ void backend_destroy(struct backend *backend)
     rpc_loop_timer_stop(backend->loop, &backend->stop_timer);
     for (size_t i = 0; i < VIEW_COUNT; i++)
         rendered_release(backend->rendered[i]);
+    if (backend->edge != NULL)
+        edge_free(backend);
+    if (backend->join != NULL)
+        join_free(backend);
+    free(backend->topology_coordinators);
     backend_events_free(backend);
     heartbeats_free(&backend->heartbeats);
     outcomes_free(&backend->outcomes);
@@ -202,12 +221,21 @@ void backend_destroy(struct backend *backend)
     free(backend);
 }
 
-void backend_stop(struct backend *backend)
+static void drain_fronts(struct backend *backend)
 {
     struct gateway *gateway = backend->gateway;
-    log_info("stopping");
     for (unsigned i = 0; i < gateway->front_count; i++)
         front_drain(gateway->fronts[i]);
+}
+
+void backend_stop(struct backend *backend)
+{
+    log_info("stopping");
+    /* First the goodbye: whoever is sent here meanwhile is still served. */
+    if (backend->join != NULL)
+        join_leave(backend, drain_fronts);
+    else
+        drain_fronts(backend);
 }
 
 static void stop_when_idle(struct timer *timer, void *argument)

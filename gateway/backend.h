@@ -27,6 +27,9 @@ struct backend_events {
     size_t count, capacity;
 };
 
+struct edge;
+struct join;
+
 struct backend {
     struct gateway *gateway;
     struct rpc_loop *loop;
@@ -36,7 +39,12 @@ struct backend {
     bool heard[PART_COUNT];                     /* its watch brought everything once */
     void (*all_heard)(struct gateway *gateway); /* called once, when that is so for all */
 
-    struct replica replica;
+    struct replica replica; /* what is listed */
+    struct replica *roll;   /* what the registry has: the replica itself, or at an edge router the coordinators */
+    struct edge *edge;      /* NULL: this is no edge router */
+    struct join *join;      /* NULL: this coordinator has joined nobody */
+    struct topology_coordinator *topology_coordinators; /* as backend_topology made them last, with these */
+    struct view_regions topology_regions;
     struct pick_table *table;
     uint64_t epoch; /* of this process, in ETags */
     struct rendered *rendered[VIEW_COUNT];
@@ -126,6 +134,8 @@ void backend_front_drained(void *backend);
 #define BACKEND_REGISTRY_TIMEOUT_MS 10000
 
 /* backend_register.c */
+/* Whole seconds, as workers are asked to. */
+uint64_t backend_heartbeat_interval_seconds(const struct backend *backend);
 void backend_run_register(struct backend *backend, struct job *job);
 void backend_registrations_start(struct backend *backend);
 void backend_registrations_stop(struct backend *backend); /* and fails those that wait */
@@ -138,6 +148,8 @@ void backend_run_undrain(struct backend *backend, struct job *job);
 
 /* Also backend_calls.c: answers a job whose call to the registry failed, or cannot be made any more; and shows a record
  * that the registry answered to those who read from here next. False: it answered none, and the job has failed. */
+void backend_call_registry(struct backend *backend, const char *method, const ProtobufCMessage *request, rpc_done done,
+                           struct job *job);
 void backend_refuse(struct job *job, enum rpc_status status, const char *text);
 void backend_refuse_stopping(struct job *job);
 bool backend_take_record(struct job *job, const Muster__V1__Worker *worker);
@@ -148,7 +160,9 @@ void backend_heartbeats_start(struct backend *backend);
 void backend_heartbeats_stop(struct backend *backend); /* and fails those that wait */
 
 /* backend_queries.c: from the replica. What is long comes by pieces.h. */
-struct topology_coordinator backend_coordinator(const struct backend *backend);
+bool backend_is_degraded(const struct backend *backend); /* a process is down, or there is a warning */
+/* What /api/topology shows; valid until the next call. False: memory ran out. */
+bool backend_topology(struct backend *backend, struct topology *topology);
 void backend_run_view(struct backend *backend, struct job *job);
 void backend_run_find(struct backend *backend, struct job *job);
 void backend_run_discover(struct backend *backend, struct job *job);

@@ -10,8 +10,8 @@ void backend_refuse_stopping(struct job *job)
     job_fail(job, ERROR_PART_UNAVAILABLE, "the gateway is stopping; try another one");
 }
 
-static void call_registry(struct backend *backend, const char *method, const ProtobufCMessage *request, rpc_done done,
-                          struct job *job)
+void backend_call_registry(struct backend *backend, const char *method, const ProtobufCMessage *request, rpc_done done,
+                           struct job *job)
 {
     if (backend->channels[PART_REGISTRY] == NULL) {
         backend_refuse_stopping(job);
@@ -48,7 +48,7 @@ bool backend_take_record(struct job *job, const Muster__V1__Worker *worker)
         return false;
     }
     /* Without memory the record comes with the watch, a moment later. */
-    (void)replica_put(&backend->replica, worker);
+    (void)replica_put(backend->roll, worker);
     backend_publish(backend);
     return true;
 }
@@ -67,7 +67,7 @@ static void unregistered(struct rpc_call *call, enum rpc_status status, const ch
         return;
     }
     /* As above; with the reason that the watch gives, which comes when nobody listens any more. */
-    (void)replica_remove(&backend->replica, job->name, answer->revision, "unregistered");
+    (void)replica_remove(backend->roll, job->name, answer->revision, "unregistered");
     backend_publish(backend);
     backend->unregistrations++;
     job->status = 200;
@@ -80,7 +80,7 @@ void backend_run_unregister(struct backend *backend, struct job *job)
     Muster__V1__UnregisterWorkerRequest request = MUSTER__V1__UNREGISTER_WORKER_REQUEST__INIT;
     request.worker_id = job->name;
     request.incarnation = speaks_for_itself(job) ? job->caller->own_incarnation : 0;
-    call_registry(backend, "UnregisterWorker", &request.base, unregistered, job);
+    backend_call_registry(backend, "UnregisterWorker", &request.base, unregistered, job);
 }
 
 /* --- Drain --- */
@@ -114,7 +114,7 @@ static void set_draining(struct backend *backend, struct job *job, bool draining
     Muster__V1__SetDrainingRequest request = MUSTER__V1__SET_DRAINING_REQUEST__INIT;
     request.worker_id = job->name;
     request.draining = draining;
-    call_registry(backend, "SetDraining", &request.base, draining_set, job);
+    backend_call_registry(backend, "SetDraining", &request.base, draining_set, job);
 }
 
 void backend_run_drain(struct backend *backend, struct job *job)

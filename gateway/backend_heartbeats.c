@@ -4,6 +4,7 @@
 #include "common/json/write.h"
 #include "common/log.h"
 #include "gateway/backend.h"
+#include "gateway/edge.h"
 
 /* A message that health has not acknowledged for so long will not be: the stream is begun anew. */
 #define ACKNOWLEDGE_LIMIT_MS 5000
@@ -38,8 +39,10 @@ static void finish(void *context, struct job *job)
         return;
     }
     /* Without memory the load comes with the watch, a moment later. */
-    (void)replica_heartbeat(&backend->replica, job->heartbeat, job->received_at_ms, rpc_loop_now_ms(backend->loop));
+    (void)replica_heartbeat(backend->roll, job->heartbeat, job->received_at_ms, rpc_loop_now_ms(backend->loop));
     backend_publish(backend); /* before the front can answer */
+    if (backend->edge != NULL && edge_heartbeat_taken(backend, job))
+        return;
     if (!job->has_assignment && !job->has_draining) {
         job->status = 200;
         job->constant_body = "{\"status\":\"ok\"}";
@@ -102,7 +105,7 @@ static void turn_ended(void *argument)
 void backend_run_heartbeat(struct backend *backend, struct job *job)
 {
     bool is_up = backend->heartbeat_stream != NULL && rpc_kept_stream_is_up(backend->heartbeat_stream);
-    switch (replica_judge(&backend->replica, job->heartbeat)) {
+    switch (replica_judge(backend->roll, job->heartbeat)) {
     case REPLICA_STALE_INCARNATION:
         if (!is_up) {
             refuse_stale(job);

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "gateway/backend.h"
+#include "gateway/edge.h"
 #include "gateway/front.h"
 #include "gateway/pieces.h"
 #include "gateway/topology.h"
@@ -57,7 +58,9 @@ static void fill_list(struct list *list, struct json_writer *writer)
         view_list_worker(list->view, &backend->replica, workers[i], moment, &list->listed, writer);
     if (count == LIST_PIECE_WORKERS)
         return;
-    view_list_end(list->view, &list->listed, moment.now_unix_ms, writer);
+    struct view_regions regions;
+    bool has_regions = backend->edge != NULL && edge_regions(backend, &regions);
+    view_list_end(list->view, &list->listed, has_regions ? &regions : NULL, moment.now_unix_ms, writer);
     list->pieces.complete = true;
 }
 
@@ -77,8 +80,11 @@ static void fill_topology(struct list *list, struct json_writer *writer)
     replica_walk_end(&backend->replica, &list->walk);
     list->walks = false;
     if (list->in_connections) {
-        const struct topology_coordinator coordinator = backend_coordinator(backend);
-        topology_write_rest(&backend->replica, &coordinator, backend->events.revision, true, clock_unix_ms(), writer);
+        struct topology topology;
+        if (backend_topology(backend, &topology))
+            topology_write_rest(&topology, true, clock_unix_ms(), writer);
+        else
+            writer->out->failed = true;
         json_write_object_end(writer);
         list->pieces.complete = true;
         return;

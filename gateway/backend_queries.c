@@ -8,6 +8,7 @@
 #include "common/http/target.h"
 #include "common/json/write.h"
 #include "gateway/backend.h"
+#include "gateway/edge.h"
 #include "gateway/front.h"
 #include "gateway/index_page.h"
 #include "gateway/pieces.h"
@@ -42,6 +43,12 @@ static bool has_warning(const struct backend *backend)
     return backend->health_warning[0] != '\0' || backend->registry_warning[0] != '\0';
 }
 
+bool backend_is_degraded(const struct backend *backend)
+{
+    const char *failed[FAILED_MAX];
+    return failed_parts(backend, failed) > 0 || has_warning(backend);
+}
+
 #define WARNING_BYTES (sizeof((struct backend *)0)->health_warning + sizeof((struct backend *)0)->registry_warning + 64)
 
 /* What the parts want operators to know, in one text. */
@@ -61,22 +68,60 @@ static void write_warning(const struct backend *backend, struct json_writer *wri
     json_write_text(writer, warning);
 }
 
-struct topology_coordinator backend_coordinator(const struct backend *backend)
+static void fill_coordinators(struct backend *backend, struct topology_coordinator *coordinators)
 {
-    const char *failed[FAILED_MAX];
-    return (struct topology_coordinator){
-        .id = backend->gateway->coordinator_id,
-        .url = "",
-        .degraded = failed_parts(backend, failed) > 0 || has_warning(backend),
-    };
+    const struct view_regions *regions = &backend->topology_regions;
+    for (size_t i = 0; i < regions->count; i++) {
+        const struct view_region *region = &regions->list[i];
+        bool online = strcmp(region->status, "online") == 0;
+        coordinators[i] = (struct topology_coordinator){
+            .id = region->coordinator,
+            .url = region->url,
+            .location = region->location,
+            .status = online ? "healthy" : region->status,
+            .active = online,
+            .last_seen_ms = replica_last_heard_ms(replica_find(backend->roll, region->coordinator)),
+        };
+    }
+}
+
+/* The coordinators behind an edge router, or this one. */
+bool backend_topology(struct backend *backend, struct topology *topology)
+{
+    if (backend->edge != NULL && !edge_regions(backend, &backend->topology_regions))
+        return false;
+    size_t count = backend->edge != NULL ? backend->topology_regions.count : 1;
+    struct topology_coordinator *coordinators =
+        realloc(backend->topology_coordinators, (count + 1) * sizeof *coordinators);
+    if (coordinators == NULL)
+        return false;
+    backend->topology_coordinators = coordinators;
+    bool degraded = backend_is_degraded(backend);
+    if (backend->edge != NULL)
+        fill_coordinators(backend, coordinators);
+    else
+        coordinators[0] = (struct topology_coordinator){.id = backend->gateway->coordinator_id,
+                                                        .url = backend->gateway->settings.public_url,
+                                                        .location = backend->gateway->settings.location,
+                                                        .status = degraded ? "degraded" : "healthy",
+                                                        .active = !degraded,
+                                                        .last_seen_ms = clock_unix_ms()};
+    *topology = (struct topology){.replica = &backend->replica,
+                                  .coordinators = coordinators,
+                                  .coordinator_count = count,
+                                  .regions = backend->edge != NULL ? &backend->topology_regions : NULL,
+                                  .revision = backend->events.revision};
+    return true;
 }
 
 static void render_topology(struct backend *backend, struct buffer *body)
 {
-    const struct topology_coordinator coordinator = backend_coordinator(backend);
+    struct topology topology;
     bool is_long = backend->replica.worker_count > LIST_WHOLE_WORKERS_MAX;
-    topology_render(&backend->replica, &coordinator, backend->events.revision, is_long ? LIST_PIECE_WORKERS : SIZE_MAX,
-                    clock_unix_ms(), body);
+    if (!backend_topology(backend, &topology))
+        body->failed = true;
+    else
+        topology_render(&topology, is_long ? LIST_PIECE_WORKERS : SIZE_MAX, clock_unix_ms(), body);
 }
 
 static void render_index(struct backend *backend, struct buffer *body)
@@ -84,7 +129,8 @@ static void render_index(struct backend *backend, struct buffer *body)
     const char *failed[FAILED_MAX];
     char warning[WARNING_BYTES];
     gather_warnings(backend, warning);
-    index_page_render(&(struct index_page){.coordinator_id = backend->gateway->coordinator_id,
+    index_page_render(&(struct index_page){.role = backend->gateway->role,
+                                           .coordinator_id = backend->gateway->coordinator_id,
                                            .failed = failed,
                                            .failed_count = failed_parts(backend, failed),
                                            .warning = warning,
@@ -94,12 +140,16 @@ static void render_index(struct backend *backend, struct buffer *body)
 
 static void render(struct backend *backend, enum view view, struct buffer *body)
 {
-    if (view == VIEW_TOPOLOGY)
-        render_topology(backend, body);
-    else if (view == VIEW_INDEX)
+    struct view_regions regions;
+    if (view == VIEW_INDEX)
         render_index(backend, body);
+    else if (view == VIEW_TOPOLOGY)
+        render_topology(backend, body);
+    else if (backend->edge != NULL && !edge_regions(backend, &regions))
+        body->failed = true;
     else
-        view_render(view, &backend->replica, rpc_loop_now_ms(backend->loop), clock_unix_ms(), body);
+        view_render(view, &backend->replica, backend->edge == NULL ? NULL : &regions, rpc_loop_now_ms(backend->loop),
+                    clock_unix_ms(), body);
 }
 
 static bool lists_workers(enum view view)
@@ -110,6 +160,8 @@ static bool lists_workers(enum view view)
 void backend_run_view(struct backend *backend, struct job *job)
 {
     uint64_t now_ms = clock_monotonic_ms();
+    if (backend->edge != NULL && edge_view_waits(backend, job))
+        return;
     job->is_long = lists_workers(job->view) && backend->replica.worker_count > LIST_WHOLE_WORKERS_MAX;
     if (job->is_long && job->view != VIEW_TOPOLOGY) { /* of the topology the first part is made, for WebSockets */
         job_done(job);
@@ -174,9 +226,19 @@ void backend_run_find(struct backend *backend, struct job *job)
 void backend_run_discover(struct backend *backend, struct job *job)
 {
     char scope[8];
-    if (http_query_get(job->query, "scope", scope, sizeof scope) >= 0 && strcmp(scope, "all") == 0)
+    struct view_regions regions;
+    if (http_query_get(job->query, "scope", scope, sizeof scope) >= 0 && strcmp(scope, "all") == 0) {
         backend_discover_everywhere(backend, job);
-    else if (view_render_discovery(&backend->replica, job->name, strlen(job->name), &job->body) == 0)
+        return;
+    }
+    if (backend->edge != NULL && edge_view_waits(backend, job))
+        return;
+    if (backend->edge != NULL && !edge_regions(backend, &regions)) {
+        job_fail(job, ERROR_INTERNAL, "out of memory");
+        return;
+    }
+    if (view_render_discovery(&backend->replica, job->name, strlen(job->name), backend->edge == NULL ? NULL : &regions,
+                              &job->body) == 0)
         fail_no_worker(job);
     else
         job_done_with_body(job);
@@ -232,6 +294,10 @@ void backend_run_health(struct backend *backend, struct job *job)
     json_write_key(writer, "stale");
     json_write_uint(writer, counts.total - counts.healthy);
     json_write_object_end(writer);
+    if (backend->edge != NULL) {
+        json_write_named_uint(writer, "coordinators", edge_pool_size(backend));
+        json_write_named_text(writer, "message", "Edge router operational");
+    }
     if (warned)
         write_warning(backend, writer);
     if (failed_count > 0) {

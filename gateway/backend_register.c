@@ -8,6 +8,7 @@
 
 #include "common/json/write.h"
 #include "gateway/front.h"
+#include "gateway/join.h"
 #include "gateway/worker_json.h"
 
 /* So many calls may be on their way: while the registry writes one to disk it reads the next. */
@@ -87,8 +88,8 @@ static void write_service_aliases(struct json_writer *writer, const Muster__V1__
     json_write_array_end(writer);
 }
 
-/* Whole seconds: agents in the field take no others. */
-static uint64_t heartbeat_interval_seconds(const struct backend *backend)
+/* Agents in the field take no others than whole ones. */
+uint64_t backend_heartbeat_interval_seconds(const struct backend *backend)
 {
     if (backend->heartbeat_interval_ms == 0)
         return UNHEARD_HEARTBEAT_INTERVAL_SECONDS;
@@ -120,7 +121,7 @@ static void write_registered(struct job *job, const struct backend *backend,
     write_service_configs(writer, worker, response);
     write_service_aliases(writer, backend->replica.catalog);
     json_write_key(writer, "heartbeat_interval");
-    json_write_uint(writer, heartbeat_interval_seconds(backend));
+    json_write_uint(writer, backend_heartbeat_interval_seconds(backend));
     if (!gateway->heartbeat_stream_is_local || job->client_is_local) {
         json_write_key(writer, "heartbeat_stream");
         json_write_text(writer, gateway->settings.heartbeat_stream);
@@ -129,6 +130,8 @@ static void write_registered(struct job *job, const struct backend *backend,
     json_write_uint(writer, worker->incarnation);
     if (result->worker_token[0] != '\0')
         json_write_named_text(writer, "worker_token", result->worker_token);
+    if (backend->join != NULL)
+        join_write(backend, writer);
     json_write_key(writer, "message");
     struct buffer message = BUFFER_INIT;
     buffer_append_format(&message, "Worker registered with %zu service(s)", worker->n_assigned_services);

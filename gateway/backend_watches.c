@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "gateway/backend.h"
+#include "gateway/edge.h"
 #include "gateway/front.h"
 
 bool backend_part_is_up(const struct backend *backend, enum backend_part part)
@@ -48,7 +49,7 @@ static void workers_started(struct rpc_call *call)
 {
     struct backend *backend = rpc_call_context(call);
     Muster__V1__WatchWorkersRequest request = MUSTER__V1__WATCH_WORKERS_REQUEST__INIT;
-    request.after_revision = backend->replica.registry_known ? backend->replica.revision : 0;
+    request.after_revision = backend->roll->registry_known ? backend->roll->revision : 0;
     backend->registry_warning[0] = '\0'; /* it says so again */
     send_only(call, &request.base);
 }
@@ -60,13 +61,15 @@ static void workers_message(struct rpc_call *call, const void *message)
     backend_take_secret(backend, &response->token_secret);
     if (response->store != NULL)
         snprintf(backend->registry_warning, sizeof backend->registry_warning, "%s", response->store->failure);
-    if (!replica_apply_registry(&backend->replica, response)) {
+    if (!replica_apply_registry(backend->roll, response)) {
         log_error("out of memory for the roll; it will be read anew");
-        backend->replica.registry_known = false;
+        backend->roll->registry_known = false;
         rpc_call_cancel(call);
     }
+    if (backend->edge != NULL)
+        edge_roll_changed(backend);
     backend_publish(backend);
-    if (backend->replica.registry_known)
+    if (backend->roll->registry_known)
         heard_all_of(backend, PART_REGISTRY);
 }
 
@@ -76,7 +79,7 @@ static void health_started(struct rpc_call *call)
 {
     struct backend *backend = rpc_call_context(call);
     Muster__V1__WatchHealthRequest request = MUSTER__V1__WATCH_HEALTH_REQUEST__INIT;
-    replica_health_begins(&backend->replica);
+    replica_health_begins(backend->roll);
     send_only(call, &request.base);
 }
 
@@ -93,7 +96,7 @@ static void health_message(struct rpc_call *call, const void *message)
         backend->history_workers_not_kept = response->history->not_kept_workers;
         backend->history_dropped = response->history->dropped_buckets;
     }
-    if (!replica_apply_health(&backend->replica, response, rpc_loop_now_ms(backend->loop))) {
+    if (!replica_apply_health(backend->roll, response, rpc_loop_now_ms(backend->loop))) {
         log_error("out of memory for the workers' health; it will be read anew");
         rpc_call_cancel(call);
     }

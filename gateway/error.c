@@ -32,6 +32,13 @@ const struct error_kind *error_kind(enum error_id id)
         [ERROR_UNAUTHORIZED] = {"unauthorized", 401, 0},
         [ERROR_FORBIDDEN] = {"forbidden", 403, 0},
         [ERROR_RATE_LIMITED] = {"rate_limited", 429, 1},
+        [ERROR_NO_COORDINATORS] = {"no_coordinators", 503, 5},
+        [ERROR_COORDINATOR_FAILED] = {"coordinator_failed", 502, 0},
+        [ERROR_COORDINATOR_TIMEOUT] = {"coordinator_timeout", 504, 0},
+        [ERROR_LOOP_DETECTED] = {"loop_detected", 508, 0},
+        [ERROR_CHALLENGE_FAILED] = {"challenge_failed", 403, 0},
+        [ERROR_FORBIDDEN_URL] = {"forbidden_url", 403, 0},
+        [ERROR_FORBIDDEN_PEER] = {"forbidden_peer", 403, 0},
         [ERROR_INTERNAL] = {"internal_error", 500, 0},
     };
     return &kinds[id];

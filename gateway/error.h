@@ -40,6 +40,13 @@ enum error_id {
     ERROR_UNAUTHORIZED, /* no credential, or none of ours */
     ERROR_FORBIDDEN,    /* one that is not enough */
     ERROR_RATE_LIMITED,
+    ERROR_NO_COORDINATORS, /* this one and the next ones: at an edge router */
+    ERROR_COORDINATOR_FAILED,
+    ERROR_COORDINATOR_TIMEOUT,
+    ERROR_LOOP_DETECTED,    /* edge routers that forward to each other */
+    ERROR_CHALLENGE_FAILED, /* the registered URL is not the registrant's */
+    ERROR_FORBIDDEN_URL,    /* it leads to a private address */
+    ERROR_FORBIDDEN_PEER,   /* it is not configured as one */
     ERROR_INTERNAL,
     ERROR_COUNT,
 };

@@ -32,8 +32,9 @@ void event_write_worker(struct json_writer *writer, const struct replica_worker 
     json_write_object_begin(writer);
     json_write_named_text(writer, "id", worker->id);
     json_write_named_text(writer, "type", worker_type_word(record->type));
-    json_write_named_text(writer, "coordinator", coordinator_id);
-    json_write_named_text(writer, "coordinator_id", coordinator_id);
+    const char *coordinator = worker->coordinator != NULL ? worker->coordinator : coordinator_id;
+    json_write_named_text(writer, "coordinator", coordinator);
+    json_write_named_text(writer, "coordinator_id", coordinator);
     write_services(writer, worker);
     json_write_named_text(writer, "status", worker_status_word(replica_status(worker)));
     json_write_named_text(writer, "tunnel_url", record->spec->tunnel_url);

@@ -2,6 +2,7 @@
 
 #include "gateway/front.h"
 
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,10 +101,27 @@ void front_fail(struct front *front, struct http_exchange *exchange, enum error_
     buffer_free(&body);
 }
 
+static bool is_local(const char *address, size_t bytes)
+{
+    return (bytes >= 4 && memcmp(address, "127.", 4) == 0) || (bytes == 3 && memcmp(address, "::1", 3) == 0);
+}
+
 bool front_client_is_local(const struct http_exchange *exchange)
 {
     const char *address = http_exchange_client_address(exchange);
-    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+    struct http_text via = http_head_get(http_exchange_head(exchange), "x-forwarded-for");
+    if (!is_local(address, strlen(address)))
+        return false;
+    /* A proxy on this machine, a tunnel or an edge router say, speaks for others. */
+    for (size_t at = 0; at < via.bytes;) {
+        size_t start = at;
+        while (at < via.bytes && via.data[at] != ',' && via.data[at] != ' ')
+            at++;
+        if (at > start && !is_local(via.data + start, at - start))
+            return false;
+        at++;
+    }
+    return true;
 }
 
 /* --- Jobs --- */
@@ -146,7 +164,7 @@ struct job *front_job(struct front *front, struct http_exchange *exchange, const
     return job;
 }
 
-static void send_answer(struct job *job)
+void front_send_answer(struct job *job)
 {
     const char *body = job->constant_body != NULL ? job->constant_body : job->body.data;
     front_answer(job->front, job->exchange,
@@ -165,7 +183,7 @@ static void job_arrived(struct loop_task *task)
     if (job->arrived != NULL)
         job->arrived(job);
     else
-        send_answer(job);
+        front_send_answer(job);
 }
 
 static void send_outgoing(struct loop_hook *hook)
@@ -204,15 +222,39 @@ static void answer_preflight(struct front *front, struct http_exchange *exchange
     http_respond(exchange, &(struct http_response){.status = 204, .headers = headers, .header_count = count});
 }
 
+/* News of coordinators is believed: see edge_peers.h. */
+static bool is_known_peer(const struct front *front, struct http_exchange *exchange)
+{
+    const struct gateway *gateway = front->gateway;
+    const char *key = gateway->settings.federation_key;
+    struct http_text sent = http_head_get(http_exchange_head(exchange), "x-api-key");
+    if (key[0] == '\0')
+        return !gateway->public_only;
+    return sent.data != NULL && sent.bytes == strlen(key) && CRYPTO_memcmp(sent.data, key, sent.bytes) == 0;
+}
+
 static void dispatch(struct front *front, struct http_exchange *exchange, const struct api_match *match)
 {
     static const char alive[] = "{\"status\":\"ok\"}";
     struct json_error error = {.message = ""};
-    if (front->closed && !front_admit(front, exchange, match))
+    /* A worker's own token is its coordinator's to judge. */
+    bool is_judged_elsewhere = front->gateway->role == API_EDGE_ROUTER &&
+                               match->route->edge == API_EDGE_FORWARDED &&
+                               (match->route->flags & API_OWN_WORKER) != 0;
+    if (front->closed && !is_judged_elsewhere && !front_admit(front, exchange, match))
         return;
     if (match->route->query != NULL &&
         !api_check_query(match->route, http_head_query(http_exchange_head(exchange)), &error)) {
         front_fail(front, exchange, ERROR_INVALID_FIELD, "%s", error.message);
+        return;
+    }
+    if (front->gateway->role == API_EDGE_ROUTER && match->route->edge == API_EDGE_FORWARDED) {
+        front_handle_forward(front, exchange, match);
+        return;
+    }
+    if (match->route->operation == API_EDGE_PEERS && !is_known_peer(front, exchange)) {
+        front_fail(front, exchange, ERROR_FORBIDDEN_PEER,
+                   "this edge router takes news from who has its --federation-key only; give all of them the same one");
         return;
     }
     switch (match->route->operation) {
@@ -276,6 +318,9 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
     case API_REDOC:
         front_handle_page(front, exchange, match->route, PAGE_REDOC);
         return;
+    case API_EDGE_CHALLENGE:
+        front_handle_challenge(front, exchange);
+        return;
     case API_ASSET:
         front_handle_asset(front, exchange, match);
         return;
@@ -292,7 +337,7 @@ static void handle(void *context, struct http_exchange *exchange)
     struct http_text method = http_head_text(head, head->method_text);
     struct http_text path = http_head_path(head);
     struct api_match match;
-    api_find(method, path, &match);
+    api_find(front->gateway->role, method, path, &match);
     http_exchange_set_user(exchange, (void *)match.route);
     if (front->gateway->limiter != NULL && !front_within_address_limit(front, exchange))
         return;
@@ -464,6 +509,7 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
         &(struct http_upstreams_config){
             .resolver = resolver,
             .pool_idle_max = UPSTREAM_IDLE_MAX,
+            .public_only = front->gateway->public_only,
             .first_byte_timeout_ms = (uint32_t)(front->gateway->settings.first_byte_timeout_seconds * 1000),
         },
         error, error_bytes);

@@ -154,6 +154,23 @@ struct job *front_job(struct front *front, struct http_exchange *exchange, const
 /* For a handler that takes over http_exchange_on_finished from the job. */
 void front_free_job(struct job *job);
 
+/* Sends the answer that the backend has put into it. */
+void front_send_answer(struct job *job);
+
+/* How long a body of this route may be, if it is collected. */
+size_t front_body_limit(const struct front *front, const struct api_route *route);
+
+/* Reads a body into the job. False: the exchange was answered. */
+bool front_read_registration(struct job *job, struct http_text body);
+bool front_read_heartbeat(struct job *job, struct http_text body);
+
+/* The path's parameter, decoded, as the job's name. False: the exchange was answered. */
+bool front_take_name(struct job *job, struct http_text parameter);
+
+/* An id as the value of a header: everything but visible ASCII is percent-encoded, and what finds no
+ * room is left out. */
+void front_header_text(const char *id, char *text, size_t text_bytes);
+
 /* Sends it to the backend at the end of this turn. */
 void front_submit(struct job *job);
 
@@ -202,6 +219,12 @@ void front_dismiss_subscribers(struct front *front);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+/* front_forward.c: at an edge router, what a coordinator answers. */
+void front_handle_forward(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+/* front_requests.c: an edge router asks whether this coordinator has registered there. */
+void front_handle_challenge(struct front *front, struct http_exchange *exchange);
 
 void front_relays_free(struct front *front);
 

@@ -76,11 +76,11 @@ static void write_etag(const char *text, size_t bytes, char *etag, size_t etag_b
 }
 
 /* False when memory ran out. */
-static bool make(enum page page, struct front_page *kept)
+static bool make(enum api_role role, enum page page, struct front_page *kept)
 {
     struct buffer body = BUFFER_INIT;
     if (page == PAGE_OPENAPI)
-        openapi_render(&body);
+        openapi_render(role, &body);
     else if (!render_viewer(&viewers[page], &body))
         render_missing(&body);
     size_t bytes = body.bytes;
@@ -100,7 +100,7 @@ void front_handle_page(struct front *front, struct http_exchange *exchange, cons
 {
     struct front_page *kept = &front->pages[page];
     const struct http_head *head = http_exchange_head(exchange);
-    if (kept->body == NULL && !make(page, kept)) {
+    if (kept->body == NULL && !make(front->gateway->role, page, kept)) {
         front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
         return;
     }

@@ -163,6 +163,7 @@ static void note_outcome(struct relay *relay, const struct http_relay_attempt *a
         outcome.server_errors = 1;
         break;
     case HTTP_RELAY_NO_TARGET:
+    case HTTP_RELAY_DECLINED:
     case HTTP_RELAY_CLIENT_GONE:
         return; /* says nothing about the worker */
     }
@@ -175,21 +176,20 @@ static void note_outcome(struct relay *relay, const struct http_relay_attempt *a
 
 /* --- The relay's callbacks --- */
 
-/* Ids may hold what a header must not: everything but visible ASCII is percent-encoded. */
-static void set_served_by(struct relay *relay, const char *worker_id)
+void front_header_text(const char *id, char *text, size_t text_bytes)
 {
     static const char hex[] = "0123456789ABCDEF";
     size_t used = 0;
-    for (const unsigned char *at = (const unsigned char *)worker_id; *at != '\0' && used + 4 < SERVED_BY_BYTES; at++) {
+    for (const unsigned char *at = (const unsigned char *)id; *at != '\0' && used + 4 < text_bytes; at++) {
         if (*at > 0x20 && *at < 0x7F && *at != '%') {
-            relay->served_by[used++] = (char)*at;
+            text[used++] = (char)*at;
         } else {
-            relay->served_by[used++] = '%';
-            relay->served_by[used++] = hex[*at >> 4];
-            relay->served_by[used++] = hex[*at & 15];
+            text[used++] = '%';
+            text[used++] = hex[*at >> 4];
+            text[used++] = hex[*at & 15];
         }
     }
-    relay->served_by[used] = '\0';
+    text[used] = '\0';
 }
 
 /* The next endpoint to try is current_endpoint then; false: there is none. */
@@ -228,7 +228,7 @@ static bool next(void *context, struct http_exchange *exchange, unsigned number,
     if (!choose(relay))
         return false;
     pick_begin(&relay->front->pick, pick_endpoint_worker(current_endpoint(relay)));
-    set_served_by(relay, pick_endpoint_worker(current_endpoint(relay)));
+    front_header_text(pick_endpoint_worker(current_endpoint(relay)), relay->served_by, sizeof relay->served_by);
     *target = (struct http_relay_target){
         .origin = &relay->origin,
         .path = {relay->path.data, relay->path.bytes},

@@ -5,8 +5,12 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/json/write.h"
 #include "gateway/backend.h"
+#include "gateway/edge.h"
+#include "gateway/edge_peers.h"
 #include "gateway/front.h"
+#include "gateway/proof.h"
 #include "gateway/request_json.h"
 
 static void refuse_body(struct job *job, enum request_json_result result, const struct json_error *error)
@@ -17,32 +21,40 @@ static void refuse_body(struct job *job, enum request_json_result result, const 
     front_fail(job->front, job->exchange, id, "%s", error->message);
 }
 
-static void registration_collected(void *context, struct http_exchange *exchange, struct http_text body)
+bool front_read_registration(struct job *job, struct http_text body)
 {
-    struct job *job = context;
     struct json_error error = {.message = ""};
     enum request_json_result result =
         register_request_from_json(body.data, body.bytes, &job->arena, &job->registration, &error);
-    if (result != REQUEST_JSON_OK) {
+    if (result != REQUEST_JSON_OK)
         refuse_body(job, result, &error);
+    return result == REQUEST_JSON_OK;
+}
+
+bool front_read_heartbeat(struct job *job, struct http_text body)
+{
+    struct json_error error = {.message = ""};
+    enum request_json_result result = heartbeat_from_json(body.data, body.bytes, &job->arena, &job->heartbeat, &error);
+    if (result != REQUEST_JSON_OK)
+        refuse_body(job, result, &error);
+    job->received_at_ms = clock_unix_ms();
+    return result == REQUEST_JSON_OK;
+}
+
+static void registration_collected(void *context, struct http_exchange *exchange, struct http_text body)
+{
+    struct job *job = context;
+    if (!front_read_registration(job, body))
         return;
-    }
     job->client_is_local = front_client_is_local(exchange);
     front_submit(job);
 }
 
 static void heartbeat_collected(void *context, struct http_exchange *exchange, struct http_text body)
 {
-    struct job *job = context;
-    struct json_error error = {.message = ""};
-    enum request_json_result result = heartbeat_from_json(body.data, body.bytes, &job->arena, &job->heartbeat, &error);
     (void)exchange;
-    if (result != REQUEST_JSON_OK) {
-        refuse_body(job, result, &error);
-        return;
-    }
-    job->received_at_ms = clock_unix_ms();
-    front_submit(job);
+    if (front_read_heartbeat(context, body))
+        front_submit(context);
 }
 
 static void document_collected(void *context, struct http_exchange *exchange, struct http_text body)
@@ -65,8 +77,7 @@ static void document_collected(void *context, struct http_exchange *exchange, st
         front_submit(job);
 }
 
-/* The path's parameter, decoded. False: the exchange was answered. */
-static bool take_name(struct job *job, struct http_text parameter)
+bool front_take_name(struct job *job, struct http_text parameter)
 {
     const char *field_name = strchr(job->route->path, '{') + 1;
     const struct schema_field *field = api_path_parameter(field_name, strcspn(field_name, "}"));
@@ -129,9 +140,25 @@ static void (*runner(enum api_operation operation))(struct backend *, struct job
         return backend_run_health;
     case API_METRICS:
         return backend_run_metrics;
+    case API_EDGE_REGISTER:
+        return backend_run_edge_register;
+    case API_EDGE_HEARTBEAT:
+        return backend_run_edge_heartbeat;
+    case API_EDGE_UNREGISTER:
+        return backend_run_edge_unregister;
+    case API_EDGE_PEERS:
+        return backend_run_edge_peers;
+    case API_COORDINATORS:
+        return backend_run_coordinators;
     default:
         abort(); /* an operation of the table that nobody handles: a mistake of the program */
     }
+}
+
+size_t front_body_limit(const struct front *front, const struct api_route *route)
+{
+    size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;
+    return route->body_bytes_max != 0 && route->body_bytes_max < limit_bytes ? route->body_bytes_max : limit_bytes;
 }
 
 void front_handle_request(struct front *front, struct http_exchange *exchange, const struct api_match *match)
@@ -143,15 +170,13 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
     job->run = runner(route->operation);
     if (route->operation != API_REGISTER && route->operation != API_HEARTBEAT)
         job->query = http_head_query(http_exchange_head(exchange));
-    if (match->parameter_count > 0 && !take_name(job, match->parameters[0]))
+    if (match->parameter_count > 0 && !front_take_name(job, match->parameters[0]))
         return;
     if (!front_note_caller(front, job)) {
         front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
-    size_t limit_bytes = (size_t)front->gateway->settings.max_body_bytes;
-    if (route->body_bytes_max != 0 && route->body_bytes_max < limit_bytes)
-        limit_bytes = route->body_bytes_max;
+    size_t limit_bytes = front_body_limit(front, route);
     if (route->operation == API_REGISTER)
         http_exchange_collect_body(exchange, limit_bytes, registration_collected, job);
     else if (route->operation == API_HEARTBEAT)
@@ -160,4 +185,25 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
         http_exchange_collect_body(exchange, limit_bytes, document_collected, job);
     else
         front_submit(job);
+}
+
+void front_handle_challenge(struct front *front, struct http_exchange *exchange)
+{
+    const struct gateway *gateway = front->gateway;
+    struct buffer body = BUFFER_INIT;
+    struct json_writer writer = json_writer_into(&body);
+    char nonce[128], proof[PROOF_TEXT_BYTES] = "";
+    /* The route's query has been checked. */
+    if (http_query_get(http_head_query(http_exchange_head(exchange)), "nonce", nonce, sizeof nonce) >= 0 &&
+        gateway->settings.join[0] != '\0')
+        proof_make(gateway->proof_key, nonce, proof);
+    json_write_object_begin(&writer);
+    json_write_named_text(&writer, "worker_id", gateway->coordinator_id);
+    json_write_named_text(&writer, "proof", proof);
+    json_write_object_end(&writer);
+    if (buffer_failed(&body))
+        front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
+    else
+        front_answer(front, exchange, &(struct answer){.status = 200, .body = body.data, .body_bytes = body.bytes});
+    buffer_free(&body);
 }

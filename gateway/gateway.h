@@ -11,6 +11,9 @@
  * that both sides look at without a message are the atomics below, bodies and tables with
  * reference counts, and the fronts' counters (metrics.h).
  *
+ * A gateway is a coordinator's, or an edge router (edge.h), which knows coordinators instead of
+ * workers.
+ *
  * Read your own writes: the backend changes the replica and publishes its version before the
  * request that caused the change is answered, and a front hands out a list that it keeps only
  * while it has that version. */
@@ -24,6 +27,7 @@
 
 #include "common/auth/key_file.h"
 #include "common/rpc/loop.h"
+#include "gateway/api.h"
 #include "gateway/cors.h"
 #include "gateway/limiter.h"
 
@@ -49,10 +53,28 @@ struct gateway_settings {
     const char *api_key;       /* "": none */
     const char *api_keys_file; /* "": none */
     bool insecure;             /* listens where others can reach it though there is no key */
+
+    /* Of the edge federation: edge.h, join.h. */
+    const char *role;
+    const char *location;
+    const char *public_url;
+    const char *join;             /* edge routers, separated by commas; "": none */
+    const char *federation_key;   /* sent as X-API-Key to edge routers and coordinators; "": none */
+    const char *peers;            /* other edge routers, separated by commas; "": none */
+    const char *coordinator_proof;
+    bool allow_private_urls;
+    double join_heartbeat_seconds;
+    double region_interval_seconds;
+    double region_timeout_seconds;
+    double peer_interval_seconds;
 };
 
 struct gateway {
     struct gateway_settings settings;
+    enum api_role role;
+    char proof_key[65]; /* of this process, random; see proof.h */
+    char instance[17];  /* of this process, random: names it to other edge routers */
+    bool public_only;  /* private addresses that strangers name are not called */
     char coordinator_id[128];
     bool heartbeat_stream_is_local; /* only clients on this machine can reach it */
     struct cors cors;

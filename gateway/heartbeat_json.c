@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/register_json.h"
 #include "gateway/request_json.h"
 
 static void read_status(const struct json_fields *body, Muster__V1__Heartbeat *heartbeat)
@@ -60,7 +61,7 @@ static void read_text(const struct json_fields *body, const char *name, struct a
         *into = text;
 }
 
-static void read_load(const struct json_fields *body, struct arena *arena, Muster__V1__Heartbeat *heartbeat)
+Muster__V1__Load *heartbeat_read_load(const struct json_fields *body, struct arena *arena)
 {
     static const char *const names[] = {"current_load",    "available_memory", "gpu_utilization",
                                         "active_requests", "queue_depth",      "loaded_models",
@@ -68,11 +69,9 @@ static void read_load(const struct json_fields *body, struct arena *arena, Muste
     bool present = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !present; i++)
         present = json_fields_get(body, names[i]) != NULL;
-    if (!present)
-        return;
-    Muster__V1__Load *load = arena_take(arena, sizeof *load);
+    Muster__V1__Load *load = present ? arena_take(arena, sizeof *load) : NULL;
     if (load == NULL)
-        return;
+        return NULL;
     muster__v1__load__init(load);
     uint64_t count;
     (void)json_fields_double(body, "current_load", 0, 1e9, &load->current_load);
@@ -89,7 +88,7 @@ static void read_load(const struct json_fields *body, struct arena *arena, Muste
     read_text(body, "specialization", arena, &load->specialization);
     read_services_status(body, arena, load);
     (void)json_fields_uint(body, "tasks_completed", INT64_MAX, &load->tasks_completed);
-    heartbeat->load = load;
+    return load;
 }
 
 static void *make_heartbeat(struct json_fields *fields, struct arena *arena)
@@ -108,7 +107,7 @@ static void *make_heartbeat(struct json_fields *fields, struct arena *arena)
     read_status(fields, heartbeat);
     if (json_fields_bool(fields, "answer_missed", &missed))
         heartbeat->answer_missed = missed;
-    read_load(fields, arena, heartbeat);
+    heartbeat->load = heartbeat_read_load(fields, arena);
     return heartbeat;
 }
 

@@ -31,7 +31,7 @@ static bool read_draining(const struct json_fields *fields)
     return draining;
 }
 
-static void read_worker(const struct json_fields *fields, struct arena *arena, Muster__V1__Worker *worker)
+void import_read_worker(const struct json_fields *fields, struct arena *arena, Muster__V1__Worker *worker)
 {
     register_read_spec(fields, arena, worker->spec);
     if (worker->spec->worker_id[0] == '\0')
@@ -53,7 +53,7 @@ static void *make_worker(struct json_fields *fields, struct arena *arena)
     muster__v1__worker__init(worker);
     muster__v1__worker_spec__init(spec);
     worker->spec = spec;
-    read_worker(fields, arena, worker);
+    import_read_worker(fields, arena, worker);
     return worker;
 }
 

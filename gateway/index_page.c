@@ -141,6 +141,9 @@ void index_page_render(const struct index_page *page, const struct replica *repl
                             "</head>\n<body>\n<h1>Muster: ");
     append_escaped(out, page->coordinator_id);
     buffer_append_text(out, "</h1>\n");
+    if (page->role == API_EDGE_ROUTER)
+        buffer_append_text(out, "<p>An edge router: the public address of coordinators. This is how the workers of all "
+                                "of them are; <a href=\"/api/admin/coordinators\">the coordinators themselves</a>.</p>\n");
     if (page->closed) {
         buffer_append_text(out, "<p>How the fleet is, this coordinator says to those who have a key: "
                                 "<code>musterctl workers</code>, <code>musterctl gaps</code>.</p>\n");
@@ -151,7 +154,9 @@ void index_page_render(const struct index_page *page, const struct replica *repl
         append_unwell(replica, out);
     }
     buffer_append_text(out, "<h2>What can be asked</h2>\n<table>\n");
-    for (size_t i = 0; i < API_OPERATION_COUNT; i++)
-        append_route(&api_routes()[i], out);
+    for (size_t i = 0; i < API_OPERATION_COUNT; i++) {
+        if (api_has(page->role, &api_routes()[i]))
+            append_route(&api_routes()[i], out);
+    }
     buffer_append_text(out, "</table>\n</body>\n</html>\n");
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/buffer.h"
+#include "gateway/api.h"
 #include "gateway/replica.h"
 
 /* Workers that are not well are listed up to this many; the rest are counted. */
@@ -16,6 +17,7 @@ struct index_page {
     size_t failed_count;
     const char *warning; /* what operators should know; "": nothing */
     bool closed;         /* keys are asked for: this page, for which none is, then says nothing of the fleet */
+    enum api_role role;
 };
 
 void index_page_render(const struct index_page *page, const struct replica *replica, struct buffer *out);

@@ -37,6 +37,14 @@ struct job_caller {
     char own_worker_id[];
 };
 
+/* Whom a request is to be forwarded to, at an edge router: the one to try first first. */
+struct job_choices {
+    size_t count;
+    struct job_choice {
+        char *coordinator_id, *url;
+    } list[4];
+};
+
 struct job {
     struct loop_task back; /* first: how it comes back */
     struct job *next;      /* in a batch on the way out, or in a queue of the backend's */
@@ -64,6 +72,7 @@ struct job {
     bool client_is_local;
     bool has_document; /* that is to be freed */
     bool is_long;      /* the answer's: the list is to be had in pieces, and of the topology this is the first */
+    bool waited;       /* at an edge router, for its regions to be read */
 
     const struct job_caller *caller; /* who asks, where there are keys; NULL: everybody may */
 
@@ -81,7 +90,10 @@ struct job {
     const char *constant_body; /* instead of body */
     struct buffer body;
     struct rendered *rendered; /* a list, instead of a body; a reference */
-    struct job_location *location;
+    union {
+        struct job_location *location;
+        struct job_choices *choices;
+    };
     uint64_t event_revision; /* of a subscription: everything after it will be told */
 
     struct arena arena;

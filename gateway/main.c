@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "common/config.h"
+#include "common/http/target.h"
 #include "common/log.h"
 #include "common/loopback.h"
+#include "common/random.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
 
@@ -32,6 +34,7 @@ struct program {
     struct http_resolver *resolver;
     int ready_descriptor; /* -1: none, or written already */
     char address[300];
+    char own_url[320];
     sigset_t signals;
     pthread_t signal_thread;
     struct timer ready_timer;
@@ -166,6 +169,50 @@ static uint64_t usable_cores(void)
     return count < 1 ? 1 : count > HTTP_THREADS_MAX ? HTTP_THREADS_MAX : (uint64_t)count;
 }
 
+static bool refuse(struct program *program, const char *text)
+{
+    snprintf(program->error, sizeof program->error, "%s", text);
+    return false;
+}
+
+static bool is_any_address(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
+}
+
+/* The role, and what goes with it; edge.h and join.h. */
+static bool take_federation_settings(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    struct gateway_settings *settings = &gateway->settings;
+    bool listens_locally = host_is_loopback(settings->host);
+    if (strcmp(settings->role, "edge-router") == 0)
+        gateway->role = API_EDGE_ROUTER;
+    else if (strcmp(settings->role, "coordinator") != 0)
+        return refuse(program, "--role is coordinator or edge-router");
+    if (strcmp(settings->coordinator_proof, "auto") == 0)
+        settings->coordinator_proof = listens_locally ? "optional" : "required";
+    else if (strcmp(settings->coordinator_proof, "required") != 0 &&
+             strcmp(settings->coordinator_proof, "optional") != 0)
+        return refuse(program, "--coordinator-proof is auto, required or optional");
+    if (gateway->role == API_EDGE_ROUTER && settings->join[0] != '\0')
+        return refuse(program, "an edge router joins nobody: leave --join out; --peer names other edge routers");
+    if (gateway->role != API_EDGE_ROUTER && settings->peers[0] != '\0')
+        return refuse(program, "--peer is for edge routers: add --role edge-router, or join one with --join");
+    if (settings->join[0] != '\0' && settings->public_url[0] == '\0' && is_any_address(settings->host))
+        return refuse(program,
+                      "--join needs --public-url: the URL at which edge routers and workers reach this coordinator");
+    if (settings->public_url[0] != '\0') {
+        struct http_origin origin;
+        if (!http_origin_parse(http_text_of(settings->public_url), &origin))
+            return refuse(program, "--public-url is an http or https URL without credentials, query or fragment");
+    }
+    gateway->public_only = gateway->role == API_EDGE_ROUTER && !listens_locally && !settings->allow_private_urls;
+    random_hex(gateway->proof_key, 32);
+    random_hex(gateway->instance, 8);
+    return true;
+}
+
 static bool take_settings(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
@@ -189,6 +236,8 @@ static bool take_settings(struct program *program)
         }
         program->ready_descriptor = (int)number;
     }
+    if (!take_federation_settings(program))
+        return false;
     if (settings->http_threads == 0)
         settings->http_threads = usable_cores();
     if (!cors_parse(&gateway->cors, settings->allowed_origins)) {
@@ -242,6 +291,9 @@ static bool start(struct program *program)
     }
     snprintf(program->address, sizeof program->address, strchr(settings->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
              settings->host, (unsigned)http_listener_port(program->listener));
+    snprintf(program->own_url, sizeof program->own_url, "http://%s", program->address);
+    if (settings->join[0] != '\0' && settings->public_url[0] == '\0')
+        gateway->settings.public_url = program->own_url;
     program->resolver = http_resolver_create(0);
     gateway->rpc_loop = rpc_loop_create();
     gateway->backend = backend_create(gateway, all_heard);
@@ -331,6 +383,32 @@ int main(int argc, char **argv)
          "A key that may do everything. Better given as API_KEY: flags can be seen by others.", 0, 0},
         {"insecure", SETTING_BOOL, &settings->insecure, NULL, NULL,
          "Listen on --host though others can reach it and there is no key.", 0, 0},
+        {"role", SETTING_TEXT, &settings->role, "coordinator", "ROLE",
+         "coordinator; or edge-router: the public address of coordinators, which join it.", 0, 0},
+        {"location", SETTING_TEXT, &settings->location, "", "PLACE", "Where this coordinator is: \"uk\".", 0, 0},
+        {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
+         "Where others reach this coordinator; empty: the address that it listens on.", 0, 0},
+        {"join", SETTING_TEXT, &settings->join, "", "URLS", "Edge routers to join, separated by commas; empty: none.",
+         0, 0},
+        {"join-heartbeat-seconds", SETTING_DOUBLE, &settings->join_heartbeat_seconds, "10", "SECONDS",
+         "How often edge routers hear of this coordinator at least.", 0.01, 3600},
+        {"federation-key", SETTING_TEXT, &settings->federation_key, "", "KEY",
+         "Sent as X-API-Key to edge routers that are joined, to coordinators behind an edge router, and to its peers.",
+         0, 0},
+        {"peer", SETTING_TEXT, &settings->peers, "", "URLS",
+         "Other edge routers, separated by commas, to tell each other of coordinators.", 0, 0},
+        {"peer-interval-seconds", SETTING_DOUBLE, &settings->peer_interval_seconds, "10", "SECONDS",
+         "How often they do so at least.", 0.01, 3600},
+        {"coordinator-proof", SETTING_TEXT, &settings->coordinator_proof, "auto", "WHEN",
+         "Whether a coordinator must prove that it is at the URL that it registers: required, optional (older ones "
+         "cannot), or auto: required unless this edge router listens on loopback only.",
+         0, 0},
+        {"allow-private-urls", SETTING_BOOL, &settings->allow_private_urls, NULL, NULL,
+         "Let coordinators register private addresses at an edge router that listens beyond loopback.", 0, 0},
+        {"region-interval-seconds", SETTING_DOUBLE, &settings->region_interval_seconds, "5", "SECONDS",
+         "How often an edge router reads each coordinator's list of workers.", 0.01, 3600},
+        {"region-timeout-seconds", SETTING_DOUBLE, &settings->region_timeout_seconds, "10", "SECONDS",
+         "How long a coordinator may take to list its workers.", 0.01, 3600},
         {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
          "Write HOST:PORT to this file descriptor when serving.", 0, 0},
     };

@@ -114,6 +114,7 @@ static void render_relays(const struct front_metrics *sum, struct buffer *out)
         [HTTP_RELAY_TIMEOUT] = "timeout",
         [HTTP_RELAY_MALFORMED] = "malformed",
         [HTTP_RELAY_TRUNCATED] = "truncated",
+        [HTTP_RELAY_DECLINED] = "declined",
         [HTTP_RELAY_CLIENT_GONE] = "client_gone",
     };
     render_head(out, "gateway_relay_attempts_total", "counter", "Attempts to have a request answered by a worker.");

@@ -119,7 +119,7 @@ static void write_success(struct json_writer *writer, const struct api_route *ro
 }
 
 /* Errors of one status, with their codes: those of `errors` that have it. */
-static void write_errors_of(struct json_writer *writer, unsigned status, uint32_t errors,
+static void write_errors_of(struct json_writer *writer, unsigned status, uint64_t errors,
                             struct openapi_components *components)
 {
     char key[12];
@@ -151,7 +151,7 @@ static void write_errors_of(struct json_writer *writer, unsigned status, uint32_
 static void write_responses(struct json_writer *writer, const struct api_route *route,
                             struct openapi_components *components)
 {
-    uint32_t errors = api_errors(route);
+    uint64_t errors = api_errors(components->role, route);
     openapi_begin_object(writer, "responses");
     write_success(writer, route, components);
     if ((route->flags & API_TAGGED) != 0) {
@@ -270,7 +270,7 @@ static void write_path(struct json_writer *writer, size_t first, bool with_rest,
     if (!buffer_failed(&path)) {
         openapi_begin_object(writer, path.data);
         for (size_t i = first; i < API_OPERATION_COUNT; i++) {
-            if (strcmp(routes[i].path, routes[first].path) == 0)
+            if (api_has(components->role, &routes[i]) && strcmp(routes[i].path, routes[first].path) == 0)
                 write_methods(writer, &routes[i], path.data, suffix, components);
         }
         json_write_object_end(writer);
@@ -279,10 +279,12 @@ static void write_path(struct json_writer *writer, size_t first, bool with_rest,
     buffer_free(&path);
 }
 
-static bool is_first_of_its_path(size_t index)
+static bool is_first_of_its_path(enum api_role role, size_t index)
 {
+    if (!api_has(role, &api_routes()[index]))
+        return false;
     for (size_t i = 0; i < index; i++) {
-        if (strcmp(api_routes()[i].path, api_routes()[index].path) == 0)
+        if (api_has(role, &api_routes()[i]) && strcmp(api_routes()[i].path, api_routes()[index].path) == 0)
             return false;
     }
     return true;
@@ -295,7 +297,7 @@ static void write_paths(struct json_writer *writer, struct openapi_components *c
         const char *path = api_routes()[i].path;
         bool has_rest = strstr(path, "{rest...}") != NULL;
         bool is_optional = strchr(path, '[') != NULL;
-        if (!is_first_of_its_path(i))
+        if (!is_first_of_its_path(components->role, i))
             continue;
         if (!has_rest || is_optional)
             write_path(writer, i, false, "", components);
@@ -367,9 +369,9 @@ static void write_security_schemes(struct json_writer *writer)
     json_write_object_end(writer);
 }
 
-void openapi_render(struct buffer *out)
+void openapi_render(enum api_role role, struct buffer *out)
 {
-    struct openapi_components components = {.count = 0};
+    struct openapi_components components = {.role = role};
     struct json_writer inner = json_writer_into(out);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);

@@ -12,6 +12,8 @@
 #pragma once
 
 #include "common/buffer.h"
+#include "gateway/api.h"
 
-/* Appends the document; the buffer's failure is the only error. The same every time. */
-void openapi_render(struct buffer *out);
+/* Appends the document of gateways of that role; the buffer's failure is the only error. The same
+ * every time. */
+void openapi_render(enum api_role role, struct buffer *out);

@@ -3,12 +3,14 @@
 #pragma once
 
 #include "common/json/write.h"
+#include "gateway/api.h"
 #include "gateway/schema.h"
 
 #define OPENAPI_COMPONENTS_MAX 256
 
 /* Schemas that are mentioned, each once, in the order in which they are. */
 struct openapi_components {
+    enum api_role role; /* of the gateways that the document is of */
     const struct schema *schemas[OPENAPI_COMPONENTS_MAX];
     size_t count;
 };

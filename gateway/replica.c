@@ -202,6 +202,7 @@ static void take_off_roll(struct replica *replica, struct replica_worker *worker
     count_load(replica, worker, false);
     replica_record_free(worker->record);
     worker->record = NULL;
+    worker->coordinator = NULL;
     worker->status_told = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
     replica_forget_json(worker);
 }
@@ -212,6 +213,7 @@ static void forget_health(struct replica *replica, struct replica_worker *worker
     worker->load = NULL;
     worker->load_bytes = 0;
     worker->current_load = 0;
+    worker->queue_depth = 0;
     free(worker->health_reason);
     worker->health_reason = NULL;
     worker->health_status_changed_at_ms = 0;
@@ -282,6 +284,7 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
         count_type(replica, before, false);
     count_type(replica, copy, true);
     worker->record = copy;
+    worker->coordinator = replica->coordinator;
     clear_tombstone(replica, worker);
     if (worker->json != NULL)
         buffer_clear(&worker->json->fixed);
@@ -432,6 +435,7 @@ static bool set_load(struct replica_worker *worker, const Muster__V1__Load *load
     worker->load = packed;
     worker->load_bytes = (uint32_t)muster__v1__load__pack(load, packed);
     worker->current_load = load->current_load;
+    worker->queue_depth = load->queue_depth;
     return true;
 }
 

@@ -107,7 +107,8 @@ struct replica_worker {
     uint8_t *load;           /* a Load, packed; NULL: none was reported. Heartbeats are many, readings of it few. */
     uint32_t load_bytes;
     Muster__V1__WorkerStatus health_status;
-    double current_load; /* of `load` */
+    double current_load; /* of `load`, as is the next one */
+    uint32_t queue_depth;
 
     Muster__V1__WorkerStatus status_told; /* to the observer; unspecified: it was not told of this worker */
     bool held;                            /* heard, and out of routing nevertheless */
@@ -118,6 +119,7 @@ struct replica_worker {
     uint32_t offer_count;
     struct replica_offer *offers;
 
+    const char *coordinator; /* that holds it, at an edge router; see replica.coordinator. NULL: this one */
     struct replica_json *json; /* NULL: not made, or not kept */
     char id[];
 };
@@ -155,6 +157,10 @@ struct replica {
     /* Told of each change while it is applied, or NULL; it must not change the replica. */
     void (*observer)(void *context, const struct replica_change *change);
     void *observer_context;
+
+    /* Who holds the workers that replica_put puts from now on; the text must live for as long as
+     * they are on the roll. NULL: this coordinator. */
+    const char *coordinator;
 
     bool in_snapshot;
     bool registry_known; /* a snapshot was complete once */

@@ -98,6 +98,16 @@ const struct schema schema_registration_reply = {
              NULL,
              "With which the worker speaks for itself from now on, as Authorization: Bearer: its heartbeats, its "
              "unregistration, its drain. It holds until the id is registered again."},
+            {"coordinator",
+             {OBJECT(schema_holding_coordinator)},
+             0,
+             NULL,
+             "Who took it, at a coordinator that has joined an edge router."},
+            {"fallback_coordinators",
+             {LIST_OF(text_value)},
+             0,
+             NULL,
+             "URLs to register at when this coordinator dies, the best first."},
             {"message", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "For people."},
             {.name = NULL},
         },
@@ -184,6 +194,9 @@ static const struct schema_value announced_service_value = {OBJECT(schema_announ
         {"tasks_completed", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Tasks done since it started."},                   \
     {                                                                                                                  \
         "incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How often this id was registered."                     \
+    },                                                                                                                 \
+    {                                                                                                                  \
+        "coordinator", {.kind = SCHEMA_TEXT}, 0, NULL, "At an edge router: which coordinator holds it."                \
     }
 
 const struct schema schema_worker = {
@@ -214,6 +227,7 @@ const struct schema schema_worker_list = {
             {"workers", {LIST_OF(worker_value)}, REQUIRED, NULL, "In no particular order."},
             {"count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
             {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When this list was made."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -226,6 +240,7 @@ const struct schema schema_admin_worker_list = {
             {"workers", {LIST_OF(admin_worker_value)}, REQUIRED, NULL, "In no particular order."},
             {"total", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
             {"healthy", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many of them get requests."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -258,6 +273,7 @@ const struct schema schema_service_list = {
             {"services", {.kind = SCHEMA_MAP, .items = &listed_service_value}, REQUIRED, NULL, "By name."},
             {"total_available", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many have a healthy worker."},
             {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When this list was made."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -284,6 +300,7 @@ const struct schema schema_admin_service_list = {
         (const struct schema_field[]){
             {"services", {LIST_OF(admin_service_value)}, REQUIRED, NULL, "By name."},
             {"total_services", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -331,6 +348,7 @@ const struct schema schema_gaps = {
             {"critical_gaps", {LIST_OF(gap_value)}, REQUIRED, NULL, "Those with no healthy worker."},
             {"warnings", {LIST_OF(gap_value)}, REQUIRED, NULL, "Those with one."},
             {"summary", {OBJECT(gaps_summary)}, REQUIRED, NULL, "Counts."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -346,6 +364,7 @@ const struct schema schema_stats = {
             {"healthy_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "That get requests."},
             {"offline_workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The others."},
             {"by_tier", {.kind = SCHEMA_MAP, .items = &count_value}, REQUIRED, NULL, "On the roll, by tier."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -669,6 +688,7 @@ const struct schema schema_topology = {
              NULL,
              "Whether all workers are shown. Only the first message of /ws/topology does not, when the roll is long."},
             {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "Now."},
+            SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
 };
@@ -700,6 +720,8 @@ const struct schema schema_health = {
             {"workers", {OBJECT(health_workers)}, REQUIRED, NULL, "Counts."},
             {"failed", {LIST_OF(text_value)}, 0, NULL, "Processes that are down."},
             {"warning", {.kind = SCHEMA_TEXT}, 0, NULL, "What an operator should look at: evictions are slowed down."},
+            {"coordinators", {.kind = SCHEMA_WHOLE}, 0, NULL, "At an edge router: how many requests can go to."},
+            {"message", {.kind = SCHEMA_TEXT}, 0, NULL, "At an edge router: for people."},
             {.name = NULL},
         },
 };

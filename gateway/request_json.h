@@ -41,7 +41,18 @@ enum request_json_result heartbeat_from_json(const char *body, size_t body_bytes
 enum request_json_result import_worker_from_json(const char *text, size_t bytes, struct arena *arena,
                                                  Muster__V1__Worker **worker, struct json_error *error);
 
-/* What the three have in common: `text` is `what` ("the body") as JSON, and `read` makes a message of it in the arena.
+/* One worker as another coordinator's GET /api/admin/workers lists it: its record and how it is.
+ * Everything lies in the arena. A status that is absent is taken for online. */
+struct listed_worker {
+    Muster__V1__Worker *record;
+    Muster__V1__WorkerHealth *health;
+    struct arena *arena;
+};
+
+enum request_json_result listed_worker_from_json(const char *text, size_t bytes, struct arena *arena,
+                                                 struct listed_worker **worker, struct json_error *error);
+
+/* What the four have in common: `text` is `what` ("the body") as JSON, and `read` makes a message of it in the arena.
  * Whatever it made is put into *built; NULL: memory ran out. */
 enum request_json_result request_json_read(const char *text, size_t bytes, const char *what, struct arena *arena,
                                            void *(*read)(struct json_fields *fields, struct arena *arena), void **built,

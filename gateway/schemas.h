@@ -1,5 +1,5 @@
 /* The bodies of the REST contract, as schemas (schema.h): one for each name that a route of
- * api.c mentions, and those inside them.
+ * api.c mentions, and those inside them. Those of the edge federation are in edge_schemas.c.
  *
  * To add one: declare it here, describe it in schemas.c (requests and what is in them),
  * reply_schemas.c or reply_schemas_discovery.c. Every field has a help text; every field of a request has an example, and a
@@ -29,6 +29,9 @@
 #define REQUEST_QUERY_TIMEOUT_MS_MAX 30000
 #define REQUEST_LOAD_MAX 1000000000
 #define REQUEST_DHT_MESSAGE_BYTES_MAX 12288 /* as bytes; the text is a third longer */
+#define REQUEST_EDGE_CAPABILITIES_BYTES_MAX 65536
+#define REQUEST_PROOF_KEY_BYTES_MAX 128
+#define REQUEST_AGE_MS_MAX (1000ULL * 86400 * 365)
 
 extern const struct schema schema_capabilities;
 extern const struct schema schema_announced_service;
@@ -40,6 +43,9 @@ extern const struct schema schema_backup;
 extern const struct schema schema_query;
 extern const struct schema schema_broadcast;
 extern const struct schema schema_dht_message;
+extern const struct schema schema_edge_registration;
+extern const struct schema schema_edge_heartbeat;
+extern const struct schema schema_edge_news;
 
 /* Replies. */
 extern const struct schema schema_error;
@@ -71,3 +77,24 @@ extern const struct schema schema_dht_lookup;
 extern const struct schema schema_dht_message_reply;
 extern const struct schema schema_health;
 extern const struct schema schema_openapi;
+extern const struct schema schema_edge_registration_reply;
+extern const struct schema schema_edge_heartbeat_reply;
+extern const struct schema schema_edge_news_reply;
+extern const struct schema schema_challenge_reply;
+extern const struct schema schema_coordinator_list;
+
+/* Members that replies have more of: at an edge router, and at a coordinator that has joined one. */
+extern const struct schema_value schema_region_value;
+extern const struct schema schema_holding_coordinator;
+
+/* What the lists of an edge router have more of. */
+#define SCHEMA_REGION_FIELDS                                                                                           \
+    {"as_of",                                                                                                          \
+     {.kind = SCHEMA_TIME},                                                                                            \
+     SCHEMA_NULLABLE,                                                                                                  \
+     NULL,                                                                                                             \
+     "At an edge router: all that is shown was read at this time or later, but for regions that do not answer."},      \
+    {                                                                                                                  \
+        "regions", {.kind = SCHEMA_LIST, .items = &schema_region_value}, 0, NULL,                                      \
+            "At an edge router: the coordinators that this is of."                                                     \
+    }

@@ -56,6 +56,43 @@ static void write_timestamp(struct json_writer *writer, int64_t now_unix_ms)
     json_write_time(writer, now_unix_ms);
 }
 
+/* The oldest reading of those that answer: all of theirs is as new as that. */
+static int64_t as_of(const struct view_regions *regions)
+{
+    int64_t oldest_ms = 0;
+    for (size_t i = 0; i < regions->count; i++) {
+        const struct view_region *region = &regions->list[i];
+        if (region->answers && region->as_of_ms > 0 && (oldest_ms == 0 || region->as_of_ms < oldest_ms))
+            oldest_ms = region->as_of_ms;
+    }
+    return oldest_ms;
+}
+
+void view_write_regions(struct json_writer *writer, const struct view_regions *regions)
+{
+    if (regions == NULL)
+        return;
+    json_write_key(writer, "as_of");
+    json_write_time(writer, as_of(regions));
+    json_write_key(writer, "regions");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < regions->count; i++) {
+        const struct view_region *region = &regions->list[i];
+        json_write_object_begin(writer);
+        json_write_named_text(writer, "coordinator", region->coordinator);
+        json_write_named_text(writer, "url", region->url);
+        json_write_named_text(writer, "location", region->location);
+        json_write_named_text(writer, "status", region->status);
+        json_write_key(writer, "as_of");
+        json_write_time(writer, region->as_of_ms);
+        json_write_named_uint(writer, "workers", region->workers);
+        if (region->problem[0] != '\0')
+            json_write_named_text(writer, "problem", region->problem);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
 void view_list_begin(struct json_writer *writer)
 {
     json_write_object_begin(writer);
@@ -77,7 +114,8 @@ void view_list_worker(enum view view, const struct replica *replica, struct repl
         worker_json_write_admin(writer, replica, worker, replica_age_ms(worker, moment.now_ms, moment.now_unix_ms));
 }
 
-void view_list_end(enum view view, const struct view_listed *listed, int64_t now_unix_ms, struct json_writer *writer)
+void view_list_end(enum view view, const struct view_listed *listed, const struct view_regions *regions,
+                   int64_t now_unix_ms, struct json_writer *writer)
 {
     json_write_array_end(writer);
     json_write_named_uint(writer, view == VIEW_WORKERS ? "count" : "total", listed->count);
@@ -85,19 +123,22 @@ void view_list_end(enum view view, const struct view_listed *listed, int64_t now
         write_timestamp(writer, now_unix_ms);
     else
         json_write_named_uint(writer, "healthy", listed->healthy);
+    view_write_regions(writer, regions);
     json_write_object_end(writer);
 }
 
-static void render_list(enum view view, struct replica *replica, struct view_moment moment, struct json_writer *writer)
+static void render_list(enum view view, struct replica *replica, const struct view_regions *regions,
+                        struct view_moment moment, struct json_writer *writer)
 {
     struct view_listed listed = {0};
     view_list_begin(writer);
     for (size_t i = 0; i < replica->worker_count; i++)
         view_list_worker(view, replica, replica->workers[i], moment, &listed, writer);
-    view_list_end(view, &listed, moment.now_unix_ms, writer);
+    view_list_end(view, &listed, regions, moment.now_unix_ms, writer);
 }
 
-static void render_services(const struct replica *replica, int64_t now_unix_ms, struct json_writer *writer)
+static void render_services(const struct replica *replica, const struct view_regions *regions, int64_t now_unix_ms,
+                            struct json_writer *writer)
 {
     size_t count = 0;
     size_t available = 0;
@@ -131,11 +172,13 @@ static void render_services(const struct replica *replica, int64_t now_unix_ms, 
     json_write_object_end(writer);
     json_write_named_uint(writer, "total_available", available);
     write_timestamp(writer, now_unix_ms);
+    view_write_regions(writer, regions);
     json_write_object_end(writer);
     free(services);
 }
 
-static void render_admin_services(const struct replica *replica, struct json_writer *writer)
+static void render_admin_services(const struct replica *replica, const struct view_regions *regions,
+                                  struct json_writer *writer)
 {
     size_t count = 0;
     size_t listed = 0;
@@ -164,6 +207,7 @@ static void render_admin_services(const struct replica *replica, struct json_wri
     }
     json_write_array_end(writer);
     json_write_named_uint(writer, "total_services", listed);
+    view_write_regions(writer, regions);
     json_write_object_end(writer);
     free(services);
 }
@@ -205,7 +249,7 @@ static void write_gaps(struct json_writer *writer, const char *key, const struct
     json_write_array_end(writer);
 }
 
-static void render_gaps(const struct replica *replica, struct json_writer *writer)
+static void render_gaps(const struct replica *replica, const struct view_regions *regions, struct json_writer *writer)
 {
     size_t count = replica->catalog == NULL ? 0 : replica->catalog->n_services;
     struct gap *gaps = calloc(count + 1, sizeof *gaps);
@@ -233,11 +277,12 @@ static void render_gaps(const struct replica *replica, struct json_writer *write
     json_write_named_uint(writer, "covered", count - critical);
     json_write_named_uint(writer, "needs_attention", critical + warnings);
     json_write_object_end(writer);
+    view_write_regions(writer, regions);
     json_write_object_end(writer);
     free(gaps);
 }
 
-static void render_stats(const struct replica *replica, struct json_writer *writer)
+static void render_stats(const struct replica *replica, const struct view_regions *regions, struct json_writer *writer)
 {
     static const char *const tiers[] = {NULL, "1", "2", "3", "4"};
     struct view_counts counts;
@@ -251,28 +296,30 @@ static void render_stats(const struct replica *replica, struct json_writer *writ
     for (size_t tier = 1; tier <= 4; tier++)
         json_write_named_uint(writer, tiers[tier], counts.by_type[tier]);
     json_write_object_end(writer);
+    view_write_regions(writer, regions);
     json_write_object_end(writer);
 }
 
-void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64_t now_unix_ms, struct buffer *out)
+void view_render(enum view view, struct replica *replica, const struct view_regions *regions, uint64_t now_ms,
+                 int64_t now_unix_ms, struct buffer *out)
 {
     struct json_writer writer = json_writer_into(out);
     switch (view) {
     case VIEW_WORKERS:
     case VIEW_ADMIN_WORKERS:
-        render_list(view, replica, (struct view_moment){now_ms, now_unix_ms}, &writer);
+        render_list(view, replica, regions, (struct view_moment){now_ms, now_unix_ms}, &writer);
         break;
     case VIEW_SERVICES:
-        render_services(replica, now_unix_ms, &writer);
+        render_services(replica, regions, now_unix_ms, &writer);
         break;
     case VIEW_ADMIN_SERVICES:
-        render_admin_services(replica, &writer);
+        render_admin_services(replica, regions, &writer);
         break;
     case VIEW_ADMIN_GAPS:
-        render_gaps(replica, &writer);
+        render_gaps(replica, regions, &writer);
         break;
     case VIEW_ADMIN_STATS:
-        render_stats(replica, &writer);
+        render_stats(replica, regions, &writer);
         break;
     case VIEW_TOPOLOGY: /* topology.h's */
     case VIEW_INDEX:    /* index_page.h's */
@@ -335,6 +382,8 @@ size_t view_write_discovered(struct replica *replica, const struct replica_servi
         json_write_time(writer, replica_last_heard_ms(workers[i]));
         if (coordinator_id != NULL)
             json_write_named_text(writer, "coordinator_id", coordinator_id);
+        else if (workers[i]->coordinator != NULL)
+            json_write_named_text(writer, "coordinator_id", workers[i]->coordinator);
         json_write_object_end(writer);
     }
     if (count > 0 && *recommended == NULL)
@@ -343,7 +392,8 @@ size_t view_write_discovered(struct replica *replica, const struct replica_servi
     return count;
 }
 
-size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out)
+size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes,
+                             const struct view_regions *regions, struct buffer *out)
 {
     const struct replica_service *service = replica_find_service(replica, name, name_bytes);
     const char *recommended = NULL;
@@ -359,6 +409,7 @@ size_t view_render_discovery(struct replica *replica, const char *name, size_t n
     json_write_array_end(writer);
     json_write_named_uint(writer, "count", count);
     json_write_named_text(writer, "recommended", recommended);
+    view_write_regions(writer, regions);
     json_write_object_end(writer);
     return count;
 }

@@ -26,8 +26,28 @@ enum view {
  * does a list's `timestamp`. 0: for ever. */
 uint32_t view_lifetime_ms(enum view view);
 
-/* now_ms: monotonic, as the replica is told it; now_unix_ms: the date at that moment. */
-void view_render(enum view view, struct replica *replica, uint64_t now_ms, int64_t now_unix_ms, struct buffer *out);
+/* A coordinator whose workers an edge router shows. */
+struct view_region {
+    const char *coordinator, *url, *location;
+    const char *status;  /* a word: "online", "unreachable" */
+    const char *problem; /* "": none */
+    int64_t as_of_ms;    /* 0: it was never read */
+    size_t workers;
+    bool answers; /* what is shown of it is new */
+};
+
+struct view_regions {
+    const struct view_region *list;
+    size_t count;
+};
+
+/* `regions`: at an edge router; NULL: these are this coordinator's own workers. now_ms: monotonic, as the
+ * replica is told it; now_unix_ms: the date at that moment. */
+void view_render(enum view view, struct replica *replica, const struct view_regions *regions, uint64_t now_ms,
+                 int64_t now_unix_ms, struct buffer *out);
+
+/* Writes the members `as_of` and `regions`; nothing for NULL. */
+void view_write_regions(struct json_writer *writer, const struct view_regions *regions);
 
 /* The lists of workers in parts, for rolls that are too long to be rendered at once: VIEW_WORKERS and
  * VIEW_ADMIN_WORKERS. The writer is the same one all the while. */
@@ -44,11 +64,13 @@ struct view_listed {
 void view_list_begin(struct json_writer *writer);
 void view_list_worker(enum view view, const struct replica *replica, struct replica_worker *worker,
                       struct view_moment moment, struct view_listed *listed, struct json_writer *writer);
-void view_list_end(enum view view, const struct view_listed *listed, int64_t now_unix_ms, struct json_writer *writer);
+void view_list_end(enum view view, const struct view_listed *listed, const struct view_regions *regions,
+                   int64_t now_unix_ms, struct json_writer *writer);
 
 /* GET /api/services/discover/{service}. Returns how many workers it lists; with 0 nothing was
  * written. */
-size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes, struct buffer *out);
+size_t view_render_discovery(struct replica *replica, const char *name, size_t name_bytes,
+                             const struct view_regions *regions, struct buffer *out);
 
 /* The items of its list, into an array that was begun. With a coordinator's id each says whose
  * it is (NULL: it does not). *recommended is set to the first one's id if it is NULL. */

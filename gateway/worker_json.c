@@ -130,6 +130,8 @@ static void render_fixed(struct json_writer *writer, const struct replica_worker
     write_registered(writer, record);
     json_write_named_text(writer, "service_url", record->spec->tunnel_url);
     json_write_named_uint(writer, "tier", (uint64_t)record->type);
+    if (worker->coordinator != NULL)
+        json_write_named_text(writer, "coordinator", worker->coordinator);
     muster__v1__worker__free_unpacked(record, NULL);
 }
 

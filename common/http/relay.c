@@ -26,6 +26,8 @@ const char *http_relay_result_text(enum http_relay_result result)
         return "the upstream's answer was malformed";
     case HTTP_RELAY_TRUNCATED:
         return "the upstream's answer broke off";
+    case HTTP_RELAY_DECLINED:
+        return "the upstream declined the request";
     case HTTP_RELAY_CLIENT_GONE:
         return "the client went away";
     }
@@ -112,6 +114,7 @@ static bool may_try_again(const struct http_relay *relay, enum http_relay_result
     switch (result) {
     case HTTP_RELAY_CONNECT_FAILED:
     case HTTP_RELAY_CONNECT_TIMEOUT:
+    case HTTP_RELAY_DECLINED:
         return true;
     case HTTP_RELAY_CLOSED_EARLY:
     case HTTP_RELAY_TIMEOUT:
@@ -337,6 +340,8 @@ void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange
     exchange->writable = relay_client_writable;
     exchange->writable_context = relay;
     relay->phase = RELAY_IDLE;
+    if (options->body.data != NULL)
+        buffer_append(&relay->held, options->body.data, options->body.bytes); /* a failure shows when it is sent */
     /* What there is of the body is taken first, so that it leaves together with the head. */
     if (!relay->upload_over)
         http_exchange_stream_body(exchange, &relay_body_reader, relay);

@@ -13,7 +13,8 @@
  * way that is safe to repeat: the connection could not be made; or nothing of the answer had
  * arrived, all of the body that was sent is still held (up to replay_bytes_max), and the
  * request is idempotent, or the caller said safe_to_repeat, or the connection came from the
- * pool and turned out to be stale before anything was sent on it. Each attempt is reported to `attempted`.
+ * pool and turned out to be stale before anything was sent on it; or `declines` says that the upstream
+ * has done nothing. Each attempt is reported to `attempted`.
  * When no more can be done, `failed` answers the client.
  *
  * Upstream connections are kept in a pool for each origin (scheme, host, port), one set of
@@ -51,6 +52,7 @@ struct http_upstreams_config {
     uint32_t stall_timeout_ms;      /* answer or tunnel makes no progress; default 300,000 */
     uint32_t replay_bytes_max;      /* sent body that is kept for another attempt; default 65,536 */
     const char *via;                /* name in Via; default "muster" */
+    bool public_only;               /* only public addresses (common/address.h) are connected to */
     bool tls_insecure;              /* https upstreams' certificates are not checked */
 };
 
@@ -95,6 +97,7 @@ enum http_relay_result {
     HTTP_RELAY_TIMEOUT,         /* no first byte in time */
     HTTP_RELAY_MALFORMED,       /* an answer that is no HTTP */
     HTTP_RELAY_TRUNCATED,       /* broke off, stalled or became malformed after it began */
+    HTTP_RELAY_DECLINED,        /* `declines` said so of the answer's head */
     HTTP_RELAY_CLIENT_GONE,     /* no fault of the upstream's */
 };
 
@@ -123,6 +126,11 @@ struct http_relay_calls {
     /* Nothing was sent to the client yet, and no further attempt is possible: answer with
      * http_respond (503 for HTTP_RELAY_NO_TARGET, 504 for the two timeouts, else 502), now or later. */
     void (*failed)(void *context, struct http_exchange *exchange, enum http_relay_result result);
+
+    /* Asked of the head of each answer while another attempt would be possible, whatever the
+     * method: true when this upstream has not done anything with the request and says so, and
+     * another one should be asked. Its answer is thrown away. May be NULL. */
+    bool (*declines)(void *context, struct http_exchange *exchange, const struct http_head *head);
 };
 
 struct http_relay_options {
@@ -131,6 +139,7 @@ struct http_relay_options {
     bool safe_to_repeat;                  /* sending the request twice does no harm, whatever its method */
     unsigned attempts_max;                /* default 3 */
     uint32_t first_byte_timeout_ms;       /* 0: that of the pools */
+    struct http_text body;                /* what http_exchange_collect_body has collected; no data: it was not called */
 };
 
 /* Takes the exchange over: call it from `handle` (or later), instead of answering and

@@ -105,6 +105,13 @@ static void begin_tunnel(struct http_relay *relay, struct buffer *head, char *da
         http_exchange_stream_body(exchange, &relay_body_reader, relay);
 }
 
+static bool is_declined(const struct http_relay *relay)
+{
+    const struct http_relay_options *options = &relay->options;
+    return options->calls->declines != NULL && relay->number < options->attempts_max && !relay->held_lost &&
+           options->calls->declines(options->context, relay->exchange, &relay->head);
+}
+
 /* The head of the final answer is there; data is what follows it. */
 static void begin_answer(struct http_relay *relay, char *data, size_t bytes)
 {
@@ -114,6 +121,10 @@ static void begin_answer(struct http_relay *relay, char *data, size_t bytes)
     bool switching = head->status == 101;
     if (switching && (!exchange->head.upgrade || !relay->upload_over || exchange->connection == NULL)) {
         relay_attempt_failed(relay, HTTP_RELAY_MALFORMED);
+        return;
+    }
+    if (is_declined(relay)) {
+        relay_attempt_failed(relay, HTTP_RELAY_DECLINED);
         return;
     }
     relay->phase = RELAY_ANSWERING;

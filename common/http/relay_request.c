@@ -78,7 +78,8 @@ static void hold(struct http_relay *relay, const char *data, size_t bytes)
 {
     if (relay->held_lost || relay->phase == RELAY_ANSWERING)
         return;
-    if (relay_is_repeatable(relay) && relay->held.bytes + bytes <= relay->upstreams->config.replay_bytes_max) {
+    bool may_be_needed = relay_is_repeatable(relay) || relay->options.calls->declines != NULL;
+    if (may_be_needed && relay->held.bytes + bytes <= relay->upstreams->config.replay_bytes_max) {
         buffer_append(&relay->held, data, bytes);
         if (!buffer_failed(&relay->held))
             return;

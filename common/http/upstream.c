@@ -2,6 +2,8 @@
 
 #include "common/http/upstream.h"
 
+#include "common/address.h"
+
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -212,6 +214,8 @@ static void connect_next(struct upstream_connection *connection)
         } else {
             ((struct sockaddr_in *)address)->sin_port = htons(connection->pool->port);
         }
+        if (upstreams->config.public_only && !address_is_public((struct sockaddr *)address))
+            continue;
         int descriptor = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (descriptor < 0)
             continue;

@@ -137,6 +137,19 @@ static void fill(struct plan *plan, struct plan_process *process, size_t index, 
     add(plan, process, "log-format", "%s", options->log_format);
 }
 
+static void add_if_given(struct plan *plan, struct plan_process *process, const char *flag, const char *value)
+{
+    if (value != NULL && value[0] != '\0')
+        add(plan, process, flag, "%s", value);
+}
+
+/* How long a coordinator may be silent, unless the environment says otherwise. */
+static void add_silence(struct plan *plan, struct plan_process *process)
+{
+    if (getenv("WORKER_TIMEOUT_SECONDS") == NULL)
+        add(plan, process, "worker-timeout-seconds", "%d", 300);
+}
+
 static void add_own_arguments(struct plan *plan, struct plan_process *process, const struct plan_options *options)
 {
     char url[320];
@@ -157,8 +170,16 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
         add(plan, process, "data-dir", "%s", options->data_dir);
         if (options->worker_tokens)
             add_switch(plan, process, "worker-tokens");
+        if (options->role != NULL && strcmp(options->role, PLAN_EDGE_ROUTER) == 0)
+            add_silence(plan, process);
         break;
     case PLAN_GATEWAY:
+        add_if_given(plan, process, "role", options->role);
+        add_if_given(plan, process, "coordinator-id", options->coordinator_id);
+        add_if_given(plan, process, "location", options->location);
+        add_if_given(plan, process, "public-url", options->public_url);
+        add_if_given(plan, process, "join", options->join);
+        add_if_given(plan, process, "peer", options->peers);
         if (options->dht)
             add(plan, process, "dht-address", "%s", plan->processes[PLAN_DHT].address);
         add(plan, process, "api-keys", "%s", options->api_keys);

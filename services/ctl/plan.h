@@ -7,6 +7,9 @@
  *           3   muster-gateway, and muster-dht if that is wanted
  *           4   muster-worker, one for each demo worker: demo-1, demo-2, …
  *
+ * An edge router has the same ones: its gateway knows coordinators instead of workers, and its
+ * health process gives up on who has been silent for 5 minutes.
+ *
  * Each stage finds those before it serving, so that none starts with a back-off. What is
  * not given here reaches a process through its environment (WORKER_TIMEOUT_SECONDS=20
  * musterctl up), as each of its settings can.
@@ -32,7 +35,7 @@ enum plan_role {
 /* Processes that every coordinator has; behind them comes muster-dht, if it is wanted, and then
  * the demo workers. */
 #define PLAN_FIXED_COUNT 5
-#define PLAN_MAX_ARGUMENTS 32
+#define PLAN_MAX_ARGUMENTS 40
 
 struct plan_process {
     enum plan_role role;
@@ -63,12 +66,15 @@ struct plan_options {
     bool dht;               /* whether it takes part in the coordinators' hash table */
     bool dht_private_peers; /* and calls nodes on private networks */
     const char *dht_seeds;  /* "": none */
-    const char *public_url; /* of the gateway; "": plan_local_url */
-    const char *location;
+    /* Of the gateway; "": left to its own default, or to the environment. */
+    const char *public_url, *location, *role, *coordinator_id, *join, *peers;
     unsigned int demo_workers;
     const uint16_t *ports; /* one for each process, in the order of the plan */
     int ready_fd;          /* of the processes */
 };
+
+/* The role of an edge router. */
+#define PLAN_EDGE_ROUTER "edge-router"
 
 /* How many processes the plan will have, and so how many ports it takes. */
 size_t plan_process_count(const struct plan_options *options);

@@ -1,4 +1,4 @@
-/* `musterctl up`: a whole coordinator from one command. */
+/* `musterctl up`: a whole coordinator, or a whole edge router, from one command. */
 
 #include "common/config.h"
 #include "common/log.h"
@@ -31,6 +31,7 @@ struct up_settings {
     const char *host, *grpc_host, *data_dir, *log_dir, *bin_dir, *catalog;
     const char *dht_seeds, *public_url, *location;
     const char *api_keys, *api_key;
+    const char *role, *coordinator_id, *join, *peers;
     bool dht, dht_private_peers, insecure;
     uint64_t port, grpc_port, demo_workers;
     double start_timeout_seconds, stop_timeout_seconds;
@@ -289,6 +290,10 @@ static int run(struct up *up, const struct config *config)
         .api_keys = settings->api_keys,
         .worker_tokens = has_keys(settings),
         .insecure = settings->insecure,
+        .role = settings->role,
+        .coordinator_id = settings->coordinator_id,
+        .join = settings->join,
+        .peers = settings->peers,
         .log_level = config->log_level,
         .log_format = config->log_format,
         .dht = settings->dht,
@@ -301,6 +306,8 @@ static int run(struct up *up, const struct config *config)
     };
     if (settings->dht && *settings->public_url == '\0' && is_every_address(settings->host))
         return fail("others cannot call %s: say with --public-url where they reach this coordinator", settings->host);
+    if (strcmp(settings->role, PLAN_EDGE_ROUTER) == 0 && settings->demo_workers > 0)
+        return fail("an edge router has no workers of its own: leave --demo-workers out");
     if (!check_hosts(settings) || !hand_on_key(up))
         return COMMAND_FAILED;
     if (*settings->log_dir != '\0' && mkdir(settings->log_dir, 0755) != 0 && errno != EEXIST)
@@ -366,9 +373,16 @@ int command_up(const struct command *command, int argc, char **argv)
          "Coordinators that take part, separated by commas: take part, too, and find the others through them.", 0, 0},
         {"dht-private-peers", SETTING_BOOL, &settings->dht_private_peers, NULL, NULL,
          "Call other coordinators also on private networks; always so with a --host that is 127.0.0.1.", 0, 0},
+        {"role", SETTING_TEXT, &settings->role, "coordinator", "ROLE",
+         "coordinator; or edge-router: the public address of coordinators, which join it.", 0, 0},
+        {"join", SETTING_TEXT, &settings->join, "", "URLS", "Edge routers to join, separated by commas.", 0, 0},
+        {"coordinator-id", SETTING_TEXT, &settings->coordinator_id, "", "ID",
+         "What this coordinator is called; empty: the host's name.", 0, 0},
+        {"location", SETTING_TEXT, &settings->location, "", "PLACE", "Where this coordinator is: \"uk\".", 0, 0},
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
-         "Where other coordinators reach the gateway; without it where it listens.", 0, 0},
-        {"location", SETTING_TEXT, &settings->location, "", "TEXT", "The place of this coordinator: \"uk\".", 0, 0},
+         "Where edge routers, workers and other coordinators reach the gateway; without it where it listens.", 0, 0},
+        {"peer", SETTING_TEXT, &settings->peers, "", "URLS",
+         "Of an edge router: other ones, separated by commas, to tell each other of coordinators.", 0, 0},
         {"api-keys", SETTING_TEXT, &settings->api_keys, "", "FILE",
          "The gateway's key file; see muster-gateway --help.", 0, 0},
         {"api-key", SETTING_TEXT, &settings->api_key, "", "KEY",

@@ -4,14 +4,6 @@
 
 #include <stdlib.h>
 
-static uint64_t ejection_ms(uint32_t ejections)
-{
-    uint64_t length_ms = OUTLIER_FIRST_MS;
-    for (uint32_t i = 1; i < ejections && length_ms < OUTLIER_LONGEST_MS; i++)
-        length_ms *= 2;
-    return length_ms < OUTLIER_LONGEST_MS ? length_ms : OUTLIER_LONGEST_MS;
-}
-
 bool router_outlier_is_ejected(const struct router_endpoint *endpoint)
 {
     return endpoint->outlier != NULL && endpoint->outlier->ejected_until_ms != 0;
@@ -42,7 +34,7 @@ static void time_passed(struct timer *timer, void *argument)
         outlier->ejections--;
     }
     if (outlier->ejections > 0)
-        timer_start(&router->wheel, timer, router->wheel.now_ms + ejection_ms(outlier->ejections), time_passed,
+        timer_start(&router->wheel, timer, router->wheel.now_ms + ejection_length_ms(outlier->ejections), time_passed,
                     endpoint);
     else
         router_outlier_free(router, endpoint);
@@ -74,7 +66,7 @@ void router_outlier_note(struct router *router, struct router_endpoint *endpoint
     if (outlier->failures < OUTLIER_FAILURES)
         return;
     outlier->ejections++;
-    outlier->ejected_until_ms = router->now_ms + ejection_ms(outlier->ejections);
+    outlier->ejected_until_ms = router->now_ms + ejection_length_ms(outlier->ejections);
     timer_start(&router->wheel, &outlier->timer, outlier->ejected_until_ms, time_passed, endpoint);
     router_endpoint_judge(router, endpoint);
 }

@@ -53,6 +53,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/ejection.h"
 #include "muster/v1/assigner.pb-c.h"
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
@@ -70,8 +71,8 @@ struct router_watcher;
 #define ROUTER_REMOVALS_MAX 65536
 
 #define OUTLIER_FAILURES 3
-#define OUTLIER_FIRST_MS 5000
-#define OUTLIER_LONGEST_MS 300000
+#define OUTLIER_FIRST_MS EJECTION_FIRST_MS
+#define OUTLIER_LONGEST_MS EJECTION_LONGEST_MS
 
 /* NULL when memory runs out. The seed makes the random picks of router_route. */
 struct router *router_create(const struct policy *policy, uint64_t seed, uint64_t now_ms);

@@ -369,17 +369,43 @@ void plan_failed(void *context, http_exchange *exchange, http_relay_result resul
     respond(exchange, status, http_relay_result_text(result));
 }
 
-const http_relay_calls plan_calls = {plan_next, plan_attempted, plan_failed};
+bool plan_declines(void *context, http_exchange *, const http_head *head)
+{
+    return head->status == static_cast<RelayPlan *>(context)->declined_status;
+}
+
+const http_relay_calls plan_calls = {plan_next, plan_attempted, plan_failed, nullptr};
+const http_relay_calls declining_calls = {plan_next, plan_attempted, plan_failed, plan_declines};
+
+void begin(Server *server, http_exchange *exchange, RelayPlan *plan, http_text body)
+{
+    http_relay_options options = {};
+    options.calls = plan->declined_status != 0 ? &declining_calls : &plan_calls;
+    options.context = plan;
+    options.safe_to_repeat = plan->safe_to_repeat;
+    options.attempts_max = plan->attempts_max;
+    options.first_byte_timeout_ms = plan->first_byte_timeout_ms;
+    options.body = body;
+    http_relay(server->upstreams(), exchange, &options);
+}
+
+struct Collecting {
+    Server *server;
+    RelayPlan *plan;
+};
+
+void collected(void *context, http_exchange *exchange, http_text body)
+{
+    std::unique_ptr<Collecting> collecting(static_cast<Collecting *>(context));
+    begin(collecting->server, exchange, collecting->plan, body);
+}
 
 } // namespace
 
 void relay(Server *server, http_exchange *exchange, RelayPlan *plan)
 {
-    http_relay_options options = {};
-    options.calls = &plan_calls;
-    options.context = plan;
-    options.safe_to_repeat = plan->safe_to_repeat;
-    options.attempts_max = plan->attempts_max;
-    options.first_byte_timeout_ms = plan->first_byte_timeout_ms;
-    http_relay(server->upstreams(), exchange, &options);
+    if (plan->collects)
+        http_exchange_collect_body(exchange, 1 << 20, collected, new Collecting{server, plan});
+    else
+        begin(server, exchange, plan, http_text{});
 }

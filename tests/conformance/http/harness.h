@@ -127,6 +127,8 @@ struct RelayPlan {
     bool safe_to_repeat = false;
     unsigned attempts_max = 0;
     uint32_t first_byte_timeout_ms = 0;
+    unsigned declined_status = 0; // an answer with this status is declined; 0: none is
+    bool collects = false;        // the body is read before the relay begins
     std::vector<http_header> response_headers, request_headers;
     std::string path; // empty: as requested
 

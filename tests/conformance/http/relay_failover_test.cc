@@ -133,6 +133,89 @@ TEST(RelayFailover, TriesNoMoreOftenThanAllowed)
     EXPECT_FALSE(relay.plan.attempts()[1].will_retry);
 }
 
+TEST(RelayFailover, WhatOneDeclinesTheNextIsAsked)
+{
+    Upstream first(always("HTTP/1.1 503 no\r\nContent-Length: 4\r\n\r\nbusy"));
+    std::string seen;
+    Upstream second([&](Peer &peer) {
+        seen = peer.read_message().body;
+        peer.send(ok("second"));
+    });
+    Relay relay({first.url(), second.url()});
+    relay.plan.declined_status = 503;
+    Peer client = relay.server.connect();
+    client.send(post("a body"));
+    EXPECT_EQ(client.read_message().body, "second") << "whatever the method";
+    EXPECT_EQ(seen, "a body");
+    auto attempts = relay.plan.attempts();
+    ASSERT_EQ(attempts.size(), 2u);
+    EXPECT_EQ(attempts[0].result, HTTP_RELAY_DECLINED);
+    EXPECT_EQ(attempts[0].status, 503u);
+    EXPECT_TRUE(attempts[0].will_retry);
+}
+
+TEST(RelayFailover, TheLastOnesRefusalIsPassedOn)
+{
+    Upstream only(always("HTTP/1.1 503 no\r\nContent-Length: 4\r\n\r\nbusy"));
+    Relay relay({only.url()});
+    relay.plan.declined_status = 503;
+    relay.plan.attempts_max = 1;
+    Peer client = relay.server.connect();
+    client.send(get());
+    EXPECT_EQ(client.read_message().body, "busy");
+    EXPECT_EQ(relay.plan.attempts()[0].result, HTTP_RELAY_ANSWERED);
+}
+
+TEST(RelayFailover, ARefusalOfABodyTooLongToBeKeptIsPassedOn)
+{
+    Upstream first(always("HTTP/1.1 503 no\r\nContent-Length: 4\r\n\r\nbusy"));
+    Upstream second(always(ok("second")));
+    Relay relay({first.url(), second.url()});
+    relay.plan.declined_status = 503;
+    Peer client = relay.server.connect();
+    client.send(post(std::string(200000, 'x')));
+    EXPECT_EQ(client.read_message().body, "busy");
+}
+
+TEST(RelayFailover, ABodyThatWasCollectedIsSentToEachOne)
+{
+    for (bool chunked : {false, true}) {
+        Upstream first([](Peer &peer) {
+            peer.read_message();
+            peer.reset();
+        });
+        std::string seen;
+        Upstream second([&](Peer &peer) {
+            seen = peer.read_message().body;
+            peer.send(ok("second"));
+        });
+        Relay relay({first.url(), second.url()});
+        relay.plan.safe_to_repeat = true;
+        relay.plan.collects = true;
+        Peer client = relay.server.connect();
+        const std::string body(100000, 'b'); // more than is kept of one that streams
+        if (chunked)
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + body + "\r\n0\r\n\r\n");
+        else
+            client.send(post(body));
+        EXPECT_EQ(client.read_message().body, "second") << chunked;
+        EXPECT_TRUE(seen == body) << chunked;
+    }
+}
+
+TEST(RelayFailover, PrivateAddressesAreNotConnectedToWhenTheyMustNotBe)
+{
+    Upstream upstream(always(ok("inside")));
+    http_upstreams_config config = {};
+    config.public_only = true;
+    Relay relay({upstream.url()}, config);
+    Peer client = relay.server.connect();
+    client.send(get());
+    EXPECT_EQ(client.read_message().status, 502u);
+    EXPECT_EQ(relay.plan.failure(), HTTP_RELAY_CONNECT_FAILED);
+    EXPECT_EQ(upstream.connections(), 0);
+}
+
 TEST(RelayFailover, WithoutAnUpstreamItAnswers503)
 {
     Relay relay({});

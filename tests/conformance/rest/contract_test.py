@@ -2,6 +2,9 @@
 
     contract_test.py PROGRAM...      (musterctl and the others)
 
+With CONTRACT_ROLE=edge-router in the environment it is an edge router that is driven, with
+coordinators behind it.
+
 Operations that are added to the gateway's table are driven without a change here: with a
 valid request made of the examples; with each field of the body, of the query and of the path
 missing, mistyped, too large, and at its limits; and the replies are held against their schemas.
@@ -28,6 +31,9 @@ import process  # noqa: E402
 from coordinator import Coordinator  # noqa: E402
 from generate import Schemas  # noqa: E402
 
+IS_EDGE = os.environ.get("CONTRACT_ROLE") == "edge-router"
+# Its peer is nobody: it takes news all the same.
+FLAGS = ["--role", "edge-router", "--peer", "http://127.0.0.1:9"] if IS_EDGE else ["--dht"]
 METHODS = ["get", "post", "put", "patch", "delete"]
 BODY_BYTES_MAX = 4 << 20
 NOT_A_VALID_REQUEST = ("malformed_json", "malformed_request", "invalid_field", "invalid_path", "body_too_large",
@@ -83,8 +89,11 @@ class Operation:
 class Contract(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.coordinator = Coordinator(flags=["--dht"])
+        cls.coordinator = Coordinator(flags=FLAGS)
         cls.addClassCleanup(cls.coordinator.stop)
+        if IS_EDGE:  # one that is registered by hand: one that joins would not let others do it
+            cls.behind = Coordinator(flags=["--dht"])
+            cls.addClassCleanup(cls.behind.stop)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeWorker)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -102,6 +111,10 @@ class Contract(unittest.TestCase):
         self.addCleanup(self.connection.close)
         for worker in json.loads(self.request("GET", "/api/admin/workers")[1])["workers"]:
             self.request("DELETE", "/api/worker/unregister/" + urllib.parse.quote(worker["worker_id"], safe=""))
+        for operation in self.operations:
+            for name in ("uk-1", "another") if operation.name == "edge_register" else ():
+                status, text, _ = self.send(operation, {**self.valid_body(operation), "worker_id": name})
+                self.assertEqual(status, 200, text)
         status, text, _ = self.send(self.registration, self.valid_body(self.registration))
         self.assertEqual(status, 200, text)
 
@@ -121,20 +134,22 @@ class Contract(unittest.TestCase):
         return self.request(operation.method.upper(), target or operation.target(), text)
 
     def valid_body(self, operation):
-        """Made of the examples; workers' addresses are the fake worker's."""
-        return None if operation.body is None else self.redirected(self.schemas.example(operation.body))
+        """Made of the examples; workers' addresses are the fake worker's, coordinators' a real one's."""
+        return None if operation.body is None else self.redirected(operation, self.schemas.example(operation.body))
 
     def valid_bodies(self, operation):
         """One for each form that the body may have."""
-        return [self.redirected(self.schemas.example(form)) for form in self.schemas.alternatives(operation.body)]
+        return [self.redirected(operation, self.schemas.example(form)) for form in self.schemas.alternatives(operation.body)]
 
-    def redirected(self, body):
+    def redirected(self, operation, body):
+        url = self.behind.url if IS_EDGE and operation.name.startswith("edge_") else self.worker_url
+
         def redirect(value):
             if isinstance(value, dict):
                 return {k: redirect(v) for k, v in value.items()}
             if isinstance(value, list):
                 return [redirect(v) for v in value]
-            return self.worker_url if isinstance(value, str) and value.startswith("https://") else value
+            return url if isinstance(value, str) and value.startswith("https://") else value
         return redirect(body)
 
     def check_reply(self, operation, status, text, headers):

@@ -13,10 +13,10 @@ extern "C" {
 namespace
 {
 
-api_match find(const std::string &method, const std::string &path)
+api_match find(const std::string &method, const std::string &path, api_role role = API_COORDINATOR)
 {
     api_match match;
-    api_find({method.data(), method.size()}, {path.data(), path.size()}, &match);
+    api_find(role, {method.data(), method.size()}, {path.data(), path.size()}, &match);
     return match;
 }
 
@@ -41,8 +41,11 @@ TEST(Api, EveryRouteIsInItsPlaceAndComplete)
         EXPECT_EQ(route.path[0], '/');
         EXPECT_GT(strlen(route.help), 10u);
         EXPECT_TRUE(labels.insert(route.label).second) << route.label;
-        EXPECT_EQ(find(strcmp(route.method, "*") == 0 ? "PATCH" : route.method, route.path).route, &route)
-            << "a route finds its own pattern";
+        ASSERT_TRUE(api_has(API_COORDINATOR, &route) || api_has(API_EDGE_ROUTER, &route)) << "somebody has it";
+        for (api_role role : {API_COORDINATOR, API_EDGE_ROUTER})
+            EXPECT_EQ(find(strcmp(route.method, "*") == 0 ? "PATCH" : route.method, route.path, role).route,
+                      api_has(role, &route) ? &route : nullptr)
+                << "a route finds its own pattern";
     }
 }
 
@@ -50,7 +53,7 @@ TEST(Api, TakesParametersOut)
 {
     std::string path = "/api/worker/unregister/gpu%201";
     api_match match;
-    api_find(http_text{"DELETE", 6}, {path.data(), path.size()}, &match);
+    api_find(API_COORDINATOR, http_text{"DELETE", 6}, {path.data(), path.size()}, &match);
     ASSERT_NE(match.route, nullptr);
     EXPECT_EQ(match.route->operation, API_UNREGISTER);
     EXPECT_EQ(text(match.parameters[0]), "gpu%201");
@@ -62,7 +65,7 @@ TEST(Api, RelaysKeepTheRest)
 {
     const auto rest = [](const std::string &path) {
         api_match match;
-        api_find(http_text{"POST", 4}, {path.data(), path.size()}, &match);
+        api_find(API_COORDINATOR, http_text{"POST", 4}, {path.data(), path.size()}, &match);
         return match.route == nullptr ? "none" : text(match.parameters[0]) + " " + text(match.rest);
     };
     EXPECT_EQ(rest("/api/service/ocr"), "ocr ");
@@ -96,6 +99,30 @@ TEST(Api, OtherMethodsAreNamed)
     EXPECT_NE(find("HEAD", "/health").route, nullptr);
     EXPECT_EQ(find("get", "/health").route, nullptr) << "methods are case-sensitive";
     EXPECT_NE(find("BREW", "/api/service/coffee").route, nullptr);
+}
+
+TEST(Api, AnEdgeRouterForwardsWhatTheContractSaysAndAnswersTheLists)
+{
+    for (const char *path : {"/api/service/ocr", "/service/ocr/x", "/api/worker/register", "/api/worker/heartbeat"})
+        EXPECT_EQ(find("POST", path, API_EDGE_ROUTER).route->edge, API_EDGE_FORWARDED) << path;
+    for (const char *path : {"/api/worker/find/ocr", "/api/admin/export", "/api/admin/workers/x/explain"})
+        EXPECT_EQ(find("GET", path, API_EDGE_ROUTER).route->edge, API_EDGE_FORWARDED) << path;
+    for (const char *path : {"/api/admin/workers", "/api/admin/gaps", "/api/topology", "/api/coordinator/workers",
+                             "/api/services/list", "/api/services/discover/ocr", "/health"})
+        EXPECT_EQ(find("GET", path, API_EDGE_ROUTER).route->edge, API_EDGE_SAME) << path;
+    EXPECT_EQ(find("GET", "/api/admin/coordinators", API_COORDINATOR).route, nullptr);
+    EXPECT_EQ(find("GET", "/api/admin/coordinators", API_EDGE_ROUTER).route->operation, API_COORDINATORS);
+    EXPECT_EQ(find("GET", "/api/edge/challenge", API_EDGE_ROUTER).route, nullptr);
+    EXPECT_FALSE(find("GET", "/api/edge/challenge", API_EDGE_ROUTER).path_exists) << "404, not 405";
+}
+
+TEST(Api, OnlyForwardedRoutesFailForLackOfCoordinators)
+{
+    const api_route &find_worker = api_routes()[API_FIND];
+    EXPECT_EQ(api_errors(API_COORDINATOR, &find_worker) & API_ERROR(ERROR_NO_COORDINATORS), 0u);
+    EXPECT_NE(api_errors(API_EDGE_ROUTER, &find_worker) & API_ERROR(ERROR_NO_COORDINATORS), 0u);
+    EXPECT_EQ(api_errors(API_EDGE_ROUTER, &api_routes()[API_ADMIN_WORKERS]) & API_ERROR(ERROR_NO_COORDINATORS), 0u);
+    EXPECT_LT(ERROR_COUNT, 64) << "errors are bits of 64";
 }
 
 } // namespace

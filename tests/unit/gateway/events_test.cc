@@ -199,8 +199,9 @@ TEST_F(Events, TheTopologyHasWhatTheContractNames)
 {
     put({"a", 1, 1, {"redis"}});
     buffer text = BUFFER_INIT;
-    const struct topology_coordinator coordinator = {"here", "http://here", false};
-    topology_render(&replica, &coordinator, 17, SIZE_MAX, NOW_MS, &text);
+    const struct topology_coordinator coordinator = {"here", "http://here", "uk", "healthy", true, NOW_MS};
+    const struct topology topology = {&replica, &coordinator, 1, nullptr, 17};
+    topology_render(&topology, SIZE_MAX, NOW_MS, &text);
     json_t *object = json_loads(text.data, 0, nullptr);
     ASSERT_NE(object, nullptr) << text.data;
     json_t *first = json_array_get(json_object_get(object, "coordinators"), 0);

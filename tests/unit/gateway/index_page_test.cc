@@ -42,7 +42,7 @@ class IndexPage : public ::testing::Test
     std::string render(const std::vector<const char *> &failed = {}, const char *warning = "")
     {
         struct buffer out = BUFFER_INIT;
-        struct index_page page = {"here & <now>", failed.data(), failed.size(), warning, closed};
+        struct index_page page = {"here & <now>", failed.data(), failed.size(), warning, closed, API_COORDINATOR};
         index_page_render(&page, &replica, &out);
         std::string text(out.data, out.bytes);
         buffer_free(&out);

@@ -45,7 +45,7 @@ class Views : public ::testing::Test
     void render(enum view view)
     {
         struct buffer out = BUFFER_INIT;
-        view_render(view, &replica, MONOTONIC, NOW, &out);
+        view_render(view, &replica, nullptr, MONOTONIC, NOW, &out);
         load(out);
     }
     void load(struct buffer &out)
@@ -221,7 +221,7 @@ TEST_F(Views, DiscoveryListsTheLeastLoadedFirst)
                                           .message,
                                      0));
     struct buffer out = BUFFER_INIT;
-    EXPECT_EQ(view_render_discovery(&replica, "ocr", 3, &out), 2u);
+    EXPECT_EQ(view_render_discovery(&replica, "ocr", 3, nullptr, &out), 2u);
     load(out);
     EXPECT_EQ(str("service"), "vision-ocr");
     EXPECT_EQ(num("count"), 2);
@@ -230,8 +230,8 @@ TEST_F(Views, DiscoveryListsTheLeastLoadedFirst)
     EXPECT_EQ(str("workers.0.tunnel_url"), "http://ocr1");
     EXPECT_EQ(json_real_value(at("workers.1.load")), 0.9);
     EXPECT_TRUE(json_is_object(at("workers.0.capabilities")));
-    EXPECT_EQ(view_render_discovery(&replica, "llm", 3, &out), 0u);
-    EXPECT_EQ(view_render_discovery(&replica, "nothing", 7, &out), 0u);
+    EXPECT_EQ(view_render_discovery(&replica, "llm", 3, nullptr, &out), 0u);
+    EXPECT_EQ(view_render_discovery(&replica, "nothing", 7, nullptr, &out), 0u);
     EXPECT_STREQ(view_best_worker(replica_find_service(&replica, "ocr", 3))->id, "w1");
     EXPECT_EQ(view_best_worker(replica_find_service(&replica, "llm", 3)), nullptr);
 }
@@ -244,7 +244,7 @@ TEST_F(Views, EmptyOnesAreValidToo)
     replica_init(&nothing);
     for (int view = 0; view < VIEW_TOPOLOGY; view++) {
         struct buffer out = BUFFER_INIT;
-        view_render((enum view)view, &nothing, MONOTONIC, NOW, &out);
+        view_render((enum view)view, &nothing, nullptr, MONOTONIC, NOW, &out);
         load(out);
     }
     replica_free(&nothing);
@@ -270,6 +270,34 @@ TEST_F(Views, AWorkerLooksTheSameInALongListWhoseJsonIsNotKept)
     ASSERT_EQ(json_array_size(json_object_get(json, "workers")), REPLICA_JSON_WORKERS_MAX + 1u);
     EXPECT_TRUE(json_equal(kept, json_array_get(json_object_get(json, "workers"), 0)));
     json_decref(kept);
+}
+
+TEST_F(Views, AnEdgeRouterNamesTheRegionsAndWhatIsOld)
+{
+    const view_region list[] = {{"uk-1", "http://uk", "uk", "online", "", NOW - 1000, 2, true},
+                                {"us-1", "http://us", "us", "unreachable", "it does not answer", NOW - 90000, 7, false},
+                                {"fr-1", "http://fr", "fr", "online", "", 0, 0, false},
+                                {"de-1", "http://de", "de", "online", "", NOW - 2000, 1, true}};
+    const view_regions regions = {list, 4};
+    replica.coordinator = "uk-1";
+    put({"a", 1, 1, {"redis"}});
+    replica.coordinator = nullptr;
+    for (int view = 0; view < VIEW_TOPOLOGY; view++) {
+        struct buffer out = BUFFER_INIT;
+        view_render((enum view)view, &replica, &regions, MONOTONIC, NOW, &out);
+        load(out);
+        EXPECT_EQ(str("as_of"), "2026-01-05T10:30:08.125Z") << view << ": the oldest of those that answer";
+        EXPECT_EQ(str("regions.1.coordinator"), "us-1") << "who does not answer is not left out";
+        EXPECT_EQ(str("regions.1.status"), "unreachable");
+        EXPECT_EQ(str("regions.1.problem"), "it does not answer");
+        EXPECT_EQ(num("regions.1.workers"), 7);
+        EXPECT_TRUE(json_is_null(at("regions.2.as_of"))) << "never read";
+        EXPECT_EQ(str("regions.0.problem"), "(none)");
+    }
+    struct buffer out = BUFFER_INIT;
+    view_render(VIEW_ADMIN_WORKERS, &replica, &regions, MONOTONIC, NOW, &out);
+    load(out);
+    EXPECT_EQ(str("workers.0.coordinator"), "uk-1");
 }
 
 } // namespace

@@ -1,0 +1,445 @@
+// An edge router and the coordinators behind it, as real processes.
+
+#include "tests/integration/coordinator.h"
+#include "tests/integration/fake_worker.h"
+
+#include <gtest/gtest.h>
+
+namespace
+{
+
+CoordinatorOptions edge_options(const std::vector<std::string> &flags = {},
+                                const std::vector<std::string> &environment = {})
+{
+    CoordinatorOptions options;
+    options.flags = {"--role", "edge-router"};
+    options.flags.insert(options.flags.end(), flags.begin(), flags.end());
+    options.environment = {"REGION_INTERVAL_SECONDS=0.2", "PEER_INTERVAL_SECONDS=0.3"};
+    options.environment.insert(options.environment.end(), environment.begin(), environment.end());
+    return options;
+}
+
+CoordinatorOptions joining(const std::string &id, const std::string &edge_url,
+                           const std::vector<std::string> &environment = {"JOIN_HEARTBEAT_SECONDS=0.2"})
+{
+    CoordinatorOptions options;
+    options.flags = {"--join", edge_url, "--coordinator-id", id, "--location", id};
+    options.environment = environment;
+    return options;
+}
+
+// All of them at once, as when the machine loses its power.
+void cut_off(Coordinator &coordinator)
+{
+    std::vector<pid_t> pids;
+    for (const std::string &name : coordinator.names())
+        pids.push_back(coordinator.pid(name));
+    coordinator.process().signal(SIGKILL);
+    for (pid_t pid : pids)
+        kill(pid, SIGKILL);
+    coordinator.process().wait();
+}
+
+Json coordinator_at(Coordinator &edge, const std::string &id)
+{
+    return edge.get("/api/admin/coordinators").json().find("worker_id", id);
+}
+
+bool has_joined(Coordinator &edge, const std::string &id)
+{
+    return eventually([&] { return coordinator_at(edge, id)["in_pool"].boolean(); });
+}
+
+std::string registration(const std::string &id, const std::string &url, const std::string &location = "")
+{
+    return R"({"worker_id": ")" + id + R"(", "tunnel_url": ")" + url + R"(", "location": ")" + location +
+           R"(", "services": ["files"]})";
+}
+
+std::string heartbeat(const std::string &id)
+{
+    return R"({"worker_id": ")" + id + R"(", "current_load": 0.1})";
+}
+
+FakeWorker::Handler answering(const std::string &body)
+{
+    return [body](FakeWorker::Connection &connection, const std::string &) {
+        return connection.write(FakeWorker::answer(body));
+    };
+}
+
+// A coordinator made of nothing but its list of workers.
+FakeWorker::Handler listing(const std::string &list)
+{
+    return [list](FakeWorker::Connection &connection, const std::string &head) {
+        if (head.rfind("GET /api/admin/workers", 0) == 0)
+            return connection.write(FakeWorker::answer(list));
+        return connection.write("HTTP/1.1 503 no\r\nContent-Length: 2\r\n\r\n{}");
+    };
+}
+
+TEST(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
+{
+    FakeWorker machine(answering("served"));
+    Coordinator edge(edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    EXPECT_EQ(edge.get("/health").json()["coordinators"].integer(), 0);
+    Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(us.start()) << us.log();
+    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us")) << edge.get("/api/admin/coordinators").described();
+    Json health = edge.get("/health").json();
+    EXPECT_EQ(health["status"].text(), "healthy");
+    EXPECT_EQ(health["coordinators"].integer(), 2);
+    EXPECT_EQ(health["message"].text(), "Edge router operational");
+
+    for (const std::string location : {"us", "uk"}) {
+        std::string id = "in-" + location;
+        Response registered = edge.post("/api/worker/register", registration(id, machine.url(), location));
+        ASSERT_EQ(registered.status, 200) << registered.described();
+        EXPECT_EQ(registered.header("x-coordinator"), location);
+        EXPECT_EQ(registered.json()["coordinator"]["id"].text(), location);
+        EXPECT_EQ(registered.json()["coordinator"]["url"].text(), location == "uk" ? uk.url() : us.url());
+        EXPECT_EQ(edge.worker(id)["coordinator"].text(), location) << "a client reads its own writes";
+        EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat(id)).header("x-coordinator"), location);
+        EXPECT_EQ((location == "uk" ? uk : us).worker(id)["current_load"].number(), 0.1);
+    }
+    EXPECT_TRUE(eventually([&] { // it knows the other one by now
+        Json answer = edge.post("/api/worker/register", registration("in-uk", machine.url(), "uk")).json();
+        return answer["fallback_coordinators"][0].text() == us.url() &&
+               answer["fallback_coordinators"][1].text() == edge.url();
+    }));
+
+    Json all = edge.get("/api/admin/workers").json();
+    EXPECT_EQ(all["total"].integer(), 2);
+    EXPECT_EQ(all["regions"].size(), 2u);
+    EXPECT_FALSE(all["as_of"].is_null());
+    EXPECT_EQ(edge.get("/api/coordinator/workers").json()["count"].integer(), 2);
+    EXPECT_EQ(edge.get("/api/services/discover/files").json()["count"].integer(), 2);
+    EXPECT_EQ(edge.get("/api/services/list").json()["services"]["files"]["healthy_workers"].integer(), 2);
+    EXPECT_EQ(edge.get("/api/admin/services").json()["services"].find("name", "files")["worker_count"].integer(), 2);
+    EXPECT_EQ(edge.get("/api/admin/stats").json()["healthy_workers"].integer(), 2);
+    EXPECT_EQ(edge.get("/api/admin/gaps").json()["gaps"].find("service", "notes-coa")["current_workers"].integer(), 2);
+    Json topology = edge.get("/api/topology").json();
+    EXPECT_EQ(topology["coordinators"].find("id", "us")["workers"].integer(), 1);
+    EXPECT_EQ(topology["workers"].find("id", "in-us")["coordinator_id"].text(), "us");
+    EXPECT_EQ(topology["connections"].find("to", "in-us")["from"].text(), "us");
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "us")["services"]["files"].integer() == 1; }))
+        << "its heartbeats say what it has";
+
+    EXPECT_EQ(edge.post("/api/service/files/a?b=c", "body").body, "served");
+    EXPECT_EQ(edge.get("/service/files/x").body, "served");
+    EXPECT_EQ(edge.get("/api/worker/find/files").json()["service"].text(), "files");
+    EXPECT_EQ(edge.post("/api/admin/workers/in-us/drain", "").header("x-coordinator"), "us");
+    EXPECT_EQ(edge.worker("in-us")["status"].text(), "draining");
+    EXPECT_EQ(edge.request("/api/worker/unregister/in-us", {.method = "DELETE"}).status, 200);
+    EXPECT_TRUE(edge.worker("in-us").is_null());
+    EXPECT_TRUE(us.worker("in-us").is_null());
+    EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat("in-us")).status, 404);
+    EXPECT_EQ(edge.get("/api/service/nothing").json()["error"].text(), "no_worker");
+
+    EXPECT_EQ(uk.stop(), 0);
+    EXPECT_TRUE(coordinator_at(edge, "uk").is_null()) << "it has said goodbye";
+    EXPECT_TRUE(edge.worker("in-uk").is_null());
+    EXPECT_EQ(edge.stop(), 0);
+    EXPECT_EQ(us.post("/api/worker/register", registration("alone", machine.url())).status, 200)
+        << "a coordinator goes on without the edge router";
+    EXPECT_EQ(us.stop(), 0);
+}
+
+TEST(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
+{
+    FakeWorker machine(answering("served"));
+    Coordinator edge(edge_options({}, {"REGION_INTERVAL_SECONDS=1"}));
+    ASSERT_TRUE(edge.start()) << edge.log();
+    CoordinatorOptions uk_options = joining("uk", edge.url());
+    uk_options.data_dir = temporary_folder();
+    Coordinator uk(uk_options), us(joining("us", edge.url()));
+    ASSERT_TRUE(uk.start() && us.start());
+    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
+    ASSERT_EQ(edge.post("/api/worker/register", registration("a", machine.url(), "uk")).status, 200);
+    ASSERT_EQ(edge.post("/api/worker/register", registration("b", machine.url(), "us")).status, 200);
+    ASSERT_EQ(edge.get("/api/admin/workers").json()["total"].integer(), 2);
+
+    Traffic reads(edge.url() + "/service/files/x", {});
+    ASSERT_TRUE(reads.more(200));
+    EXPECT_EQ(reads.served_by().size(), 2u) << "both have their share";
+    cut_off(uk);
+    ASSERT_TRUE(reads.more(800));
+    reads.stop();
+    EXPECT_EQ(reads.failed(), 0u) << reads.failures();
+    EXPECT_FALSE(coordinator_at(edge, "uk")["in_pool"].boolean());
+    Json lists = edge.get("/api/admin/workers").json();
+    EXPECT_EQ(lists["regions"].find("coordinator", "uk")["status"].text(), "unreachable") << lists.dump();
+    EXPECT_FALSE(lists["workers"].find("worker_id", "a").is_null()) << "what was last known of it stays";
+
+    // Its worker is told to register again, and is elsewhere then, once.
+    EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat("a")).status, 404);
+    Response again = edge.post("/api/worker/register", registration("a", machine.url(), "uk"));
+    ASSERT_EQ(again.status, 200) << again.described();
+    EXPECT_EQ(again.header("x-coordinator"), "us");
+    EXPECT_EQ(edge.get("/api/admin/workers").json()["total"].integer(), 2);
+    EXPECT_EQ(edge.worker("a")["coordinator"].text(), "us");
+
+    // It comes back with what it had on disk: nobody is counted twice.
+    Coordinator back(uk_options);
+    ASSERT_TRUE(back.start()) << back.log();
+    ASSERT_TRUE(has_joined(edge, "uk"));
+    ASSERT_FALSE(back.worker("a").is_null());
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "uk")["as_of"].integer() > 0; }));
+    lists = edge.get("/api/admin/workers").json();
+    EXPECT_EQ(lists["total"].integer(), 2) << lists.dump();
+    EXPECT_EQ(edge.worker("a")["coordinator"].text(), "us");
+}
+
+TEST(Edge, ItKeepsItsCoordinatorsOverARestart)
+{
+    FakeWorker machine(answering("served"));
+    CoordinatorOptions options = edge_options();
+    options.data_dir = temporary_folder();
+    auto edge = std::make_unique<Coordinator>(options);
+    ASSERT_TRUE(edge->start()) << edge->log();
+    std::string port = edge->url().substr(edge->url().rfind(':') + 1);
+    // Its heartbeats are too rare to have anything to do with what follows.
+    Coordinator uk(joining("uk", edge->url(), {"JOIN_HEARTBEAT_SECONDS=3000"}));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(has_joined(*edge, "uk"));
+    ASSERT_EQ(edge->post("/api/worker/register", registration("a", machine.url())).status, 200);
+    long long registered_at = coordinator_at(*edge, "uk")["registered_at"].integer();
+    cut_off(*edge);
+    options.flags.insert(options.flags.end(), {"--port", port});
+    edge = std::make_unique<Coordinator>(options);
+    ASSERT_TRUE(edge->start()) << edge->log();
+    ASSERT_TRUE(has_joined(*edge, "uk"));
+    EXPECT_EQ(coordinator_at(*edge, "uk")["registered_at"].integer(), registered_at);
+    EXPECT_EQ(edge->get("/api/service/files").body, "served");
+    EXPECT_EQ(edge->post("/api/worker/heartbeat", heartbeat("a")).status, 200) << "and finds who holds a worker";
+    for (const char *part : {"muster-registry", "muster-health", "muster-router", "muster-gateway"}) {
+        ASSERT_TRUE(edge->kill_and_wait(part)) << part;
+        EXPECT_TRUE(eventually([&] { return edge->get("/api/service/files").body == "served"; })) << part;
+    }
+    EXPECT_EQ(coordinator_at(*edge, "uk")["registered_at"].integer(), registered_at);
+}
+
+TEST(Edge, WhoIsSilentIsOutAndComesBack)
+{
+    Coordinator edge(
+        edge_options({}, {"HEARTBEAT_TIMEOUT_SECONDS=1", "WORKER_TIMEOUT_SECONDS=2", "FLAPPING_HOLD_SECONDS=0"}));
+    ASSERT_TRUE(edge.start()) << edge.log();
+    FakeWorker other(listing(R"({"workers": []})"));
+    std::string body =
+        R"({"worker_id": "other", "url": ")" + other.url() + R"(", "capabilities": {"location": "fr", "dht_port": 7}})";
+    Response registered = edge.post("/api/edge/register", body);
+    ASSERT_EQ(registered.status, 200) << registered.described();
+    EXPECT_EQ(registered.json()["status"].text(), "registered");
+    EXPECT_EQ(registered.json()["role"].text(), "edge_coordinator");
+    EXPECT_EQ(registered.json()["total_coordinators"].integer(), 1);
+    Json record = coordinator_at(edge, "other");
+    EXPECT_EQ(record["location"].text(), "fr");
+    EXPECT_EQ(record["capabilities"]["dht_port"].integer(), 7);
+    EXPECT_EQ(edge.post("/api/edge/heartbeat", R"({"worker_id": "other", "workers": 3, "cpu_percent": 12.5})").status,
+              200);
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "other")["cpu_percent"].number() == 12.5; }));
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "other").is_null(); })) << "silent for too long";
+    EXPECT_EQ(edge.post("/api/edge/heartbeat", R"({"worker_id": "other"})").json()["error"].text(), "unknown_worker");
+    EXPECT_EQ(edge.post("/api/edge/register", body).status, 200);
+    EXPECT_EQ(edge.request("/api/edge/unregister/other", {.method = "DELETE"}).status, 200);
+    EXPECT_EQ(edge.request("/api/edge/unregister/other", {.method = "DELETE"}).status, 404);
+    EXPECT_TRUE(coordinator_at(edge, "other").is_null());
+    // The seeds' way: a worker of type edge.
+    Response as_worker = edge.post("/api/worker/register", R"({"worker_type": "edge", "tunnel_url": ")" + other.url() +
+                                                               R"(", "worker_id": "agent"})");
+    EXPECT_EQ(as_worker.json()["role"].text(), "edge_coordinator") << as_worker.described();
+    EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat("agent")).status, 200);
+    EXPECT_EQ(edge.request("/api/worker/unregister/agent", {.method = "DELETE"}).status, 200);
+}
+
+TEST(Edge, WithoutCoordinatorsItSaysSoAndListsNobody)
+{
+    Coordinator edge(edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    const auto check = [&](const Response &answer) {
+        EXPECT_EQ(answer.status, 503) << answer.described();
+        EXPECT_EQ(answer.json()["error"].text(), "no_coordinators");
+        EXPECT_NE(answer.header("retry-after"), "");
+    };
+    check(edge.post("/api/worker/register", registration("a", "http://127.0.0.1:1")));
+    check(edge.post("/api/worker/heartbeat", heartbeat("a")));
+    check(edge.post("/api/service/files", "x"));
+    check(edge.get("/service/files/x"));
+    check(edge.get("/api/worker/find/files"));
+    check(edge.get("/api/admin/export"));
+    EXPECT_EQ(edge.get("/api/admin/workers").json()["total"].integer(), 0);
+    EXPECT_EQ(edge.get("/api/admin/coordinators").body, "[]");
+    // One that is there by name only.
+    std::string nobody = unreachable_url();
+    ASSERT_EQ(edge.post("/api/edge/register", R"({"worker_id": "nobody", "url": ")" + nobody + "\"}").status, 200);
+    check(edge.post("/api/worker/register", registration("a", "http://127.0.0.1:1")));
+    EXPECT_TRUE(eventually([&] { return !coordinator_at(edge, "nobody")["in_pool"].boolean(); }));
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "nobody")["problem"].text() != ""; }));
+    EXPECT_EQ(edge.post("/api/worker/register", "{").status, 400);
+    EXPECT_EQ(edge.post("/api/worker/register", "{}").status, 422);
+}
+
+TEST(Edge, SomebodyElsesUrlIsRefused)
+{
+    Coordinator edge(edge_options()), strict(edge_options({}, {"COORDINATOR_PROOF=required"}));
+    ASSERT_TRUE(edge.start() && strict.start());
+    Coordinator uk(joining("uk", edge.url() + "," + strict.url()));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(strict, "uk")) << "who is there proves it";
+    for (Coordinator *router : {&edge, &strict}) {
+        for (const char *key : {"", R"(, "proof_key": "guessed")"}) {
+            Response stolen =
+                router->post("/api/edge/register", R"({"worker_id": "thief", "url": ")" + uk.url() + "\"" + key + "}");
+            EXPECT_EQ(stolen.status, 403) << stolen.described();
+            EXPECT_EQ(stolen.json()["error"].text(), "challenge_failed");
+        }
+        EXPECT_EQ(router
+                      ->post("/api/worker/register",
+                             R"({"worker_type": "edge", "worker_id": "thief", "tunnel_url": ")" + uk.url() + "\"}")
+                      .status,
+                  403);
+        EXPECT_TRUE(coordinator_at(*router, "thief").is_null());
+    }
+    FakeWorker older(listing(R"({"workers": []})"));
+    std::string body = R"({"worker_id": "older", "url": ")" + older.url() + "\"}";
+    EXPECT_EQ(edge.post("/api/edge/register", body).status, 200) << "one that knows nothing of proofs";
+    EXPECT_EQ(strict.post("/api/edge/register", body).status, 403);
+    EXPECT_EQ(strict.post("/api/edge/register", R"({"url": ")" + unreachable_url() + "\"}").status, 403);
+}
+
+TEST(Edge, PrivateAddressesAreNotCalledForStrangers)
+{
+    FakeWorker inside(listing(R"({"workers": []})"));
+    std::string port = inside.url().substr(inside.url().rfind(':') + 1);
+    Coordinator open(edge_options({"--host", "0.0.0.0", "--insecure"}, {"COORDINATOR_PROOF=optional"}));
+    Coordinator allowing(
+        edge_options({"--host", "0.0.0.0", "--insecure"}, {"COORDINATOR_PROOF=optional", "ALLOW_PRIVATE_URLS=true"}));
+    ASSERT_TRUE(open.start() && allowing.start());
+    const auto answer = [&](Coordinator &edge, const std::string &host) {
+        std::string url = "http://127.0.0.1:" + edge.url().substr(edge.url().rfind(':') + 1);
+        HttpClient client;
+        return client.request(url + "/api/edge/register",
+                              {.method = "POST", .body = R"({"url": "http://)" + host + ":" + port + "\"}"});
+    };
+    for (const char *host : {"127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "localhost"}) {
+        Response refused = answer(open, host);
+        EXPECT_EQ(refused.status, 403) << host << " " << refused.described();
+        EXPECT_EQ(refused.json()["error"].text(), "forbidden_url") << host;
+    }
+    EXPECT_EQ(answer(allowing, "127.0.0.1").status, 200);
+}
+
+TEST(Edge, RoutersThatForwardToEachOtherNotice)
+{
+    Coordinator one(edge_options()), two(edge_options());
+    ASSERT_TRUE(one.start() && two.start());
+    ASSERT_EQ(one.post("/api/edge/register", R"({"worker_id": "two", "url": ")" + two.url() + "\"}").status, 200);
+    ASSERT_EQ(two.post("/api/edge/register", R"({"worker_id": "one", "url": ")" + one.url() + "\"}").status, 200);
+    Response looped = one.get("/api/service/files");
+    EXPECT_EQ(looped.status, 508) << looped.described();
+    EXPECT_EQ(looped.json()["error"].text(), "loop_detected");
+    EXPECT_EQ(one.get("/health").status, 200) << "and live";
+    std::string many;
+    for (int i = 0; i < 9; i++)
+        many += (i > 0 ? ", " : "") + std::string(16, static_cast<char>('a' + i));
+    EXPECT_EQ(one.request("/api/service/files", {.headers = {"X-Muster-Hops: " + many}}).status, 508);
+}
+
+TEST(Edge, RoutersSideBySideTellEachOther)
+{
+    FakeWorker machine(answering("served"));
+    CoordinatorOptions options = edge_options();
+    Coordinator first(options);
+    ASSERT_TRUE(first.start()) << first.log();
+    Coordinator second(edge_options({"--peer", first.url()}));
+    ASSERT_TRUE(second.start()) << second.log();
+    EXPECT_EQ(first.post("/api/edge/peers", R"({"from": "x", "coordinators": []})").json()["error"].text(),
+              "forbidden_peer")
+        << "it has no peers";
+    first.stop();
+    // Each has the other: the first one anew, at its own port.
+    CoordinatorOptions again = edge_options({"--peer", second.url()});
+    again.flags.insert(again.flags.end(), {"--port", first.url().substr(first.url().rfind(':') + 1)});
+    Coordinator other(again);
+    ASSERT_TRUE(other.start()) << other.log();
+
+    Coordinator uk(joining("uk", second.url())), us(joining("us", other.url()));
+    ASSERT_TRUE(uk.start() && us.start());
+    for (Coordinator *edge : {&second, &other}) {
+        for (const char *id : {"uk", "us"})
+            EXPECT_TRUE(has_joined(*edge, id)) << id << " " << edge->url();
+    }
+    ASSERT_EQ(uk.post("/api/worker/register", registration("a", machine.url())).status, 200);
+    EXPECT_TRUE(eventually([&] { return other.get("/api/service/files").body == "served"; }));
+    EXPECT_TRUE(eventually([&] { return other.worker("a")["coordinator"].text() == "uk"; }));
+    // An old story does not bring anybody back, and what is no news is not taken.
+    EXPECT_EQ(uk.stop(), 0);
+    for (Coordinator *edge : {&second, &other})
+        EXPECT_TRUE(eventually([&] { return coordinator_at(*edge, "uk").is_null(); })) << edge->url();
+    Response old = other.post("/api/edge/peers", R"({"from": "x", "coordinators": [{"worker_id": "uk", "url": ")" +
+                                                     uk.url() + R"(", "age_ms": 3000000}]})");
+    EXPECT_EQ(old.json()["taken"].integer(), 0) << old.described();
+    EXPECT_TRUE(coordinator_at(other, "uk").is_null());
+}
+
+TEST(Edge, NewsIsTakenFromWhoHasTheKey)
+{
+    Coordinator edge(edge_options({"--peer", "http://127.0.0.1:9"}, {"FEDERATION_KEY=secret"}));
+    ASSERT_TRUE(edge.start()) << edge.log();
+    const std::string news = R"({"from": "x", "coordinators": []})";
+    const auto post = [&](const std::vector<std::string> &headers) {
+        return edge.request("/api/edge/peers", {.method = "POST", .body = news, .headers = headers}).status;
+    };
+    EXPECT_EQ(post({}), 403);
+    EXPECT_EQ(post({"X-API-Key: secre"}), 403);
+    EXPECT_EQ(post({"X-API-Key: secreT"}), 403);
+    EXPECT_EQ(post({"X-API-Key: secret"}), 200);
+}
+
+TEST(Edge, ARegionThatDoesNotAnswerIsShownAsSuch)
+{
+    FakeWorker machine(answering("served"));
+    Coordinator edge(edge_options({}, {"REGION_TIMEOUT_SECONDS=1"}));
+    ASSERT_TRUE(edge.start()) << edge.log();
+    Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
+    ASSERT_TRUE(uk.start() && us.start());
+    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
+    ASSERT_EQ(edge.post("/api/worker/register", registration("a", machine.url(), "uk")).status, 200);
+    ASSERT_EQ(edge.worker("a")["coordinator"].text(), "uk");
+    ASSERT_TRUE(uk.kill("muster-gateway", SIGSTOP));
+    const auto status = [&] {
+        return edge.get("/api/admin/workers").json()["regions"].find("coordinator", "uk")["status"].text();
+    };
+    EXPECT_TRUE(eventually([&] { return status() == "unreachable"; })) << status();
+    EXPECT_FALSE(edge.worker("a").is_null());
+    EXPECT_EQ(edge.get("/api/topology").json()["coordinators"].find("id", "uk")["status"].text(), "unreachable");
+    EXPECT_EQ(edge.post("/api/worker/register", registration("b", machine.url(), "uk")).header("x-coordinator"), "us");
+    ASSERT_TRUE(uk.kill("muster-gateway", SIGCONT));
+    EXPECT_TRUE(eventually([&] { return status() == "online"; })) << status();
+    EXPECT_EQ(edge.post("/api/worker/register", registration("c", machine.url(), "uk")).header("x-coordinator"), "uk");
+}
+
+TEST(Edge, ACoordinatorThatLiesAboutItsWorkersIsPassedOver)
+{
+    FakeWorker machine(answering("served"));
+    FakeWorker liar(listing(R"({"workers": [{"worker_id": "none", "tunnel_url": "http://127.0.0.1:1",
+        "worker_type": "cpu", "services": ["files"], "status": "online",
+        "registered_at": "2026-01-05T10:00:00.000Z"}]})"));
+    Coordinator edge(edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    Coordinator uk(joining("uk", edge.url()));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(has_joined(edge, "uk"));
+    ASSERT_EQ(edge.post("/api/edge/register", R"({"worker_id": "liar", "url": ")" + liar.url() + "\"}").status, 200);
+    ASSERT_EQ(edge.post("/api/worker/register", registration("a", machine.url(), "uk")).status, 200);
+    ASSERT_TRUE(eventually([&] { return edge.get("/api/admin/workers").json()["total"].integer() == 2; }));
+    for (int i = 0; i < 50; i++) {
+        Response answer = edge.post("/api/service/files", "some body");
+        ASSERT_EQ(answer.body, "served") << answer.described();
+        ASSERT_EQ(answer.header("x-coordinator"), "uk");
+    }
+}
+
+} // namespace
