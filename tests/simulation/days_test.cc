@@ -56,7 +56,10 @@ void SimulateWithFaults(uint64_t seed)
     // A run in which nothing happened proves nothing; one in which more happens than there is cause for swings.
     EXPECT_GT(tally.deaths, 0u);
     EXPECT_GT(tally.crashes_in_swaps, 0u);
-    EXPECT_GT(tally.found, 0u);
+    if (plan.days >= 3) // in a single day it may be that no service loses its last worker
+    {
+        EXPECT_GT(tally.found, 0u);
+    }
     EXPECT_GE(tally.found_soon * 10, tally.found * 9);
     EXPECT_GE(static_cast<double>(tally.swaps), 4 * plan.days);
     EXPECT_LE(static_cast<double>(tally.swaps), 60 * plan.days);
