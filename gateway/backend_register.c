@@ -222,6 +222,7 @@ static void send_call(struct backend *backend)
     }
     request.specs = specs;
     request.n_specs = call->count;
+    request.without_tokens = !backend->gateway->closed;
     backend->registration_calls++;
     (void)rpc_channel_call(backend->channels[PART_REGISTRY], &muster__v1__registry_service__descriptor,
                            "RegisterWorkers", &request.base,

@@ -32,9 +32,11 @@ struct registering {
     struct rpc_message_memory *memory;
     size_t open; /* registrations that are not through, and 1 while they are handed in */
 
-    /* Of RegisterWorkers: the request as it came, and the answer so far. It is made of packed responses with one result
-     * each; packed messages, one after the other, are the same as one with the results of all. */
+    /* Of RegisterWorkers: the request as it came, whether nobody asks for tokens, and the answer so far. It is made of
+     * packed responses with one result each; packed messages, one after the other, are the same as one with the results
+     * of all. */
     uint8_t *wire;
+    bool without_tokens;
     struct buffer answer;
     struct map configs; /* names of the services whose configurations are in it */
 
@@ -262,7 +264,8 @@ static void one_of_many_registered(struct registration *registration, const stru
         result.worker_id = (char *)(uintptr_t)outcome->record->id; /* only read */
         result.worker = &message.worker;
         char token[AUTH_WORKER_TOKEN_BYTES];
-        result.worker_token = make_token(registering, outcome->record, token);
+        if (!registering->without_tokens)
+            result.worker_token = make_token(registering, outcome->record, token);
         append_result(registering, &result, newcomer);
         append_configs(registering, outcome->assignment);
     }
@@ -303,6 +306,7 @@ void register_workers(struct rpc_call *call, const void *message)
             free_registering(registering);
         return;
     }
+    registering->without_tokens = request->without_tokens;
     keep_wire(registering);
     for (size_t i = 0; i < request->n_specs; i++) {
         struct newcomer *newcomer = &registering->newcomers[i];

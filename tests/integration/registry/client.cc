@@ -130,7 +130,8 @@ void Client::start_registration(const Registration &registration, std::function<
                                               &request.base, std::move(done));
 }
 
-Answer<Muster__V1__RegisterWorkersResponse> Client::register_workers(const std::vector<Registration> &registrations)
+Answer<Muster__V1__RegisterWorkersResponse> Client::register_workers(const std::vector<Registration> &registrations,
+                                                                     bool without_tokens)
 {
     Muster__V1__RegisterWorkersRequest request = MUSTER__V1__REGISTER_WORKERS_REQUEST__INIT;
     std::vector<std::unique_ptr<Spec>> specs;
@@ -141,6 +142,7 @@ Answer<Muster__V1__RegisterWorkersResponse> Client::register_workers(const std::
     }
     request.n_specs = pointers.size();
     request.specs = pointers.data();
+    request.without_tokens = without_tokens;
     return call<Muster__V1__RegisterWorkersResponse>(&muster__v1__registry_service__descriptor, "RegisterWorkers",
                                                      &request.base);
 }

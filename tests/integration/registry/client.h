@@ -51,7 +51,8 @@ class Client
     void start_registration(const Registration &registration, std::function<void(const Registered &)> done);
 
     // Many in one call.
-    Answer<Muster__V1__RegisterWorkersResponse> register_workers(const std::vector<Registration> &registrations);
+    Answer<Muster__V1__RegisterWorkersResponse> register_workers(const std::vector<Registration> &registrations,
+                                                                 bool without_tokens = false);
 
     Answer<Muster__V1__UnregisterWorkerResponse> unregister_worker(const std::string &id, uint64_t incarnation = 0);
     void start_unregistration(const std::string &id,

@@ -160,6 +160,13 @@ TEST(RegistryProcess, RegistersManyInOneCallAndJudgesEachByItself)
     EXPECT_STREQ(results[4]->text, "services[1].name: 'ocr' is announced twice");
     EXPECT_EQ(results[5]->status, 0u) << results[5]->text;
 
+    EXPECT_STRNE(results[0]->worker_token, "") << "it speaks for itself with it";
+    EXPECT_STREQ(results[1]->worker_token, "");
+    auto without = pair.client->register_workers({{.id = "w3"}}, true);
+    ASSERT_TRUE(without.ok()) << without.text;
+    EXPECT_STREQ(without->results[0]->worker_token, "");
+    EXPECT_EQ(without->results[0]->worker->incarnation, 2u);
+
     // How to run each service that anybody was assigned is said once.
     std::set<std::string> configured, assigned;
     for (size_t i = 0; i < answer->n_service_configs; i++)
