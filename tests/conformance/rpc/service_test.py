@@ -95,7 +95,8 @@ class Service(unittest.TestCase):
             for code, text, arguments in (
                     (1, "the port is in use", ["--port", port]),
                     (1, "told to fail", ["--port", "0", "--fail"]),
-                    (1, "no such address", ["--port", "0", "--host", "192.0.2.1"]),
+                    (1, "no such address", ["--port", "0", "--host", "192.0.2.1", "--insecure"]),
+                    (2, "--insecure", ["--port", "0", "--host", "192.0.2.1"]),
                     (1, "--ready-fd 77", ["--port", "0", "--ready-fd", "77"]),
                     (2, "--ready-fd", ["--port", "0", "--ready-fd", "x"]),
                     (2, "--port", ["--port", "65536"]),
