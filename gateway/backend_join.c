@@ -15,6 +15,9 @@
 
 #define CALL_TIMEOUT_MS 10000
 #define LEAVE_TIMEOUT_MS 2000
+/* It joins when all its parts are heard, else it would call itself degraded; but it does not wait for ever. */
+#define READY_LIMIT_MS 5000
+#define READY_POLL_MS 50
 #define RETRY_FIRST_MS 500
 #define RETRY_LONGEST_MS 30000
 /* Others that an edge router names; more are not kept. */
@@ -50,6 +53,7 @@ struct join {
     char header[600]; /* of each request; "": none */
     struct join_link links[JOIN_LINKS_MAX];
     size_t link_count;
+    uint64_t started_at_ms;
     bool leaving;
     void (*left)(struct backend *backend);
     struct timer leave_timer;
@@ -292,8 +296,12 @@ static void send_step(struct join_link *link, enum join_step step)
 static void next_step(struct timer *timer, void *argument)
 {
     struct join_link *link = argument;
+    struct backend *backend = link->join->backend;
     (void)timer;
-    if (!link->calling)
+    if (!atomic_load(&backend->gateway->ready) &&
+        rpc_loop_now_ms(backend->loop) - link->join->started_at_ms < READY_LIMIT_MS)
+        schedule(link, READY_POLL_MS);
+    else if (!link->calling)
         send_step(link, link->registered ? JOIN_HEARTBEAT : JOIN_REGISTER);
 }
 
@@ -349,6 +357,7 @@ bool join_start(struct backend *backend)
         return false;
     backend->join = join;
     join->backend = backend;
+    join->started_at_ms = rpc_loop_now_ms(backend->loop);
     random_seed_from_kernel(&join->random);
     if (settings->federation_key[0] != '\0')
         snprintf(join->header, sizeof join->header, "X-API-Key: %s", settings->federation_key);
