@@ -318,6 +318,9 @@ static void *run(void *argument)
 /* Into `curl`, where it stays: threads of the library may outlive its use. */
 static bool load_curl(void)
 {
+    static bool is_loaded; /* once: threads of an earlier owner read `curl` */
+    if (is_loaded)
+        return true;
     void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
     bool loaded = library != NULL;
 #define LOAD(name) loaded = loaded && (*(void **)(void *)&curl.name = dlsym(library, "curl_" #name)) != NULL;
@@ -325,6 +328,7 @@ static bool load_curl(void)
 #undef LOAD
     if (!loaded)
         log_error("libcurl cannot be loaded; install libcurl4", LOG_TEXT("reason", dlerror()));
+    is_loaded = loaded;
     return loaded;
 }
 

@@ -21,11 +21,12 @@ static void writable(void *context, struct http_exchange *exchange)
     ask_next(pieces);
 }
 
-/* Otherwise the next piece that comes sees it. */
+/* While the backend has the pieces they are not touched: the next one that comes sees it. */
 static void client_gone(void *context, struct http_exchange *exchange)
 {
     struct pieces *pieces = context;
-    pieces->cancelled = pieces->is_blocked;
+    if (pieces->is_blocked)
+        pieces->cancelled = true;
     writable(context, exchange);
 }
 
