@@ -31,7 +31,7 @@ static void decide(const struct catalog *catalog)
             require(decision.services[i] < count &&
                     catalog_permits(catalog_permission(catalog, decision.services[i], worker.type, worker.id)));
         for (size_t i = 0; i < count; i++)
-            require(decision.verdicts[i] > POLICY_UNDECIDED && decision.verdicts[i] <= POLICY_COVERED);
+            require(decision.verdicts[i] > POLICY_UNDECIDED && decision.verdicts[i] <= POLICY_MISFIT);
     }
     free(workers);
     free(decision.services);

@@ -169,6 +169,7 @@ class Registry
     std::vector<Operation> assigning_;
     std::deque<Operation> queue_; // wait for the disk
     std::vector<Operation> batch_;
+    std::vector<registry_change> changes_; // of the batch: on their way to the disk
     bool committing_ = false;
     bool pump_due_ = false;
     std::vector<Watcher> watchers_;

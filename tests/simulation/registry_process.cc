@@ -112,6 +112,10 @@ void Registry::Start()
 
 void Registry::Stop()
 {
+    // Before the core, in whose memory their records lie.
+    for (auto &change : changes_)
+        registry_discard(&change);
+    changes_.clear();
     registry_destroy(core);
     core = nullptr;
     registrations_.clear();
@@ -345,7 +349,6 @@ void Registry::Commit()
         return;
     committing_ = true;
     Gather(&queue_, &batch_);
-    auto changes = std::make_shared<std::vector<registry_change>>();
     auto changed = std::make_shared<std::vector<size_t>>();
     for (size_t i = 0; i < batch_.size(); i++) {
         auto &operation = batch_[i];
@@ -371,15 +374,15 @@ void Registry::Commit()
                                               operation.reason.c_str(), world_->Unix(), &change);
         }
         if (result == REGISTRY_OK) {
-            changes->push_back(change);
+            changes_.push_back(change);
             changed->push_back(i);
         }
     }
-    registry_meta meta = registry_meta_after(core, changes->data(), changes->size());
+    registry_meta meta = registry_meta_after(core, changes_.data(), changes_.size());
     // What the disk will hold. A crash before it is written leaves nothing; one after it, and
     // before the answer, leaves what nobody was told of.
     auto rows = std::make_shared<std::map<std::string, std::optional<std::string>>>();
-    for (const auto &change : *changes) {
+    for (const auto &change : changes_) {
         size_t id_bytes;
         const char *id = registry_change_id(&change, &id_bytes);
         struct buffer value = BUFFER_INIT;
@@ -403,19 +406,15 @@ void Registry::Commit()
         }
         disk_meta_ = meta;
     });
-    // Discarded if the process does not live to apply them.
-    auto guard = std::shared_ptr<void>(nullptr, [changes](void *) {
-        for (auto &change : *changes)
-            registry_discard(&change);
-    });
-    world_->AfterOn(node, written_ms + world_->Below(3), [this, changes, changed, meta, guard] {
+    world_->AfterOn(node, written_ms + world_->Below(3), [this, changed, meta] {
         registry_meta_stored(core, &meta);
         std::vector<bool> done(batch_.size(), false);
-        for (size_t i = 0; i < changes->size(); i++) {
+        auto changes = std::move(changes_);
+        changes_.clear();
+        for (size_t i = 0; i < changes.size(); i++) {
             auto &operation = batch_[(*changed)[i]];
-            if (registry_apply(core, &(*changes)[i]) == 0)
+            if (registry_apply(core, &changes[i]) == 0)
                 std::abort();
-            (*changes)[i] = registry_change{};
             done[(*changed)[i]] = true;
             if (operation.kind == Operation::kRegister && on_registered)
                 on_registered(operation.id, registry_find(core, operation.id.c_str())->incarnation, operation.assigned);

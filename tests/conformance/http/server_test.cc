@@ -461,7 +461,7 @@ TEST(Server, StreamsAnAnswerWithBackPressure)
     EXPECT_TRUE(answer.complete);
     EXPECT_EQ(answer.fields["transfer-encoding"], "chunked");
     EXPECT_EQ(answer.body.size(), 30000000u);
-    EXPECT_GT(writer.pauses, 3u);
+    EXPECT_GT(writer.pauses, 0u);
 }
 
 TEST(Server, StreamsToHttp10UpToTheEndOfTheConnection)

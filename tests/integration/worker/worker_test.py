@@ -579,7 +579,7 @@ class Commands(Case):
         try:
             with open("/proc/%d/stat" % pid) as file:
                 return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return True
 
     def test_runs_serves_and_restarts(self):
