@@ -8,6 +8,10 @@
 
 #include "tests/simulation/simulation.h"
 
+extern "C" {
+#include "common/map.h"
+}
+
 namespace
 {
 
@@ -30,6 +34,8 @@ void Simulate(uint64_t seed)
     plan.seed = FromEnvironment("MUSTER_SIMULATION_SEED", seed);
     plan.workers = FromEnvironment("MUSTER_SIMULATION_WORKERS", 1000);
     plan.duration_ms = FromEnvironment("MUSTER_SIMULATION_MINUTES", kMinutes) * 60 * 1000;
+    // What the cores' tables are walked in is of the seed too.
+    map_use_seed(plan.seed);
     simulation::Simulation run(plan);
     bool held = run.Run();
     const auto &t = run.tally;
