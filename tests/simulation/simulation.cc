@@ -52,7 +52,10 @@ Simulation::Simulation(const Plan &plan)
         bool known = one.incarnation == incarnation; // else it registers again anyway
         bool heard = world_.Now() - one.last_acknowledged_ms < 60000;
         // A break that was its own may take so long until the registry knows and the worker is back.
-        bool well = world_.Now() - one.last_trouble_ms > 30000 && !IsCutOff(one);
+        // A REST heartbeat is answered although the registry cannot be asked whether its worker is
+        // still on the roll: the next one tells.
+        uint64_t found_ms = one.relayed ? 65000 : 30000;
+        bool well = world_.Now() - one.last_trouble_ms > found_ms && !IsCutOff(one) && !IsHeldOut(one);
         if (one.node->up && !one.leaving && known && heard && well)
             Fail(id + " is alive and was given up: " + reason);
     };
@@ -123,12 +126,23 @@ void Simulation::CheckRouting(Volunteer *volunteer, uint64_t epoch, uint64_t bou
                  [=] { CheckRouting(volunteer, epoch, bound_ms); });
 }
 
+// It came and went too often, so that health keeps requests away from it for a while.
+bool Simulation::IsHeldOut(const Volunteer &volunteer) const
+{
+    const record *record = registry_find(all_.registry.core, volunteer.id.c_str());
+    return record != nullptr && record->status_reason != nullptr &&
+           std::string(record->status_reason).find("held out of routing") == 0;
+}
+
 void Simulation::CheckEverySecond()
 {
     for (int i = 0; i < 5 && IsQuiet() && world_.Now() - quiet_since_ms_ > 30000; i++) {
         const Volunteer &one = *fleet_[world_.Below(fleet_.size())];
         bool heard = world_.Now() - one.last_acknowledged_ms < 35000;
-        bool well = world_.Now() - one.last_trouble_ms > 30000 && !IsCutOff(one);
+        // A REST heartbeat is answered although the registry cannot be asked whether its worker is
+        // still on the roll: the next one tells.
+        uint64_t found_ms = one.relayed ? 65000 : 30000;
+        bool well = world_.Now() - one.last_trouble_ms > found_ms && !IsCutOff(one) && !IsHeldOut(one);
         if (!one.node->up || one.leaving || one.incarnation == 0 || !heard || !well || drained_.count(one.id) != 0)
             continue;
         tally.lives_checked++;

@@ -57,6 +57,7 @@ class Simulation
     }
     void UpdateQuiet();
     bool IsCutOff(const Volunteer &volunteer) const;
+    bool IsHeldOut(const Volunteer &volunteer) const;
     bool InTable(const Volunteer &volunteer) const;
 
     void ControlFault();
