@@ -17,7 +17,7 @@
  * requests can end in one turn of the loop: fewer would be closed only to be made again. */
 #define UPSTREAM_IDLE_MAX 2048
 
-#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 13)
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 14)
 
 /* --- Answers --- */
 
@@ -46,8 +46,11 @@ static void send(struct front *front, struct http_exchange *exchange, const stru
         headers[count++] = (struct http_header){"ETag", answer->etag};
         headers[count++] =
             (struct http_header){"Cache-Control", answer->cache_control != NULL ? answer->cache_control : "no-cache"};
-        headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
     }
+    if (answer->etag != NULL || answer->packed)
+        headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
+    if (answer->served_by != NULL)
+        headers[count++] = (struct http_header){"X-Served-By", answer->served_by};
     if (answer->status == 426) { /* says to what (RFC 9110 15.5.22, RFC 6455 4.2.2) */
         headers[count++] = (struct http_header){"Connection", "Upgrade"};
         headers[count++] = (struct http_header){"Upgrade", "websocket"};
@@ -83,22 +86,38 @@ void front_answer_begin(struct front *front, struct http_exchange *exchange, con
     send(front, exchange, answer, true);
 }
 
-void front_fail(struct front *front, struct http_exchange *exchange, enum error_id error, const char *format, ...)
+static void fail(struct front *front, struct http_exchange *exchange, const char *worker, enum error_id error,
+                 const char *format, va_list arguments)
 {
     const struct error_kind *kind = error_kind(error);
     struct buffer body = BUFFER_INIT;
     char message[512];
-    va_list arguments;
-    va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
     error_render(kind->code, message, &body);
     front_answer(front, exchange,
                  &(struct answer){.status = kind->status,
                                   .body = body.data,
                                   .body_bytes = body.bytes,
-                                  .retry_after_seconds = kind->retry_after_seconds});
+                                  .retry_after_seconds = kind->retry_after_seconds,
+                                  .served_by = worker});
     buffer_free(&body);
+}
+
+void front_fail(struct front *front, struct http_exchange *exchange, enum error_id error, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fail(front, exchange, NULL, error, format, arguments);
+    va_end(arguments);
+}
+
+void front_fail_of(struct front *front, struct http_exchange *exchange, const char *worker, enum error_id error,
+                   const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fail(front, exchange, worker, error, format, arguments);
+    va_end(arguments);
 }
 
 static bool is_local(const char *address, size_t bytes)
@@ -238,8 +257,7 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
     static const char alive[] = "{\"status\":\"ok\"}";
     struct json_error error = {.message = ""};
     /* A worker's own token is its coordinator's to judge. */
-    bool is_judged_elsewhere = front->gateway->role == API_EDGE_ROUTER &&
-                               match->route->edge == API_EDGE_FORWARDED &&
+    bool is_judged_elsewhere = front->gateway->role == API_EDGE_ROUTER && match->route->edge == API_EDGE_FORWARDED &&
                                (match->route->flags & API_OWN_WORKER) != 0;
     if (front->closed && !is_judged_elsewhere && !front_admit(front, exchange, match))
         return;

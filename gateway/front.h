@@ -135,6 +135,7 @@ struct answer {
     const char *etag;            /* brings Cache-Control and Vary along */
     const char *cache_control;   /* NULL: no-cache */
     const char *security_policy; /* of a page */
+    const char *served_by;       /* X-Served-By: the worker that the answer speaks of */
     bool packed;                 /* Content-Encoding: gzip */
 };
 
@@ -146,6 +147,11 @@ void front_answer_begin(struct front *front, struct http_exchange *exchange, con
 
 __attribute__((format(printf, 4, 5))) void front_fail(struct front *front, struct http_exchange *exchange,
                                                       enum error_id error, const char *format, ...);
+
+/* The same of what a worker did, whom X-Served-By names. */
+__attribute__((format(printf, 5, 6))) void front_fail_of(struct front *front, struct http_exchange *exchange,
+                                                         const char *worker, enum error_id error, const char *format,
+                                                         ...);
 
 /* A job for this exchange, which frees it when it is over. NULL, with the exchange answered,
  * when memory ran out. */

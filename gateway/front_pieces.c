@@ -4,6 +4,7 @@
 
 #include "gateway/backend.h"
 #include "gateway/front.h"
+#include "gateway/packer.h"
 #include "gateway/pieces.h"
 
 static void ask_next(struct pieces *pieces)
@@ -34,7 +35,26 @@ static void free_pieces(struct pieces *pieces)
 {
     atomic_fetch_sub_explicit(&pieces->front->gateway->jobs, 1, memory_order_relaxed);
     buffer_free(&pieces->body);
+    buffer_free(&pieces->packed);
+    packer_destroy(pieces->packer);
     free(pieces);
+}
+
+/* What the client is to be sent of the piece; false when memory ran out. */
+static bool pack(struct pieces *pieces)
+{
+    if (pieces->packer == NULL)
+        return !buffer_failed(&pieces->body);
+    buffer_clear(&pieces->packed);
+    return !buffer_failed(&pieces->body) &&
+           packer_add(pieces->packer, pieces->body.data, pieces->body.bytes, pieces->complete, &pieces->packed);
+}
+
+/* Sends it. False: the client has not taken it yet, and `writable` will tell. */
+static bool write_piece(struct pieces *pieces)
+{
+    const struct buffer *piece = pieces->packer != NULL ? &pieces->packed : &pieces->body;
+    return piece->bytes == 0 || http_response_write(pieces->exchange, piece->data, piece->bytes);
 }
 
 /* The last one has come. */
@@ -42,8 +62,8 @@ static void end(struct pieces *pieces)
 {
     if (pieces->over) {
         /* It was answered without them. */
-    } else if (pieces->status == RPC_OK && !buffer_failed(&pieces->body)) {
-        (void)http_response_write(pieces->exchange, pieces->body.data, pieces->body.bytes);
+    } else if (pieces->status == RPC_OK && pack(pieces)) {
+        (void)write_piece(pieces);
         http_response_end(pieces->exchange);
     } else if (pieces->begun) {
         http_exchange_abort(pieces->exchange); /* so that the client sees that something is missing */
@@ -57,9 +77,13 @@ static void end(struct pieces *pieces)
 
 static void begin(struct pieces *pieces)
 {
+    const struct http_head *head = http_exchange_head(pieces->exchange);
     struct answer answer = {.status = 200, .etag = pieces->etag[0] == '\0' ? NULL : pieces->etag};
     pieces->begun = true;
-    if (answer.etag == NULL || !front_client_has_it(http_exchange_head(pieces->exchange), answer.etag)) {
+    if (answer.etag == NULL || !front_client_has_it(head, answer.etag)) {
+        if (http_head_accepts_coding(head, "gzip"))
+            pieces->packer = packer_create(); /* without memory: as it is */
+        answer.packed = pieces->packer != NULL;
         front_answer_begin(pieces->front, pieces->exchange, &answer);
         return;
     }
@@ -78,12 +102,12 @@ static void piece_arrived(struct loop_task *task)
         end(pieces);
         return;
     }
-    if (pieces->over || http_exchange_client_is_gone(pieces->exchange) || !fine) {
+    if (pieces->over || http_exchange_client_is_gone(pieces->exchange) || !fine || !pack(pieces)) {
         pieces->cancelled = true; /* the last one follows */
         ask_next(pieces);
         return;
     }
-    pieces->is_blocked = !http_response_write(pieces->exchange, pieces->body.data, pieces->body.bytes);
+    pieces->is_blocked = !write_piece(pieces);
     if (pieces->is_blocked && http_exchange_client_is_gone(pieces->exchange)) {
         pieces->is_blocked = false; /* it went inside the write: nobody tells us again */
         pieces->cancelled = true;

@@ -279,11 +279,11 @@ static void failed(void *context, struct http_exchange *exchange, enum http_rela
                    (int)(relay->type.bytes < 100 ? relay->type.bytes : 100), relay->type.data);
         break;
     case HTTP_RELAY_TIMEOUT:
-        front_fail(relay->front, exchange, ERROR_WORKER_TIMEOUT, "worker %s did not answer in time", worker);
+        front_fail_of(relay->front, exchange, worker, ERROR_WORKER_TIMEOUT, "worker %s did not answer in time", worker);
         break;
     default:
-        front_fail(relay->front, exchange, ERROR_WORKER_FAILED, "worker %s failed: %s", worker,
-                   http_relay_result_text(result));
+        front_fail_of(relay->front, exchange, worker, ERROR_WORKER_FAILED, "worker %s failed: %s", worker,
+                      http_relay_result_text(result));
         break;
     }
 }

@@ -15,6 +15,7 @@
 struct backend;
 struct front;
 struct http_exchange;
+struct packer;
 struct rpc_call;
 struct subscriber;
 
@@ -26,10 +27,12 @@ struct pieces {
     void (*next)(void *pieces);     /* posted to the backend's loop: fills in the next one */
 
     /* The front's. */
-    bool begun;      /* the answer's head is sent */
-    bool is_blocked; /* the client has not taken the piece before */
-    bool cancelled;  /* its word to the backend: the next one is the last */
-    bool over;       /* the exchange is answered */
+    bool begun;            /* the answer's head is sent */
+    bool is_blocked;       /* the client has not taken the piece before */
+    bool cancelled;        /* its word to the backend: the next one is the last */
+    bool over;             /* the exchange is answered */
+    struct packer *packer; /* NULL: the client takes no gzip */
+    struct buffer packed;  /* the piece, if it does */
 
     /* The backend's: the last one, and how it ended. */
     bool complete;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "gateway/packer.h"
+
 void rendered_name(enum view view, uint64_t version, uint64_t epoch, uint64_t now_ms, char *etag, size_t etag_bytes)
 {
     snprintf(etag, etag_bytes, "W/\"%llx-%d-%llx-%llx\"", (unsigned long long)epoch, (int)view,
@@ -50,31 +52,17 @@ void rendered_release(struct rendered *rendered)
     free(rendered);
 }
 
-/* The header and trailer of gzip instead of zlib's own; see deflateInit2 in zlib.h. */
-#define GZIP_WINDOW_BITS (15 + 16)
-/* The fastest level: lists change often. */
-#define GZIP_LEVEL 1
-
 struct http_shared *rendered_pack(struct http_text text)
 {
-    z_stream stream = {.zalloc = Z_NULL};
-    if (text.bytes > UINT32_MAX / 2 ||
-        deflateInit2(&stream, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW_BITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return NULL;
-    size_t capacity = deflateBound(&stream, text.bytes);
-    unsigned char *packed = malloc(capacity);
+    struct packer *packer = packer_create();
+    struct buffer packed = BUFFER_INIT;
     struct http_shared *result = NULL;
-    if (packed != NULL) {
-        stream.next_in = (unsigned char *)text.data; /* zlib does not write to it */
-        stream.avail_in = (unsigned)text.bytes;
-        stream.next_out = packed;
-        stream.avail_out = (unsigned)capacity;
-        if (deflate(&stream, Z_FINISH) == Z_STREAM_END)
-            result = http_shared_take((char *)packed, stream.total_out);
-        else
-            free(packed);
+    if (packer != NULL && packer_add(packer, text.data, text.bytes, true, &packed)) {
+        size_t bytes = packed.bytes;
+        result = http_shared_take(buffer_take(&packed), bytes);
     }
-    (void)deflateEnd(&stream); /* only frees */
+    buffer_free(&packed);
+    packer_destroy(packer);
     return result;
 }
 
@@ -83,7 +71,7 @@ struct http_shared *rendered_unpack(struct http_text packed)
     /* The last four bytes are the length, least significant first (RFC 1952, 2.3.1). */
     const unsigned char *trailer = (const unsigned char *)packed.data + packed.bytes - 4;
     z_stream stream = {.zalloc = Z_NULL};
-    if (packed.bytes < 18 || packed.bytes > UINT32_MAX / 2 || inflateInit2(&stream, GZIP_WINDOW_BITS) != Z_OK)
+    if (packed.bytes < 18 || packed.bytes > UINT32_MAX / 2 || inflateInit2(&stream, PACKER_WINDOW_BITS) != Z_OK)
         return NULL;
     size_t bytes = (size_t)trailer[0] | (size_t)trailer[1] << 8 | (size_t)trailer[2] << 16 | (size_t)trailer[3] << 24;
     unsigned char *text = malloc(bytes + 1);

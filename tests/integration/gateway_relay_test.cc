@@ -102,6 +102,7 @@ TEST_F(Relay, APostThatWasHeardIsNotRepeated)
     Response answer = coordinator->post("/api/service/silence", "pay once");
     EXPECT_EQ(answer.status, 502) << answer.described();
     EXPECT_EQ(answer.json()["error"].text(), "worker_failed");
+    EXPECT_EQ(answer.header("x-served-by"), "silent");
     EXPECT_EQ(heard, 1);
     remove("silent");
 }
@@ -278,6 +279,7 @@ TEST(SlowWorker, AClientIsToldInTime)
     Response answer = coordinator.post("/api/service/slow", "");
     EXPECT_EQ(answer.status, 504) << answer.described();
     EXPECT_EQ(answer.json()["error"].text(), "worker_timeout");
+    EXPECT_EQ(answer.header("x-served-by"), "slow");
     EXPECT_EQ(heard, 1) << "a POST that was heard is not repeated";
     EXPECT_EQ(coordinator.stop(), 0) << coordinator.log();
 }

@@ -394,6 +394,32 @@ TEST_F(Gateway, ImportsAndExportsThousands)
         ASSERT_EQ(remove("m" + std::to_string(i)).status, 200);
 }
 
+// More workers than a list is held whole for.
+TEST(LongRoll, ItsListsArePackedPieceByPiece)
+{
+    Coordinator coordinator({.flags = {}, .environment = {}});
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    const int count = 10001;
+    std::string body = "[";
+    for (int i = 0; i < count; i++)
+        body += (i > 0 ? "," : "") + std::string("{\"worker_id\": \"m") + std::to_string(i) +
+                R"(", "url": "http://127.0.0.1:9"})";
+    ASSERT_EQ(coordinator.post("/api/admin/import", body + "]").json()["imported"].integer(), count);
+    for (const char *path : {"/api/admin/workers", "/api/admin/export"}) {
+        Response packed = coordinator.request(path, {.headers = {"Accept-Encoding: gzip"}});
+        ASSERT_EQ(packed.header("content-encoding"), "gzip") << path;
+        EXPECT_EQ(packed.header("vary"), "Accept-Encoding") << path;
+        Json list = Json::parse(unpacked(packed.body, 64 << 20));
+        EXPECT_EQ(list["total"].integer(), count) << path;
+        EXPECT_EQ(list["workers"].size(), (size_t)count) << path;
+        Response plain = coordinator.get(path);
+        EXPECT_EQ(plain.header("content-encoding"), "") << path;
+        EXPECT_EQ(plain.json()["workers"].size(), (size_t)count) << path;
+        EXPECT_LT(packed.body.size(), plain.body.size() / 4) << path;
+    }
+    EXPECT_EQ(coordinator.stop(), 0) << coordinator.log();
+}
+
 TEST_F(Gateway, PagesAndWhatTheyAreMadeOf)
 {
     Response index = coordinator->get("/");
