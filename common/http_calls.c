@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "common/address.h"
@@ -58,6 +59,7 @@ struct http_calls {
     struct rpc_loop *loop;
     const char *user_agent;
     size_t batches_max;
+    size_t transfers_max;
     pthread_t thread;
     bool running;
     CURLM *multi;
@@ -256,7 +258,7 @@ static bool take_incoming(struct http_calls *owner)
 
 static void begin_transfers(struct http_calls *owner)
 {
-    while (owner->waiting != NULL && owner->transfer_count < HTTP_CALLS_SOCKETS_MAX) {
+    while (owner->waiting != NULL && owner->transfer_count < owner->transfers_max) {
         struct http_call_batch *batch = owner->waiting;
         struct http_call *call = &batch->calls[batch->begun++];
         if (batch->begun == batch->call_count) {
@@ -354,6 +356,15 @@ static void release(void *argument)
     curl.global_cleanup();
 }
 
+/* Leaves three quarters of the process's descriptors to what it exists for. */
+static size_t transfers_max(void)
+{
+    struct rlimit limit;
+    bool is_known = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_known && limit.rlim_cur / 4 < HTTP_CALLS_SOCKETS_MAX ? (size_t)limit.rlim_cur / 4 + 1
+                                                                   : HTTP_CALLS_SOCKETS_MAX;
+}
+
 struct http_calls *http_calls_create(struct rpc_loop *loop, const char *user_agent, size_t batches_max)
 {
     struct http_calls *owner = load_curl() ? calloc(1, sizeof(*owner)) : NULL;
@@ -364,6 +375,7 @@ struct http_calls *http_calls_create(struct rpc_loop *loop, const char *user_age
     owner->loop = loop;
     owner->user_agent = user_agent;
     owner->batches_max = batches_max;
+    owner->transfers_max = transfers_max();
     owner->incoming_end = &owner->incoming;
     owner->waiting_end = &owner->waiting;
     owner->finished_end = &owner->finished;

@@ -2,8 +2,9 @@
  * however slow, holds up the process. For calls that are rare beside those that a process exists for: broadcast jobs,
  * probes.
  *
- * Every call has its own time limit, from the moment at which it is begun. At most HTTP_CALLS_SOCKETS_MAX are under way
- * at a time; the rest begin as those end. Redirects are not followed, only http and https are spoken, no proxy of the
+ * Every call has its own time limit, from the moment at which it is begun. All of a batch begin at once, but for that
+ * a quarter of the descriptors that the process may have, and no more than HTTP_CALLS_SOCKETS_MAX, are under way at a
+ * time; the rest begin as those end. Redirects are not followed, only http and https are spoken, no proxy of the
  * environment is used, and of an answer HTTP_CALLS_RESPONSE_BYTES_MAX are kept, unless the batch says otherwise: a
  * server that sends more is cut off, which takes nothing from its status.
  *
@@ -21,7 +22,7 @@
 #include "common/buffer.h"
 #include "common/rpc/loop.h"
 
-#define HTTP_CALLS_SOCKETS_MAX 256
+#define HTTP_CALLS_SOCKETS_MAX 4096
 #define HTTP_CALLS_RESPONSE_BYTES_MAX 16384
 
 struct http_calls;

@@ -1,6 +1,7 @@
 // History, statements and broadcast jobs through the real processes.
 
 #include "tests/integration/coordinator.h"
+#include "tests/integration/fake_worker.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +12,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -380,6 +384,30 @@ TEST_F(HistoryTest, ABroadcastSaysWhatEachWorkerSaid)
     EXPECT_EQ(body["job_type"].text(), "rag");
     EXPECT_EQ(body["job_data"].dump(), "{\"a\":{}}");
     EXPECT_EQ(coordinator->stop(), 0);
+}
+
+// Every worker waits for all of them to have been asked.
+TEST_F(HistoryTest, ABroadcastAsksAllAtOnce)
+{
+    const int count = 600;
+    std::mutex lock;
+    std::condition_variable all_are_there;
+    int asked = 0;
+    FakeWorker worker([&](FakeWorker::Connection &connection, const std::string &) {
+        std::unique_lock<std::mutex> held(lock);
+        asked++;
+        all_are_there.notify_all();
+        bool all = all_are_there.wait_for(held, std::chrono::seconds(60), [&] { return asked == count; });
+        connection.write(FakeWorker::answer(all ? "all" : "some"));
+        return false;
+    });
+    start({.environment = {"BROADCAST_TIMEOUT_SECONDS=90"}});
+    for (int i = 0; i < count; i++)
+        register_worker("w" + std::to_string(i), worker.url(), ", \"capabilities\": {\"embeddings\": true}");
+    Response answer = coordinator->post("/api/coordinator/broadcast-job", job);
+    ASSERT_EQ(answer.status, 200) << answer.described();
+    EXPECT_EQ(answer.json()["successful"].integer(), count);
+    EXPECT_EQ(answer.json()["workers"][0]["response"].text(), "all");
 }
 
 TEST_F(HistoryTest, ABroadcastNeedsACapableWorker)
