@@ -26,6 +26,11 @@ static void refuse(struct job *job, enum rpc_status status, const char *text)
     case RPC_ABORTED:
         job_fail(job, ERROR_PART_UNAVAILABLE, "health cannot answer now: %s", text);
         break;
+    case RPC_DEADLINE_EXCEEDED:
+        job_fail(job, ERROR_PART_UNAVAILABLE,
+                 "health did not answer in time: it reads other history, or this is too much of it; try again in a "
+                 "moment, or ask for less");
+        break;
     case RPC_FAILED_PRECONDITION:
         job_fail(job, ERROR_PART_UNAVAILABLE, "%s", text);
         break;
