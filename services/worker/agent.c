@@ -33,7 +33,7 @@ void agent_init(struct agent *agent, const struct agent_config *config, struct r
     agent->config = *config;
     agent->random = random;
     agent->state = AGENT_WAITING;
-    agent->register_at_ms = now_ms;
+    agent->register_at_ms = config->waits ? UINT64_MAX : now_ms;
     agent->register_backoff = (struct backoff){SECOND_MS, 60 * SECOND_MS, 0};
     agent->refused_backoff = (struct backoff){30 * SECOND_MS, 600 * SECOND_MS, 0};
     agent->stream_backoff = (struct backoff){250, 30 * SECOND_MS, 0};
@@ -133,6 +133,11 @@ void agent_registered(struct agent *agent, uint64_t now_ms, uint64_t incarnation
         unregister(agent, now_ms);
         return;
     }
+    if (agent->moved) {
+        agent->moved = false;
+        register_at(agent, now_ms);
+        return;
+    }
     /* The registration itself counts as a heartbeat; the first one of ours follows soon,
      * because it carries the load and the state of services. */
     agent->beat_at_ms = now_ms + SECOND_MS / 2;
@@ -152,6 +157,7 @@ void agent_registration_failed(struct agent *agent, uint64_t now_ms, enum agent_
 {
     if (agent->state != AGENT_REGISTERING)
         return;
+    agent->moved = false; /* the next one shows it */
     if (agent->stopping) {
         stopped(agent);
         return;
@@ -324,6 +330,16 @@ void agent_set_active_requests(struct agent *agent, uint64_t now_ms, uint32_t ac
     if (ended && agent->drained_by_operator)
         agent_services_changed(agent, now_ms);
     leave_if_drained(agent, now_ms);
+}
+
+void agent_moved(struct agent *agent, uint64_t now_ms)
+{
+    if (agent->stopping)
+        return;
+    if (agent->state == AGENT_REGISTERING)
+        agent->moved = true; /* what was sent shows the old one */
+    else if (agent->state == AGENT_WAITING || agent->state == AGENT_REGISTERED)
+        register_at(agent, now_ms);
 }
 
 void agent_stop(struct agent *agent, uint64_t now_ms)

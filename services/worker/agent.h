@@ -94,11 +94,12 @@ struct agent_config {
     uint64_t drain_timeout_ms;
     uint64_t unregister_timeout_ms;
     uint64_t conflict_wait_ms;
+    bool waits; /* for agent_moved, before it registers: where the worker is reached is not known yet */
 };
 
 #define AGENT_CONFIG_DEFAULT                                                                                           \
     {                                                                                                                  \
-        0, 500, 10000, 3000, 60000                                                                                     \
+        0, 500, 10000, 3000, 60000, false                                                                              \
     }
 
 /* Fields are for reading. */
@@ -117,6 +118,7 @@ struct agent {
     bool stopping;
     bool failed; /* stopped because of a conflict */
     bool http_in_flight;
+    bool moved;               /* while it was registering */
     bool answer_missed;       /* heartbeats say so */
     uint64_t missed_sequence; /* of the latest beat on this stream when it was missed */
 
@@ -172,6 +174,9 @@ void agent_services_changed(struct agent *agent, uint64_t now_ms);
 
 /* How many requests are being worked on. The last one of a worker that an operator drains is over: says so soon. */
 void agent_set_active_requests(struct agent *agent, uint64_t now_ms, uint32_t active_requests);
+
+/* The worker is reached at another URL, which the roll has to show: register, at once. */
+void agent_moved(struct agent *agent, uint64_t now_ms);
 
 /* Leave. A second call leaves without waiting for requests. */
 void agent_stop(struct agent *agent, uint64_t now_ms);

@@ -35,6 +35,10 @@ struct child {
     struct backoff backoff;
     struct timer timer; /* next start, next probe, or the end of the grace period */
     struct control_call *probing;
+    int output; /* what it writes; -1: nowhere of ours */
+    struct loop_watch written;
+    size_t line_bytes;
+    char line[CHILD_LINE_BYTES_MAX + 1];
 };
 
 static void start(struct timer *timer, void *argument);
@@ -56,6 +60,47 @@ static void stop_probing(struct child *child)
     loop_timer_stop(child->config.loop, &child->timer);
 }
 
+/* ---- what it says ---- */
+
+static void end_line(struct child *child)
+{
+    child->line[child->line_bytes] = '\0';
+    if (child->line_bytes > 0)
+        child->config.said(child->config.context, child->line);
+    child->line_bytes = 0;
+}
+
+/* False: there is no more for now. */
+static bool read_output(struct child *child)
+{
+    char piece[1024];
+    ssize_t bytes = read(child->output, piece, sizeof piece);
+    for (ssize_t i = 0; i < bytes; i++) {
+        if (piece[i] == '\n')
+            end_line(child);
+        else if (piece[i] != '\0' && piece[i] != '\r' && child->line_bytes < CHILD_LINE_BYTES_MAX)
+            child->line[child->line_bytes++] = piece[i];
+    }
+    return bytes > 0;
+}
+
+static void close_output(struct child *child)
+{
+    if (child->output < 0)
+        return;
+    loop_watch_remove(child->config.loop, &child->written);
+    close(child->output);
+    child->output = -1;
+}
+
+static void output_came(struct loop_watch *watch, uint32_t events)
+{
+    (void)events;
+    struct child *child = (struct child *)((char *)watch - offsetof(struct child, written));
+    while (read_output(child))
+        continue;
+}
+
 /* ---- its end ---- */
 
 static void reap(struct child *child)
@@ -68,6 +113,12 @@ static void reap(struct child *child)
     loop_watch_remove(child->config.loop, &child->ended);
     close(child->pidfd);
     child->pid = 0;
+    if (child->output >= 0) {
+        while (read_output(child))
+            continue;
+        end_line(child);
+        close_output(child);
+    }
     if (!child->stopping)
         log_warning("service ended", LOG_TEXT("service", child->config.name),
                     LOG_TEXT("how", WIFSIGNALED(status) ? "signal" : "exit"),
@@ -157,7 +208,7 @@ static uint16_t free_port(void)
 }
 
 /* In the new process: only what is safe after fork. Does not return. */
-static void become(const char *command, pid_t parent)
+static void become(const char *command, pid_t parent, int output, char *const *environment)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -170,8 +221,10 @@ static void become(const char *command, pid_t parent)
     int nothing = open("/dev/null", O_RDONLY);
     if (nothing >= 0)
         (void)dup2(nothing, 0);
+    if (output >= 0)
+        (void)dup2(output, 2);
     (void)dup2(2, 1);
-    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    execle("/bin/sh", "sh", "-c", command, (char *)NULL, environment);
     _exit(127);
 }
 
@@ -180,22 +233,70 @@ static void become(const char *command, pid_t parent)
  * it to the command to end in its own time, and ends as that does. */
 static void append_script(const struct child *child, struct buffer *out)
 {
-    buffer_append_format(out, "PORT=%u; export PORT; trap 'kill -KILL 0' HUP; trap : TERM; {\n", child->port);
+    if (child->port != 0)
+        buffer_append_format(out, "PORT=%u; export PORT; ", child->port);
+    buffer_append_text(out, "trap 'kill -KILL 0' HUP; trap : TERM; {\n");
     fill_in_port(child->config.command, child->port, out);
     buffer_append_text(out, "\n} & while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done; exit $status");
 }
 
-static bool spawn(struct child *child)
+/* Ours, and one variable more. From malloc; NULL when memory runs out. */
+static char **environment_with(const char *variable)
+{
+    size_t count = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **environment = malloc((count + 2) * sizeof *environment);
+    if (environment == NULL)
+        return NULL;
+    memcpy(environment, environ, count * sizeof *environment);
+    environment[count] = (char *)(uintptr_t)variable; /* execle's prototype lacks a const that it keeps */
+    environment[count + 1] = NULL;
+    return environment;
+}
+
+/* What it writes to; -1: it cannot be had, or is not wanted. */
+static int open_output(struct child *child)
+{
+    int ends[2];
+    if (child->config.said == NULL || pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    child->output = ends[0];
+    child->line_bytes = 0;
+    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 &&
+        loop_watch_add(child->config.loop, &child->written, ends[0], output_came))
+        return ends[1];
+    close(ends[0]);
+    close(ends[1]);
+    child->output = -1;
+    return -1;
+}
+
+static pid_t fork_program(struct child *child)
 {
     struct buffer command = BUFFER_INIT;
     append_script(child, &command);
+    char **environment = environment_with(child->config.variable);
+    int output = open_output(child);
     pid_t parent = getpid();
-    pid_t pid = buffer_failed(&command) ? -1 : fork();
+    bool ready = !buffer_failed(&command) && environment != NULL && (output >= 0 || child->config.said == NULL);
+    pid_t pid = ready ? fork() : -1;
     if (pid == 0)
-        become(command.data, parent);
+        become(command.data, parent, output, environment);
+    if (output >= 0)
+        close(output);
+    free(environment);
     buffer_free(&command);
-    if (pid < 0)
+    return pid;
+}
+
+static bool spawn(struct child *child)
+{
+    pid_t pid = fork_program(child);
+    if (pid < 0) {
+        close_output(child);
         return false;
+    }
     (void)setpgid(pid, pid); /* both do it, so that it is done when either goes on */
     child->pid = pid;
     child->pidfd = pidfd_open(pid, PIDFD_NONBLOCK);
@@ -208,6 +309,7 @@ static bool spawn(struct child *child)
     if (child->pidfd >= 0)
         close(child->pidfd);
     child->pid = 0;
+    close_output(child);
     return false;
 }
 
@@ -216,8 +318,9 @@ static void start(struct timer *timer, void *argument)
     (void)timer;
     struct child *child = argument;
     child->started_at_ms = loop_now_ms(child->config.loop);
-    child->port = free_port();
-    if (child->port == 0 || !spawn(child)) {
+    bool is_server = child->config.said == NULL;
+    child->port = is_server ? free_port() : 0;
+    if ((is_server && child->port == 0) || !spawn(child)) {
         log_error("service cannot be started", LOG_TEXT("service", child->config.name),
                   LOG_TEXT("error", strerror(errno)));
         start_again(child);
@@ -225,8 +328,9 @@ static void start(struct timer *timer, void *argument)
     }
     log_info("service starts", LOG_TEXT("service", child->config.name), LOG_INT("pid", child->pid),
              LOG_UINT("port", child->port));
-    set_state(child, SERVICE_STARTING);
-    probe(NULL, child);
+    set_state(child, is_server ? SERVICE_STARTING : SERVICE_RUNNING);
+    if (is_server)
+        probe(NULL, child);
 }
 
 /* ---- from outside ---- */
@@ -237,9 +341,10 @@ struct child *child_create(const struct child_config *config)
     if (child == NULL)
         return NULL;
     child->config = *config;
-    child->ended = (struct loop_watch)LOOP_WATCH_INIT;
+    child->ended = child->written = (struct loop_watch)LOOP_WATCH_INIT;
+    child->output = -1;
     child->state = SERVICE_STARTING;
-    child->backoff = (struct backoff){500, 30000, 0};
+    child->backoff = (struct backoff){500, config->longest_wait_ms != 0 ? config->longest_wait_ms : 30000, 0};
     loop_timer_start(config->loop, &child->timer, 0, start, child);
     return child;
 }
@@ -265,6 +370,12 @@ void child_stop(struct child *child, uint64_t grace_ms)
     if (child->pid != 0)
         (void)kill(-child->pid, SIGTERM);
     loop_timer_start(child->config.loop, &child->timer, child->pid != 0 ? grace_ms : 0, grace_over, child);
+}
+
+void child_restart(struct child *child)
+{
+    if (child->pid != 0)
+        (void)kill(-child->pid, SIGKILL);
 }
 
 bool child_is_stopping(const struct child *child)

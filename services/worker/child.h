@@ -23,6 +23,8 @@
 #include "services/worker/control.h"
 #include "services/worker/service_table.h"
 
+#define CHILD_LINE_BYTES_MAX 4095
+
 struct child;
 
 struct child_config {
@@ -31,6 +33,13 @@ struct child_config {
     struct random *random;
     const char *name;    /* for logs; outlives the child */
     const char *command; /* the same */
+
+    /* NULL, or for a program that is no server: no port is picked, it is RUNNING from its start, and what it writes
+     * comes here, a line at a time, cut at CHILD_LINE_BYTES_MAX; it may be given one more "NAME=value" (or NULL) in
+     * its environment. */
+    void (*said)(void *context, const char *line);
+    const char *variable;
+    uint64_t longest_wait_ms; /* of the back-off; 0: 30 s */
 
     /* The state is not what it was; port is where the program is, or will be. Not called
      * from inside child_create or child_stop. */
@@ -44,6 +53,9 @@ struct child *child_create(const struct child_config *config);
 /* SIGTERM to its group, SIGKILL to what is left after grace_ms. When it is gone `changed`
  * is called with STOPPED. */
 void child_stop(struct child *child, uint64_t grace_ms);
+
+/* Kills it, and starts it again with back-off as if it had ended by itself. */
+void child_restart(struct child *child);
 
 /* Whether child_stop was called. */
 bool child_is_stopping(const struct child *child);

@@ -13,8 +13,8 @@ int main(int argc, char **argv)
 {
     struct worker_options options = {0};
     uint64_t port, most_requests, ready_descriptor;
-    double heartbeat_interval_seconds, drain_timeout_seconds;
-    const char *api_key;
+    double heartbeat_interval_seconds, drain_timeout_seconds, tunnel_timeout_seconds;
+    const char *api_key, *tunnel_token;
     const struct setting settings[] = {
         {"coordinator-url", SETTING_TEXT, &options.coordinator_url, "http://127.0.0.1:8080", "URL",
          "The coordinator to register with.", 0, 0},
@@ -24,6 +24,17 @@ int main(int argc, char **argv)
          "auto, gpu, cpu, storage or edge; auto: decided from what the machine has.", 0, 0},
         {"tunnel-url", SETTING_TEXT, &options.tunnel_url, NULL, "URL",
          "Where the coordinator reaches this worker, if not at the address that it listens on.", 0, 0},
+        {"tunnel", SETTING_TEXT, &options.tunnel, NULL, "KIND",
+         "cloudflared: run it, so that this worker is reached through Cloudflare and needs no address of its own.", 0,
+         0},
+        {"tunnel-token", SETTING_TEXT, &tunnel_token, NULL, "TOKEN",
+         "Of a named tunnel, whose URL is --tunnel-url; without it Cloudflare gives a quick tunnel. Better given as "
+         "TUNNEL_TOKEN: flags can be seen by others.",
+         0, 0},
+        {"cloudflared", SETTING_TEXT, &options.cloudflared, "cloudflared", "PROGRAM",
+         "The program that --tunnel cloudflared runs.", 0, 0},
+        {"tunnel-timeout-seconds", SETTING_DOUBLE, &tunnel_timeout_seconds, "60", "SECONDS",
+         "A tunnel that is not connected after so long is started again.", 1, 3600},
         {"host", SETTING_TEXT, &options.host, "127.0.0.1", "ADDRESS", "Address to listen on; 0.0.0.0: all.", 0, 0},
         {"port", SETTING_UINT, &port, "8070", "PORT", "Port to listen on; 0: any that is free.", 0, 65535},
         {"location", SETTING_TEXT, &options.location, NULL, "TEXT", "Where this machine is, as shown in lists.", 0, 0},
@@ -65,12 +76,16 @@ int main(int argc, char **argv)
     options.heartbeat_interval_ms = (uint64_t)(heartbeat_interval_seconds * 1000);
     options.drain_timeout_ms = (uint64_t)(drain_timeout_seconds * 1000);
 
-    /* What this worker runs is not to find the key in its environment. */
-    char *own_api_key = strdup(api_key);
-    if (own_api_key == NULL)
+    options.tunnel_timeout_ms = (uint64_t)(tunnel_timeout_seconds * 1000);
+
+    /* What this worker runs is not to find the secrets in its environment. */
+    char *own_api_key = strdup(api_key), *own_tunnel_token = strdup(tunnel_token);
+    if (own_api_key == NULL || own_tunnel_token == NULL)
         abort();
     (void)unsetenv("API_KEY"); /* fails for names that are none */
+    (void)unsetenv("TUNNEL_TOKEN");
     options.api_key = own_api_key;
+    options.tunnel_token = own_tunnel_token;
 
     /* One thread does the work: one arena is enough for it and libcurl's resolver. */
     (void)mallopt(M_ARENA_MAX, 1);
@@ -81,6 +96,7 @@ int main(int argc, char **argv)
     if (result != WORKER_OK)
         fprintf(stderr, "muster-worker: %s\n", error);
     free(own_api_key);
+    free(own_tunnel_token);
     config_free(&config);
     return exit_codes[result];
 }

@@ -493,6 +493,12 @@ void membership_stop(struct membership *membership)
     wake(membership);
 }
 
+void membership_moved(struct membership *membership)
+{
+    agent_moved(&membership->agent, now_ms(membership));
+    wake(membership);
+}
+
 void membership_services_changed(struct membership *membership)
 {
     agent_services_changed(&membership->agent, now_ms(membership));

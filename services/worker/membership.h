@@ -29,7 +29,7 @@ struct membership_config {
     const char *coordinator_url; /* without a slash at its end */
     const char *api_key;         /* to register with; "": none */
     char *worker_id;             /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
-    const char *tunnel_url;
+    const char *tunnel_url;      /* may change, with membership_moved */
     const char *worker_type;
     const char *location;
     const struct detect_machine_figures *machine;
@@ -52,6 +52,9 @@ void membership_destroy(struct membership *membership);
 
 /* Leaves the roll in order: see agent.h. A second call hurries. */
 void membership_stop(struct membership *membership);
+
+/* The text at tunnel_url is another one: registers it. */
+void membership_moved(struct membership *membership);
 
 void membership_services_changed(struct membership *membership);
 void membership_set_active_requests(struct membership *membership, uint32_t active);

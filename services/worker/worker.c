@@ -24,12 +24,13 @@
 #include "services/worker/registration.h"
 #include "services/worker/service_table.h"
 #include "services/worker/supervisor.h"
+#include "services/worker/tunnel.h"
 
 #define GPU_TIMEOUT_MS 5000u
 #define GPU_INTERVAL_MS 15000u
 #define CHILD_GRACE_MS 5000u
 #define DEMONSTRATION "document-processing"
-#define URL_BYTES 1024
+#define URL_BYTES TUNNEL_URL_BYTES
 
 struct worker {
     const struct worker_options *options;
@@ -45,13 +46,15 @@ struct worker {
     struct front *front;
     struct membership *membership;
     struct gpu_monitor *gpu_monitor;
+    struct tunnel *tunnel; /* NULL: it is reached without one */
     int listener;
     int signals;
     struct loop_watch signalled;
 
     char worker_id[HEARTBEAT_ID_BYTES];
     char coordinator_url[URL_BYTES];
-    char tunnel_url[URL_BYTES];
+    char tunnel_url[URL_BYTES]; /* "" until the tunnel has one */
+    char origin[URL_BYTES];     /* what the tunnel leads to */
     struct detect_machine_figures machine;
     struct load_sampler sampler;
     struct load_sample_figures sample;
@@ -59,6 +62,7 @@ struct worker {
     bool leaving; /* off the roll: waiting for requests and commands */
     bool drained;
     bool commands_stopped;
+    bool tunnel_stopped;
     bool replaced;
 };
 
@@ -161,7 +165,7 @@ static void assigned(void *context)
 
 static void stop_if_done(struct worker *worker)
 {
-    if (worker->drained && worker->commands_stopped)
+    if (worker->drained && worker->commands_stopped && (worker->tunnel == NULL || worker->tunnel_stopped))
         loop_stop(worker->loop);
 }
 
@@ -172,12 +176,21 @@ static void commands_stopped(void *context)
     stop_if_done(worker);
 }
 
-/* Requests first: they may need the commands. */
+static void tunnel_stopped(void *context)
+{
+    struct worker *worker = context;
+    worker->tunnel_stopped = true;
+    stop_if_done(worker);
+}
+
+/* Requests first: they may need the commands, and the tunnel to be answered through. */
 static void requests_drained(void *context)
 {
     struct worker *worker = context;
     worker->drained = true;
     supervisor_stop(worker->supervisor, CHILD_GRACE_MS);
+    if (worker->tunnel != NULL)
+        tunnel_stop(worker->tunnel, CHILD_GRACE_MS);
 }
 
 static void off_the_roll(void *context, bool replaced)
@@ -337,6 +350,18 @@ static enum worker_result check_options(struct worker *worker)
         return refuse(worker, WORKER_BAD_OPTIONS,
                       "--tunnel-url '%s': give the URL at which this worker can be reached, http or https",
                       options->tunnel_url);
+    bool has_tunnel = options->tunnel[0] != '\0', is_named = options->tunnel_token[0] != '\0';
+    if (has_tunnel && strcmp(options->tunnel, "cloudflared") != 0)
+        return refuse(worker, WORKER_BAD_OPTIONS, "--tunnel %s: give cloudflared, or leave it out", options->tunnel);
+    if (is_named && (!has_tunnel || options->tunnel_url[0] == '\0'))
+        return refuse(worker, WORKER_BAD_OPTIONS,
+                      "--tunnel-token is of a named tunnel: give --tunnel cloudflared and the URL that the tunnel has "
+                      "with it, as --tunnel-url https://…");
+    if (has_tunnel && !is_named && options->tunnel_url[0] != '\0')
+        return refuse(
+            worker, WORKER_BAD_OPTIONS,
+            "--tunnel-url together with --tunnel: a quick tunnel has a URL of its own; leave one of them out, "
+            "or give the --tunnel-token of a named one");
     /* What we run must not keep it open. */
     if (options->ready_descriptor >= 0 && fcntl(options->ready_descriptor, F_SETFD, FD_CLOEXEC) != 0)
         return refuse(worker, WORKER_BAD_OPTIONS, "--ready-fd %d: no such descriptor is open",
@@ -374,7 +399,10 @@ static enum worker_result listen_and_name(struct worker *worker)
     size_t url_bytes = strlen(options->tunnel_url);
     while (url_bytes > 0 && options->tunnel_url[url_bytes - 1] == '/')
         url_bytes--;
-    if (url_bytes > 0)
+    snprintf(worker->origin, sizeof worker->origin, "http://%s", address);
+    if (options->tunnel[0] != '\0')
+        worker->tunnel_url[0] = '\0';
+    else if (url_bytes > 0)
         snprintf(worker->tunnel_url, sizeof worker->tunnel_url, "%.*s", (int)url_bytes, options->tunnel_url);
     else
         snprintf(worker->tunnel_url, sizeof worker->tunnel_url, "http://%s", address);
@@ -426,10 +454,39 @@ static enum worker_result create_membership(struct worker *worker)
         .stopped = off_the_roll,
         .context = worker,
     };
+    config.agent.waits = worker->options->tunnel[0] != '\0';
     config.agent.interval_ms = worker->options->heartbeat_interval_ms;
     config.agent.drain_timeout_ms = worker->options->drain_timeout_ms;
     worker->membership = membership_create(&config);
     return worker->membership != NULL ? WORKER_OK : out_of_memory(worker);
+}
+
+static void tunnel_moved(void *context, const char *url)
+{
+    struct worker *worker = context;
+    strcpy(worker->tunnel_url, url);
+    membership_moved(worker->membership);
+}
+
+static enum worker_result create_tunnel(struct worker *worker)
+{
+    const struct worker_options *options = worker->options;
+    if (options->tunnel[0] == '\0')
+        return WORKER_OK;
+    worker->tunnel = tunnel_create(&(struct tunnel_config){
+        .loop = worker->loop,
+        .control = worker->control,
+        .random = &worker->random,
+        .program = options->cloudflared,
+        .origin = worker->origin,
+        .token = options->tunnel_token,
+        .public_url = options->tunnel_url,
+        .timeout_ms = options->tunnel_timeout_ms,
+        .moved = tunnel_moved,
+        .stopped = tunnel_stopped,
+        .context = worker,
+    });
+    return worker->tunnel != NULL ? WORKER_OK : out_of_memory(worker);
 }
 
 static enum worker_result watch_signals(struct worker *worker)
@@ -478,7 +535,7 @@ static enum worker_result start(struct worker *worker)
         return result;
     detect_machine(&worker->machine, "", worker->options->storage_folder, GPU_TIMEOUT_MS);
     if ((result = listen_and_name(worker)) != WORKER_OK || (result = create_front(worker)) != WORKER_OK ||
-        (result = create_membership(worker)) != WORKER_OK)
+        (result = create_membership(worker)) != WORKER_OK || (result = create_tunnel(worker)) != WORKER_OK)
         return result;
     if (worker->machine.gpu.present) {
         worker->gpu_monitor = gpu_monitor_create(worker->loop, &worker->machine.gpu, GPU_INTERVAL_MS);
@@ -494,6 +551,7 @@ static enum worker_result start(struct worker *worker)
 static void destroy(struct worker *worker)
 {
     gpu_monitor_destroy(worker->gpu_monitor);
+    tunnel_destroy(worker->tunnel);
     membership_destroy(worker->membership);
     front_destroy(worker->front);
     if (worker->resolver != NULL)

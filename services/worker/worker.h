@@ -20,7 +20,11 @@ struct worker_options {
     const char *coordinator_url;
     const char *worker_id; /* "": made up from the host's name */
     const char *worker_type;
-    const char *tunnel_url; /* "": where it listens */
+    const char *tunnel_url;     /* "": where it listens */
+    const char *tunnel;         /* "": none; "cloudflared" */
+    const char *tunnel_token;   /* of a named tunnel, which is at tunnel_url; "": a quick one */
+    const char *cloudflared;    /* the program */
+    uint64_t tunnel_timeout_ms; /* until it is connected */
     const char *host;
     uint16_t port; /* 0: any */
     const char *location;

@@ -1,6 +1,6 @@
 /* Fuzz target: the texts that a worker reads from others. The first byte says which: the
  * coordinator's JSON answers (r, h, e), nvidia-smi's list (g), the kernel's files (m, s), a
- * request's path (p). */
+ * request's path (p), cloudflared's output (t). */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "services/worker/load.h"
 #include "services/worker/registration.h"
 #include "services/worker/service_table.h"
+#include "services/worker/tunnel.h"
 
 static void check_names(const struct heartbeat_names *names)
 {
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct detect_gpu gpu;
     struct detect_memory_figures memory;
     struct load_times times;
-    char message[64];
+    char message[64], url[TUNNEL_URL_BYTES];
     switch (data[0]) {
     case 'r':
         read_registration(text, text_bytes);
@@ -102,6 +103,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         break;
     case 'p':
         match_path(text, text_bytes);
+        break;
+    case 't':
+        if (tunnel_url_in_line(text, url) && (strncmp(url, "https://", 8) != 0 || strstr(text, url) == NULL ||
+                                              strcmp(url, "https://api.trycloudflare.com") == 0))
+            abort();
         break;
     default:
         break;

@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import json
 import os
+import queue
 import signal
 import socket
 import ssl
@@ -565,6 +566,125 @@ class Services(Case):
             self.assertEqual((status, json.loads(body)["error"]), (503, "worker_busy"))
             self.assertIn("Retry-After", headers)
         wait_until(lambda: worker.request("POST", "/api/document-processing", body=b"x")[0] == 200, "room again")
+
+
+# Speaks cloudflared's command line and output: each start does the next of the runs that it is given, and the last one
+# from then on.
+STAND_IN = """#!/usr/bin/python3
+import json, os, sys, time
+folder = os.path.dirname(os.path.abspath(__file__))
+with open(folder + "/calls", "a") as calls:
+    calls.write(json.dumps([os.getpid(), sys.argv[1:], os.environ.get("TUNNEL_TOKEN")]) + chr(10))
+with open(folder + "/calls") as calls:
+    count = len(calls.readlines())
+with open(folder + "/runs") as file:
+    runs = json.load(file)
+lines, code = runs[min(count, len(runs)) - 1]
+for line in lines:
+    print("2026-01-01T00:00:00Z", line, file=sys.stderr, flush=True)
+if code is not None:
+    sys.exit(code)
+while True:
+    time.sleep(1)
+"""
+CONNECTED = "INF Registered tunnel connection connIndex=0 connection=1 event=0 ip=198.51.100.1 location=lhr01 protocol=quic"
+LIMITED = ["INF Requesting new quick Tunnel on trycloudflare.com...",
+           'ERR Error unmarshaling QuickTunnel response: error code: 1015 error="invalid character" '
+           'status_code="429 Too Many Requests"',
+           'failed to request quick Tunnel: Post "https://api.trycloudflare.com/tunnel": 429']
+
+
+def quick(name, connected=True):
+    return ["INF Requesting new quick Tunnel on trycloudflare.com...", "INF +" + "-" * 60 + "+",
+            "INF |  Your quick Tunnel has been created! Visit it at (it may take some time to be reachable):  |",
+            "INF |  https://%s.trycloudflare.com  |" % name, "INF +" + "-" * 60 + "+"] + ([CONNECTED] if connected else [])
+
+
+class Tunnel(Case):
+    def start_with(self, runs, *flags, **named):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        program = os.path.join(self.folder, "it's cloudflared")
+        with open(program, "w") as file:
+            file.write(STAND_IN)
+        os.chmod(program, 0o755)
+        with open(os.path.join(self.folder, "runs"), "w") as file:
+            json.dump(runs, file)
+        return self.start_worker("--tunnel", "cloudflared", "--cloudflared", program, *flags, **named)
+
+    def calls(self):
+        try:
+            with open(os.path.join(self.folder, "calls")) as file:
+                return [json.loads(line) for line in file]
+        except FileNotFoundError:
+            return []
+
+    def registered_at(self):
+        return self.rest.next("POST", "/api/worker/register")[2]["tunnel_url"]
+
+    def test_registers_at_the_url_and_at_the_next_one(self):
+        worker = self.start_with([(quick("one-two"), None), (quick("three"), None)], "--service", "ocr=http://127.0.0.1:1")
+        body = self.rest.next("POST", "/api/worker/register")[2]
+        self.assertEqual(body["tunnel_url"], "https://one-two.trycloudflare.com")
+        self.assertIn("https://one-two.trycloudflare.com/service/ocr", [s["url"] for s in body["services"]])
+        pid, arguments, token = self.calls()[0]
+        self.assertEqual(arguments, ["tunnel", "--no-autoupdate", "--url", worker.url])
+        self.assertIsNone(token)
+        wait_until(lambda: worker.health()["membership"] == "registered", "registered")
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(self.registered_at(), "https://three.trycloudflare.com")
+        self.assertEqual(worker.stop(), 0)
+        self.assertTrue(Commands.gone(self, self.calls()[1][0]))
+
+    def test_the_same_url_again_is_no_news(self):
+        worker = self.start_with([(quick("same"), None)], "--heartbeat-interval-seconds", "0.2")
+        self.assertEqual(self.registered_at(), "https://same.trycloudflare.com")
+        os.kill(self.calls()[0][0], signal.SIGKILL)
+        wait_until(lambda: worker.log().count("INF Registered") >= 2, "it is back")
+        with self.assertRaises(queue.Empty):
+            self.rest.next("POST", "/api/worker/register", timeout=1)
+
+    def test_a_version_that_does_not_say_that_it_is_connected(self):
+        self.start_with([(quick("silent", connected=False), None)])
+        self.assertEqual(self.registered_at(), "https://silent.trycloudflare.com")
+
+    def test_without_a_tunnel_there_is_no_registration(self):
+        worker = self.start_with([(LIMITED, 1), (LIMITED, 1), (quick("late"), None)])
+        self.assertEqual(self.registered_at(), "https://late.trycloudflare.com", "not the API's")
+        self.assertEqual(len(self.calls()), 3)
+        self.assertIn("no more quick tunnels for a while", worker.log())
+
+    def test_one_that_says_no_url_is_started_again(self):
+        worker = self.start_with([([CONNECTED], None), (quick("second"), None)], "--tunnel-timeout-seconds", "1")
+        self.assertEqual(self.registered_at(), "https://second.trycloudflare.com")
+        self.assertIn("is started again", worker.log())
+
+    def test_a_program_that_is_not_there(self):
+        worker = self.start_worker("--tunnel", "cloudflared", "--cloudflared", "/nowhere/cloudflared")
+        wait_until(lambda: "not found" in worker.log(), "the log says so")
+        self.assertEqual(worker.stop(), 0)
+
+    def test_a_named_tunnel(self):
+        self.start_with([([CONNECTED], None)], "--tunnel-url", "https://gpu.example.com",
+                        environment={"TUNNEL_TOKEN": "se'cret", "PATH": os.environ["PATH"]})
+        self.assertEqual(self.registered_at(), "https://gpu.example.com")
+        self.assertEqual(self.calls()[0][1:], [["tunnel", "--no-autoupdate", "run"], "se'cret"])
+
+    def test_it_does_not_survive_a_worker_that_is_killed(self):
+        worker = self.start_with([(quick("one"), None)])
+        self.registered_at()
+        worker.process.kill()
+        wait_until(lambda: Commands.gone(self, self.calls()[0][0]), "it is gone")
+
+    def test_settings_that_make_no_sense(self):
+        for flags, word in ((("--tunnel", "ngrok"), "give cloudflared"),
+                            (("--tunnel-token", "x"), "named tunnel"),
+                            (("--tunnel", "cloudflared", "--tunnel-token", "x"), "named tunnel"),
+                            (("--tunnel", "cloudflared", "--tunnel-url", "https://x"), "leave one of them out")):
+            answer = subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=30)
+            self.assertEqual(answer.returncode, 2, flags)
+            self.assertIn(word, answer.stderr)
 
 
 class Commands(Case):

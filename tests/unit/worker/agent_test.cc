@@ -519,4 +519,43 @@ TEST_F(Agent, SurvivesAnyOrderOfEvents)
     }
 }
 
+/* ---- a worker whose URL changes ---- */
+
+TEST_F(Agent, WaitsForItsUrl)
+{
+    agent_config config = AGENT_CONFIG_DEFAULT;
+    config.waits = true;
+    agent_init(&agent, &config, &random, now);
+    EXPECT_EQ(agent_next_ms(&agent), UINT64_MAX);
+    EXPECT_EQ(at(now + 1000000), Actions{});
+    agent_moved(&agent, now);
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+}
+
+TEST_F(Agent, RegistersAgainAtAnotherUrl)
+{
+    prove_stream();
+    agent_moved(&agent, now);
+    EXPECT_EQ(agent_next_ms(&agent), now);
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+    /* And once more when it moves before the answer, which is of the URL before. */
+    agent_moved(&agent, now);
+    EXPECT_EQ(drain(), Actions{});
+    agent_registered(&agent, now, 2, 30000, true, false);
+    (void)drain();
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+    agent_registered(&agent, now, 3, 30000, true, false);
+    EXPECT_EQ(agent.state, AGENT_REGISTERED);
+    EXPECT_EQ(agent.incarnation, 3u);
+}
+
+TEST_F(Agent, DoesNotMoveWhenItLeaves)
+{
+    register_with_stream();
+    agent_stop(&agent, now);
+    (void)drain();
+    agent_moved(&agent, now);
+    EXPECT_EQ(agent.state, AGENT_DRAINING);
+}
+
 } // namespace
