@@ -145,7 +145,7 @@ void backend_run_choose(struct backend *backend, struct job *job)
 
 /* --- What became of it --- */
 
-static bool changes_a_roll(enum api_operation operation)
+bool edge_changes_roll(enum api_operation operation)
 {
     return operation == API_REGISTER || operation == API_UNREGISTER || operation == API_DRAIN ||
            operation == API_UNDRAIN || operation == API_IMPORT;
@@ -154,10 +154,6 @@ static bool changes_a_roll(enum api_operation operation)
 static void note_change(struct backend *backend, const struct edge_attempt *attempt, struct federation_region *region)
 {
     struct edge *edge = backend->edge;
-    if (attempt->status >= 300 || !changes_a_roll(attempt->operation))
-        return;
-    edge->written = true;
-    backend->replica.version++; /* what fronts keep is not handed out any more */
     if (attempt->operation == API_REGISTER && attempt->name != NULL)
         (void)federation_hold(&edge->federation, attempt->name, region, clock_unix_ms()); /* else its list says so */
     if (attempt->operation == API_UNREGISTER && attempt->name != NULL)
@@ -181,8 +177,9 @@ void edge_attempt_ended(void *message)
     if (region != NULL && attempt->answered) {
         if (!region->standing.out)
             (void)pool_answered(&region->standing, 0, now_ms); /* it is in the pool, and stays in */
-        note_change(backend, attempt, region);
     }
+    if (region != NULL && attempt->changed)
+        note_change(backend, attempt, region);
     if (edge != NULL)
         backend_publish(backend);
     free(attempt);

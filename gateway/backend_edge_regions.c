@@ -80,7 +80,8 @@ void edge_wait_for_regions(struct backend *backend, struct job *job)
     struct edge *edge = backend->edge;
     size_t position = 0;
     struct federation_region *region;
-    edge->written = false; /* what is read from now on shows it */
+    /* What is read from now on shows them. */
+    edge->shown_changes = atomic_load_explicit(&backend->gateway->forwarded_changes, memory_order_acquire);
     while ((region = map_next(&edge->federation.regions, &position)) != NULL) {
         if (!region->on_roll || region->standing.out)
             continue;
@@ -95,7 +96,7 @@ bool edge_view_waits(struct backend *backend, struct job *job)
     struct edge *edge = backend->edge;
     if (job->waited || edge->calls == NULL)
         return false;
-    if (edge->written)
+    if (edge->shown_changes != atomic_load_explicit(&backend->gateway->forwarded_changes, memory_order_acquire))
         edge_wait_for_regions(backend, job);
     else if (edge->waiting != NULL)
         wait(backend, job); /* for what is being read already */

@@ -19,7 +19,8 @@
 static bool is_fresh(const struct backend *backend, const struct rendered *rendered, uint64_t now_ms)
 {
     uint32_t lifetime_ms = view_lifetime_ms(rendered->view);
-    return rendered->version == backend->replica.version &&
+    uint64_t changes = backend->edge == NULL ? 0 : backend->edge->shown_changes;
+    return rendered->version == backend->replica.version && rendered->forwarded_changes == changes &&
            (lifetime_ms == 0 || now_ms - rendered->rendered_at_ms < lifetime_ms);
 }
 
@@ -174,6 +175,8 @@ void backend_run_view(struct backend *backend, struct job *job)
         struct rendered *fresh = rendered_create(job->view, backend->replica.version, backend->epoch, now_ms, &body);
         if (fresh != NULL)
             fresh->event_revision = backend->events.revision;
+        if (fresh != NULL && backend->edge != NULL)
+            fresh->forwarded_changes = backend->edge->shown_changes;
         buffer_free(&body);
         rendered_release(rendered);
         backend->rendered[job->view] = fresh;

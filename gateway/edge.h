@@ -33,7 +33,7 @@ struct edge {
     struct job *waiting, **waiting_end;
     struct timer waiting_limit;
     uint64_t read_all_at_ms; /* when they last had been; monotonic */
-    bool written;            /* a request that was forwarded since has changed a roll */
+    uint64_t shown_changes;  /* of gateway->forwarded_changes, those that what was read last shows */
 
     struct view_region *view_list; /* as edge_regions made it last */
     struct edge_peers *peers;      /* NULL: there are none */
@@ -67,13 +67,16 @@ void backend_run_coordinators(struct backend *backend, struct job *job);
  * worker's id or the service's name that it is about; NULL: none. */
 void backend_run_choose(struct backend *backend, struct job *job);
 
+/* Whether such a request changes a coordinator's roll. */
+bool edge_changes_roll(enum api_operation operation);
+
 /* What became of a forwarded request. From malloc; all texts behind it. */
 struct edge_attempt {
     struct backend *backend;
     enum api_operation operation;
     bool failed; /* the coordinator could not be reached, or broke off */
     bool answered;
-    unsigned status;
+    bool changed; /* its roll: told before the client is answered, apart from the rest */
     const char *coordinator_id;
     const char *name; /* as in the job; NULL: none */
 };

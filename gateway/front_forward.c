@@ -110,31 +110,46 @@ static bool is_failure(enum http_relay_result result)
            result == HTTP_RELAY_CLOSED_EARLY || result == HTTP_RELAY_TRUNCATED;
 }
 
+/* Tells the backend: `told` with the texts of the request. */
+static void tell(struct forward *forward, struct edge_attempt told)
+{
+    const char *id = forward->choice->coordinator_id;
+    const char *name = forward->name;
+    struct edge_attempt *message = malloc(sizeof *message + strlen(id) + (name == NULL ? 0 : strlen(name)) + 2);
+    if (message == NULL)
+        return; /* the pool learns it from the next one, who holds a worker from its coordinator's list */
+    *message = told;
+    message->backend = forward->front->gateway->backend;
+    message->operation = forward->job->route->operation;
+    char *at = put_text((char *)(message + 1), id, &message->coordinator_id);
+    if (name != NULL)
+        (void)put_text(at, name, &message->name);
+    rpc_loop_post(forward->front->gateway->rpc_loop, edge_attempt_ended, message);
+}
+
 static void attempted(void *context, struct http_exchange *exchange, const struct http_relay_attempt *attempt)
 {
     struct forward *forward = context;
     struct front_metrics *metrics = &forward->front->metrics;
-    const char *id = forward->choice->coordinator_id;
-    const char *name = forward->name;
     (void)exchange;
     forward->last_result = attempt->result;
     metrics_add(&metrics->relay_attempts[attempt->result], 1);
     if (attempt->will_retry)
         metrics_add(&metrics->relay_retries, 1);
-    if (attempt->result == HTTP_RELAY_CLIENT_GONE)
+    if (attempt->result != HTTP_RELAY_CLIENT_GONE)
+        tell(forward, (struct edge_attempt){.failed = is_failure(attempt->result),
+                                            .answered = attempt->result == HTTP_RELAY_ANSWERED});
+}
+
+/* A client reads its own writes, whichever front its next request comes to: so it is told of before the answer. */
+static void answering(void *context, struct http_exchange *exchange, const struct http_head *head)
+{
+    struct forward *forward = context;
+    (void)exchange;
+    if (head->status >= 300 || !edge_changes_roll(forward->job->route->operation))
         return;
-    struct edge_attempt *message = malloc(sizeof *message + strlen(id) + (name == NULL ? 0 : strlen(name)) + 2);
-    if (message == NULL)
-        return; /* the pool learns it from the next one */
-    *message = (struct edge_attempt){.backend = forward->front->gateway->backend,
-                                     .operation = forward->job->route->operation,
-                                     .failed = is_failure(attempt->result),
-                                     .answered = attempt->result == HTTP_RELAY_ANSWERED,
-                                     .status = attempt->status};
-    char *at = put_text((char *)(message + 1), id, &message->coordinator_id);
-    if (name != NULL)
-        (void)put_text(at, name, &message->name);
-    rpc_loop_post(forward->front->gateway->rpc_loop, edge_attempt_ended, message);
+    tell(forward, (struct edge_attempt){.changed = true});
+    atomic_fetch_add_explicit(&forward->front->gateway->forwarded_changes, 1, memory_order_release);
 }
 
 /* The coordinator itself has nobody for it: a worker's own answer says who gave it. */
@@ -210,7 +225,7 @@ static bool prepare(struct forward *forward)
 static void chosen(struct job *job)
 {
     static const struct http_relay_calls calls = {
-        .next = next, .attempted = attempted, .declines = declines, .failed = failed};
+        .next = next, .attempted = attempted, .declines = declines, .answering = answering, .failed = failed};
     struct forward *forward = job->context;
     if (job->choices == NULL) {
         front_send_answer(job);

@@ -22,7 +22,8 @@ static bool is_fresh(const struct front *front, const struct rendered *rendered)
 {
     uint64_t version = atomic_load_explicit(&front->gateway->replica_version, memory_order_acquire);
     uint32_t lifetime_ms = view_lifetime_ms(rendered->view);
-    return rendered->version == version &&
+    uint64_t changes = atomic_load_explicit(&front->gateway->forwarded_changes, memory_order_acquire);
+    return rendered->version == version && rendered->forwarded_changes == changes &&
            (lifetime_ms == 0 || clock_monotonic_ms() - rendered->rendered_at_ms < lifetime_ms);
 }
 

@@ -58,9 +58,9 @@ struct gateway_settings {
     const char *role;
     const char *location;
     const char *public_url;
-    const char *join;             /* edge routers, separated by commas; "": none */
-    const char *federation_key;   /* sent as X-API-Key to edge routers and coordinators; "": none */
-    const char *peers;            /* other edge routers, separated by commas; "": none */
+    const char *join;           /* edge routers, separated by commas; "": none */
+    const char *federation_key; /* sent as X-API-Key to edge routers and coordinators; "": none */
+    const char *peers;          /* other edge routers, separated by commas; "": none */
     const char *coordinator_proof;
     bool allow_private_urls;
     double join_heartbeat_seconds;
@@ -74,7 +74,7 @@ struct gateway {
     enum api_role role;
     char proof_key[65]; /* of this process, random; see proof.h */
     char instance[17];  /* of this process, random: names it to other edge routers */
-    bool public_only;  /* private addresses that strangers name are not called */
+    bool public_only;   /* private addresses that strangers name are not called */
     char coordinator_id[128];
     bool heartbeat_stream_is_local; /* only clients on this machine can reach it */
     struct cors cors;
@@ -85,6 +85,9 @@ struct gateway {
     struct limiter *limiter;
 
     atomic_uint_fast64_t replica_version;
+    /* Requests that an edge router has forwarded and that changed a coordinator's roll, counted by the fronts before
+     * the client is answered: a list that was rendered before is not handed out any more. */
+    atomic_uint_fast64_t forwarded_changes;
     atomic_uint_fast64_t jobs; /* at the backend, or on their way back */
     atomic_uint_fast64_t subscribers;
     atomic_uint_fast64_t subscriber_left_at_ms; /* when the last one did; 0: there was none */

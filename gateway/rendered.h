@@ -14,9 +14,10 @@
 struct rendered {
     atomic_uint references;
     enum view view;
-    uint64_t version;        /* of the replica that it shows */
-    uint64_t rendered_at_ms; /* monotonic */
-    uint64_t event_revision; /* of the last event that it shows; set by who made it */
+    uint64_t version;           /* of the replica that it shows */
+    uint64_t rendered_at_ms;    /* monotonic */
+    uint64_t forwarded_changes; /* of an edge router, that it shows; set by who made it */
+    uint64_t event_revision;    /* of the last event that it shows; set by who made it */
     struct http_shared *body;
     char etag[64]; /* with its quotes; weak, since it stands for the packed body as well */
 };

@@ -89,27 +89,27 @@ struct http_relay_target {
 };
 
 enum http_relay_result {
-    HTTP_RELAY_ANSWERED,        /* to the end; `status` is the upstream's */
-    HTTP_RELAY_NO_TARGET,       /* `next` had none */
-    HTTP_RELAY_CONNECT_FAILED,  /* refused, unreachable, name unknown, TLS failed */
+    HTTP_RELAY_ANSWERED,       /* to the end; `status` is the upstream's */
+    HTTP_RELAY_NO_TARGET,      /* `next` had none */
+    HTTP_RELAY_CONNECT_FAILED, /* refused, unreachable, name unknown, TLS failed */
     HTTP_RELAY_CONNECT_TIMEOUT,
-    HTTP_RELAY_CLOSED_EARLY,    /* closed or reset before the answer began */
-    HTTP_RELAY_TIMEOUT,         /* no first byte in time */
-    HTTP_RELAY_MALFORMED,       /* an answer that is no HTTP */
-    HTTP_RELAY_TRUNCATED,       /* broke off, stalled or became malformed after it began */
-    HTTP_RELAY_DECLINED,        /* `declines` said so of the answer's head */
-    HTTP_RELAY_CLIENT_GONE,     /* no fault of the upstream's */
+    HTTP_RELAY_CLOSED_EARLY, /* closed or reset before the answer began */
+    HTTP_RELAY_TIMEOUT,      /* no first byte in time */
+    HTTP_RELAY_MALFORMED,    /* an answer that is no HTTP */
+    HTTP_RELAY_TRUNCATED,    /* broke off, stalled or became malformed after it began */
+    HTTP_RELAY_DECLINED,     /* `declines` said so of the answer's head */
+    HTTP_RELAY_CLIENT_GONE,  /* no fault of the upstream's */
 };
 
 const char *http_relay_result_text(enum http_relay_result result);
 
 struct http_relay_attempt {
     enum http_relay_result result;
-    unsigned number;         /* 1, 2, … */
-    unsigned status;         /* 0: none came */
+    unsigned number; /* 1, 2, … */
+    unsigned status; /* 0: none came */
     bool reused_connection;
-    bool will_retry;         /* `next` is about to be asked again */
-    uint64_t first_byte_us;  /* from the attempt's start; 0: none came */
+    bool will_retry;        /* `next` is about to be asked again */
+    uint64_t first_byte_us; /* from the attempt's start; 0: none came */
     uint64_t duration_us;
     uint64_t sent_body_bytes, received_body_bytes;
     const struct http_origin *origin;
@@ -131,6 +131,10 @@ struct http_relay_calls {
      * method: true when this upstream has not done anything with the request and says so, and
      * another one should be asked. Its answer is thrown away. May be NULL. */
     bool (*declines)(void *context, struct http_exchange *exchange, const struct http_head *head);
+
+    /* Told of the head that the client gets, before its first byte goes out: what is noted here, the
+     * client's next request finds noted. May be NULL. */
+    void (*answering)(void *context, struct http_exchange *exchange, const struct http_head *head);
 };
 
 struct http_relay_options {
@@ -139,10 +143,11 @@ struct http_relay_options {
     bool safe_to_repeat;                  /* sending the request twice does no harm, whatever its method */
     unsigned attempts_max;                /* default 3 */
     uint32_t first_byte_timeout_ms;       /* 0: that of the pools */
-    struct http_text body;                /* what http_exchange_collect_body has collected; no data: it was not called */
+    struct http_text body; /* what http_exchange_collect_body has collected; no data: it was not called */
 };
 
 /* Takes the exchange over: call it from `handle` (or later), instead of answering and
  * instead of reading the body. `options` is copied. `attempted`, then `failed` or the exchange's `finished`, may be
  * called before it returns. */
-void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange, const struct http_relay_options *options);
+void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange,
+                const struct http_relay_options *options);

@@ -127,6 +127,8 @@ static void begin_answer(struct http_relay *relay, char *data, size_t bytes)
         relay_attempt_failed(relay, HTTP_RELAY_DECLINED);
         return;
     }
+    if (relay->options.calls->answering != NULL)
+        relay->options.calls->answering(relay->options.context, exchange, head);
     relay->phase = RELAY_ANSWERING;
     buffer_free(&relay->held);
     relay->answer_framing = http_response_framing(head, exchange->head.method);
