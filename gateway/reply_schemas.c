@@ -192,9 +192,7 @@ static const struct schema_value announced_service_value = {OBJECT(schema_announ
          NULL,                                                                                                         \
          "How each of its services is."},                                                                              \
         {"tasks_completed", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Tasks done since it started."},                   \
-    {                                                                                                                  \
-        "incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How often this id was registered."                     \
-    },                                                                                                                 \
+        {"incarnation", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How often this id was registered."},                  \
     {                                                                                                                  \
         "coordinator", {.kind = SCHEMA_TEXT}, 0, NULL, "At an edge router: which coordinator holds it."                \
     }
@@ -214,6 +212,11 @@ const struct schema schema_admin_worker = {
             WORKER_FIELDS,
             {"age_seconds", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "Since it was last heard."},
             {"is_healthy", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "It gets requests."},
+            {"registered_by",
+             {.kind = SCHEMA_TEXT},
+             0,
+             NULL,
+             "The name of the key that it came with, if there are keys."},
             {.name = NULL},
         },
 };

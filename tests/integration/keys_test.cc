@@ -272,6 +272,7 @@ TEST_F(Keys, RefusalsSayWhatToDo)
 TEST_F(Keys, ThePageForEverybodySaysNothingOfTheFleet)
 {
     ASSERT_EQ(keyed->put_worker(LAB, "a-secret-worker").status, 200);
+    EXPECT_EQ(keyed->worker("a-secret-worker")["registered_by"].text(), "lab") << "operators see whose it is";
     ASSERT_EQ(keyed->send("POST", "/api/admin/workers/a-secret-worker/drain", with_key(OPS)).status, 200);
     Response page = keyed->send("GET", "/", {});
     EXPECT_EQ(page.status, 200);
