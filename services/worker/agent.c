@@ -7,6 +7,10 @@
 #define HOUR_MS (3600 * SECOND_MS)
 #define CONFLICTS_MAX 2
 #define LONGEST_WAIT_MS (600 * SECOND_MS)
+#define LOST_UNREACHABLE 3
+#define LOST_FAILING_MS (15 * SECOND_MS)
+#define LOST_JITTER_MS (2 * SECOND_MS)
+#define NEXT_JITTER_MS (SECOND_MS / 4)
 
 #define ACTIONS_MAX (sizeof((struct agent *)0)->actions / sizeof((struct agent *)0)->actions[0])
 
@@ -32,6 +36,8 @@ void agent_init(struct agent *agent, const struct agent_config *config, struct r
     memset(agent, 0, sizeof *agent);
     agent->config = *config;
     agent->random = random;
+    agent->choices = 1;
+    agent->refused_by_all = true;
     agent->state = AGENT_WAITING;
     agent->register_at_ms = config->waits ? UINT64_MAX : now_ms;
     agent->register_backoff = (struct backoff){SECOND_MS, 60 * SECOND_MS, 0};
@@ -115,6 +121,23 @@ static void unregister(struct agent *agent, uint64_t now_ms)
 
 /* ---- registration ---- */
 
+void agent_set_choices(struct agent *agent, unsigned choices)
+{
+    agent->choices = choices;
+}
+
+static void begin_round(struct agent *agent)
+{
+    agent->tried = 0;
+    agent->refused_by_all = true;
+}
+
+static void heard(struct agent *agent)
+{
+    agent->unreachable = 0;
+    agent->failing = false;
+}
+
 void agent_registered(struct agent *agent, uint64_t now_ms, uint64_t incarnation, uint64_t interval_ms, bool has_stream,
                       bool stream_moved)
 {
@@ -128,6 +151,9 @@ void agent_registered(struct agent *agent, uint64_t now_ms, uint64_t incarnation
     backoff_reset(&agent->register_backoff);
     backoff_reset(&agent->refused_backoff);
     backoff_reset(&agent->http_backoff);
+    agent->wait_until_ms = 0; /* it was another one that asked for it */
+    begin_round(agent);
+    heard(agent);
     agent->state = AGENT_REGISTERED;
     if (agent->stopping) {
         unregister(agent, now_ms);
@@ -162,8 +188,20 @@ void agent_registration_failed(struct agent *agent, uint64_t now_ms, enum agent_
         stopped(agent);
         return;
     }
-    struct backoff *backoff =
-        failure == AGENT_REGISTRATION_REFUSED ? &agent->refused_backoff : &agent->register_backoff;
+    agent->refused_by_all = agent->refused_by_all && failure == AGENT_REGISTRATION_REFUSED;
+    agent->tried++;
+    if (agent->choices > 1) {
+        agent->http_in_flight = false;
+        act(agent, AGENT_ACTION_NEXT);
+    }
+    if (agent->tried < agent->choices) {
+        /* Who asked to be left alone is, when the round is over. */
+        agent->state = AGENT_WAITING;
+        agent->register_at_ms = now_ms + random_below(agent->random, NEXT_JITTER_MS);
+        return;
+    }
+    struct backoff *backoff = agent->refused_by_all ? &agent->refused_backoff : &agent->register_backoff;
+    begin_round(agent);
     register_at(agent, now_ms + backoff_next_ms(backoff, agent->random));
 }
 
@@ -176,6 +214,23 @@ static void register_again(struct agent *agent, uint64_t now_ms)
     }
     /* With every worker of a coordinator that lost its memory at about the same time. */
     register_at(agent, now_ms + random_below(agent->random, SECOND_MS / 2));
+}
+
+/* Whether the coordinator is lost, and if so, on to the others. */
+static void move_if_lost(struct agent *agent, uint64_t now_ms)
+{
+    bool streaming = agent->stream == AGENT_STREAM_OPENING || stream_connected(agent);
+    bool over = agent->unreachable >= LOST_UNREACHABLE ||
+                (agent->failing && now_ms - agent->failing_since_ms >= LOST_FAILING_MS);
+    if (agent->state != AGENT_REGISTERED || agent->choices < 2 || streaming || !over)
+        return;
+    close_stream(agent);
+    agent->http_in_flight = false;
+    agent->wait_until_ms = 0;
+    heard(agent);
+    begin_round(agent);
+    act(agent, AGENT_ACTION_LOST);
+    register_at(agent, now_ms + random_below(agent->random, LOST_JITTER_MS));
 }
 
 static void pushed_out(struct agent *agent, uint64_t now_ms)
@@ -213,6 +268,7 @@ void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnat
     switch (answer) {
     case AGENT_HTTP_TAKEN:
         agent->answer_missed = false;
+        heard(agent);
         backoff_reset(&agent->http_backoff);
         break;
     case AGENT_HTTP_UNKNOWN_WORKER:
@@ -221,12 +277,19 @@ void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnat
     case AGENT_HTTP_STALE_INCARNATION:
         pushed_out(agent, now_ms);
         break;
+    case AGENT_HTTP_UNREACHABLE:
     case AGENT_HTTP_FAILED: {
         miss_answer(agent);
+        if (answer == AGENT_HTTP_UNREACHABLE)
+            agent->unreachable++;
+        if (!agent->failing)
+            agent->failing_since_ms = now_ms;
+        agent->failing = true;
         /* Sooner than the next beat: the coordinator's patience may be shorter. */
         uint64_t again_ms = now_ms + backoff_next_ms(&agent->http_backoff, agent->random);
         if (again_ms < agent->beat_at_ms)
             agent->beat_at_ms = again_ms;
+        move_if_lost(agent, now_ms);
         break;
     }
     }
@@ -257,6 +320,8 @@ void agent_stream_closed(struct agent *agent, uint64_t now_ms)
     agent->stream_at_ms = now_ms + backoff_next_ms(&agent->stream_backoff, agent->random);
     if (was_proven && on_the_roll(agent))
         beat(agent, now_ms);
+    else
+        move_if_lost(agent, now_ms);
 }
 
 void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t sequence)
@@ -265,6 +330,7 @@ void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t se
         return;
     if (sequence > agent->missed_sequence)
         agent->answer_missed = false;
+    heard(agent);
     if (agent->stream == AGENT_STREAM_OPEN) {
         agent->stream = AGENT_STREAM_PROVEN;
         backoff_reset(&agent->stream_backoff);

@@ -25,6 +25,15 @@
  * away, long when it refuses what we say (an operator has to change that). A worker that
  * the coordinator does not know any more registers again at once.
  *
+ * Several coordinators. The shell says how many there are to choose from (agent_set_choices)
+ * and keeps which (coordinators.h). With one, all is as above. With more, a registration that
+ * fails is tried at the next one at once, and the back-off comes when all of them were tried.
+ * A coordinator is lost when three heartbeats over HTTP could not reach it since it was last heard (one that
+ * is started anew is back before the third), or none was taken for 15 s, and there is no stream
+ * and none under way. Then the worker waits for up to two seconds, so that not all that were
+ * there arrive elsewhere in one instant, and registers with the others. A worker that is
+ * leaving does not move.
+ *
  * Conflicts. "Stale incarnation" means that the id was registered again since. That is
  * either our own registration, sent twice because the first answer was lost, or another
  * process with the same id. The agent goes quiet for conflict_wait_ms and registers once
@@ -66,6 +75,8 @@ enum agent_stream_state {
 
 enum agent_action {
     AGENT_ACTION_NONE,
+    AGENT_ACTION_LOST,         /* the coordinator is: turn to the others; a heartbeat under way is given up */
+    AGENT_ACTION_NEXT,         /* turn to the next coordinator; the same */
     AGENT_ACTION_REGISTER,     /* POST /api/worker/register; answer with agent_registered or _failed */
     AGENT_ACTION_UNREGISTER,   /* DELETE /api/worker/unregister; answer with agent_unregistered */
     AGENT_ACTION_OPEN_STREAM,  /* connect; answer with agent_stream_opened or _closed */
@@ -85,6 +96,7 @@ enum agent_http_answer {
     AGENT_HTTP_TAKEN,
     AGENT_HTTP_UNKNOWN_WORKER,    /* 404 */
     AGENT_HTTP_STALE_INCARNATION, /* 409 */
+    AGENT_HTTP_UNREACHABLE,       /* no connection, no answer, or a proxy says so */
     AGENT_HTTP_FAILED,            /* anything else */
 };
 
@@ -113,6 +125,12 @@ struct agent {
     uint64_t sequence;       /* of the latest beat on this stream, from 1 */
     uint64_t first_sequence; /* of this incarnation, on this stream */
     uint32_t active_requests;
+    unsigned choices;     /* coordinators, at least 1 */
+    unsigned tried;       /* of them, in this round of registrations */
+    bool refused_by_all;  /* that were tried */
+    unsigned unreachable; /* heartbeats over HTTP that did not reach it since it was heard */
+    bool failing;         /* heartbeats are not taken, */
+    uint64_t failing_since_ms;
     unsigned conflicts; /* times that we were pushed out, in the last hour */
     bool drained_by_operator;
     bool stopping;
@@ -147,6 +165,9 @@ void agent_tick(struct agent *agent, uint64_t now_ms);
 
 /* When agent_tick is due; UINT64_MAX: not before another event. */
 uint64_t agent_next_ms(const struct agent *agent);
+
+/* How many coordinators there are to choose from, the one that is spoken to included; 1 at first. */
+void agent_set_choices(struct agent *agent, unsigned choices);
 
 /* The coordinator took us: with this incarnation, heartbeats every interval_ms, over a
  * stream if has_stream. stream_moved: its address is not the one of last time. */

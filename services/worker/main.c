@@ -16,8 +16,10 @@ int main(int argc, char **argv)
     double heartbeat_interval_seconds, drain_timeout_seconds, tunnel_timeout_seconds;
     const char *api_key, *tunnel_token;
     const struct setting settings[] = {
-        {"coordinator-url", SETTING_TEXT, &options.coordinator_url, "http://127.0.0.1:8080", "URL",
-         "The coordinator to register with.", 0, 0},
+        {"coordinator-url", SETTING_TEXT, &options.coordinator_urls, "http://127.0.0.1:8080", "URL[,URL...]",
+         "The coordinator or edge router to register with; of several the first that takes this worker, and the next "
+         "ones when it dies.",
+         0, 0},
         {"worker-id", SETTING_TEXT, &options.worker_id, NULL, "ID",
          "Name of this worker, unique at its coordinator; made up from the host's name when not given.", 0, 0},
         {"worker-type", SETTING_TEXT, &options.worker_type, "auto", "TYPE",

@@ -10,6 +10,8 @@
 
 #define REGISTER_TIMEOUT_MS 15000u /* the registry waits for the disk and the assigner */
 #define CALL_TIMEOUT_MS 5000u
+/* While others are left to be tried, one that is silent is not waited for as long. */
+#define IMPATIENT_TIMEOUT_MS 2000u
 #define TEXT_BYTES 512
 
 struct membership {
@@ -48,12 +50,19 @@ static const char *credential(const struct membership *membership)
     return membership->token[0] != '\0' ? membership->token : membership->config.api_key;
 }
 
+static void cancel(struct control_call **started)
+{
+    if (*started != NULL)
+        control_cancel(*started);
+    *started = NULL;
+}
+
 static struct control_call *call(struct membership *membership, const char *method, const char *path,
                                  const struct buffer *body, const char *with, unsigned timeout_ms,
                                  void (*answered)(void *context, const struct control_answer *answer))
 {
     struct buffer url = BUFFER_INIT;
-    buffer_append_text(&url, membership->config.coordinator_url);
+    buffer_append_text(&url, coordinators_current(membership->config.coordinators));
     buffer_append_text(&url, path);
     struct control_call *started = NULL;
     if (!buffer_failed(&url) && (body == NULL || !buffer_failed(body))) {
@@ -109,9 +118,11 @@ static void registration_failed(struct membership *membership, const struct cont
                               refused ? AGENT_REGISTRATION_REFUSED : AGENT_REGISTRATION_UNREACHABLE);
     if (refused)
         log_error("the coordinator refuses this worker: correct its settings",
-                  LOG_TEXT("coordinator", membership->config.coordinator_url), LOG_TEXT("error", error));
+                  LOG_TEXT("coordinator", coordinators_current(membership->config.coordinators)),
+                  LOG_TEXT("error", error));
     else
-        log_warning("registration failed, trying again", LOG_TEXT("coordinator", membership->config.coordinator_url),
+        log_warning("registration failed, trying again",
+                    LOG_TEXT("coordinator", coordinators_current(membership->config.coordinators)),
                     LOG_TEXT("error", error));
 }
 
@@ -130,10 +141,13 @@ static void take_reply(struct membership *membership, const struct registration_
         if (!service_table_configure(membership->config.table, service->name, service->aliases, service->alias_count))
             log_warning("out of memory, aliases are not known", LOG_TEXT("service", service->name));
     }
-    log_info("registered", LOG_TEXT("worker_id", membership->config.worker_id),
-             LOG_TEXT("worker_type", membership->worker_type), LOG_UINT("incarnation", reply->incarnation),
-             LOG_TEXT("heartbeat_stream", stream));
+    log_info("registered", LOG_TEXT("coordinator", coordinators_current(membership->config.coordinators)),
+             LOG_TEXT("worker_id", membership->config.worker_id), LOG_TEXT("worker_type", membership->worker_type),
+             LOG_UINT("incarnation", reply->incarnation), LOG_TEXT("heartbeat_stream", stream));
     take_assignment(membership, &reply->assigned);
+    struct coordinators *coordinators = membership->config.coordinators;
+    coordinators_registered(coordinators, reply->coordinator_url, reply->fallbacks, reply->fallback_count);
+    agent_set_choices(&membership->agent, (unsigned)coordinators->round_count);
     agent_registered(&membership->agent, now_ms(membership), reply->incarnation, reply->interval_ms, stream[0] != '\0',
                      moved);
 }
@@ -203,10 +217,30 @@ static void measured(void *context, const struct control_answer *answer)
 
 static void begin_registration(struct membership *membership)
 {
+    const struct agent *agent = &membership->agent;
+    unsigned timeout_ms = agent->tried + 1 < agent->choices ? IMPATIENT_TIMEOUT_MS : CALL_TIMEOUT_MS;
     if (!membership->coordinator_measured)
-        membership->measuring = call(membership, "GET", "/health", NULL, NULL, CALL_TIMEOUT_MS, measured);
+        membership->measuring = call(membership, "GET", "/health", NULL, NULL, timeout_ms, measured);
     if (membership->measuring == NULL)
         send_registration(membership);
+}
+
+/* Turns to another coordinator than the one that was spoken to. */
+static void turn_away(struct membership *membership)
+{
+    cancel(&membership->beating);
+    membership->coordinator_measured = false;
+    membership->no_stream_said = false;
+    agent_set_choices(&membership->agent, (unsigned)membership->config.coordinators->round_count);
+}
+
+static void lose_coordinator(struct membership *membership)
+{
+    struct coordinators *coordinators = membership->config.coordinators;
+    coordinators_lost(coordinators);
+    log_warning("the coordinator is lost, registering elsewhere", LOG_TEXT("coordinator", coordinators->home),
+                LOG_TEXT("next", coordinators_current(coordinators)));
+    turn_away(membership);
 }
 
 /* ---- unregistration ---- */
@@ -267,6 +301,13 @@ static void fill_heartbeat(struct membership *membership, struct heartbeat *hear
     heartbeat->service_count = service_table_states(membership->config.table, states);
 }
 
+/* Nobody is there, or a proxy says that nobody is behind it: 520 to 530 are Cloudflare's. */
+static bool is_unreachable(const struct control_answer *answer)
+{
+    unsigned status = answer->status;
+    return status == 0 || status == 502 || status == 504 || (status >= 520 && status <= 530);
+}
+
 static void http_answered(void *context, const struct control_answer *answer)
 {
     struct membership *membership = context;
@@ -275,7 +316,13 @@ static void http_answered(void *context, const struct control_answer *answer)
     struct heartbeat_reply reply;
     bool taken = false;
     char error[TEXT_BYTES];
-    if (answer->status == 404) {
+    if (coordinators_doubtful(membership->config.coordinators) && answer->status != 200) {
+        result = is_unreachable(answer) ? AGENT_HTTP_UNREACHABLE : AGENT_HTTP_FAILED;
+        answer_text(answer, error);
+        log_info(
+            "no heartbeats straight to the coordinator that took this worker, they go through the one that was asked",
+            LOG_TEXT("coordinator", coordinators_current(membership->config.coordinators)), LOG_TEXT("error", error));
+    } else if (answer->status == 404) {
         result = AGENT_HTTP_UNKNOWN_WORKER;
     } else if (answer->status == 401) {
         /* The token does not hold any more, or keys are asked for since: a registration brings one that does. */
@@ -287,11 +334,16 @@ static void http_answered(void *context, const struct control_answer *answer)
     } else if (answer->status == 200 && registration_decode_heartbeat(answer->body, answer->body_bytes, &reply)) {
         result = AGENT_HTTP_TAKEN;
         taken = true;
+        coordinators_heard(membership->config.coordinators);
     } else {
+        if (is_unreachable(answer))
+            result = AGENT_HTTP_UNREACHABLE;
         wait_if_asked(membership, answer);
         answer_text(answer, error);
         log_warning("heartbeat failed", LOG_TEXT("error", error));
     }
+    if (result == AGENT_HTTP_FAILED || result == AGENT_HTTP_UNREACHABLE)
+        coordinators_unheard(membership->config.coordinators);
     if (taken && reply.has_assignment) {
         take_assignment(membership, &reply.assigned);
         agent_services_changed(&membership->agent, now_ms(membership));
@@ -393,6 +445,13 @@ static void stream_command(void *context, const struct heartbeat_command *comman
 static void carry_out(struct membership *membership, enum agent_action action)
 {
     switch (action) {
+    case AGENT_ACTION_LOST:
+        lose_coordinator(membership);
+        break;
+    case AGENT_ACTION_NEXT:
+        coordinators_next(membership->config.coordinators);
+        turn_away(membership);
+        break;
     case AGENT_ACTION_REGISTER:
         begin_registration(membership);
         break;
@@ -464,24 +523,19 @@ struct membership *membership_create(const struct membership_config *config)
         return NULL;
     }
     agent_init(&membership->agent, &config->agent, config->random, loop_now_ms(config->loop));
+    agent_set_choices(&membership->agent, (unsigned)config->coordinators->round_count);
     loop_timer_start(config->loop, &membership->timer, 0, time_came, membership);
     return membership;
-}
-
-static void cancel(struct control_call *started)
-{
-    if (started != NULL)
-        control_cancel(started);
 }
 
 void membership_destroy(struct membership *membership)
 {
     if (membership == NULL)
         return;
-    cancel(membership->measuring);
-    cancel(membership->registering);
-    cancel(membership->beating);
-    cancel(membership->unregistering);
+    cancel(&membership->measuring);
+    cancel(&membership->registering);
+    cancel(&membership->beating);
+    cancel(&membership->unregistering);
     heartbeat_link_destroy(membership->link);
     loop_timer_stop(membership->config.loop, &membership->timer);
     free(membership);
@@ -525,5 +579,6 @@ void membership_status(const struct membership *membership, struct membership_st
     status->state = draining ? "draining" : states[agent->state];
     status->heartbeats = !beats ? "none" : agent->stream == AGENT_STREAM_PROVEN ? "stream" : "http";
     status->worker_type = membership->worker_type;
+    status->coordinator_url = coordinators_current(membership->config.coordinators);
     status->incarnation = agent->incarnation;
 }

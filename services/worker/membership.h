@@ -15,6 +15,7 @@
 #include "common/random.h"
 #include "services/worker/agent.h"
 #include "services/worker/control.h"
+#include "services/worker/coordinators.h"
 #include "services/worker/detect.h"
 #include "services/worker/heartbeat.h"
 #include "services/worker/service_table.h"
@@ -26,10 +27,10 @@ struct membership_config {
     struct control *control;
     struct random *random;
     struct agent_config agent;
-    const char *coordinator_url; /* without a slash at its end */
-    const char *api_key;         /* to register with; "": none */
-    char *worker_id;             /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
-    const char *tunnel_url;      /* may change, with membership_moved */
+    struct coordinators *coordinators; /* whom to register with */
+    const char *api_key;               /* to register with; "": none */
+    char *worker_id;                   /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
+    const char *tunnel_url;            /* may change, with membership_moved */
     const char *worker_type;
     const char *location;
     const struct detect_machine_figures *machine;
@@ -61,9 +62,10 @@ void membership_set_active_requests(struct membership *membership, uint32_t acti
 
 /* For /health. */
 struct membership_status {
-    const char *state;       /* "registered", "registering", "draining", "stopped" */
-    const char *heartbeats;  /* "stream", "http", "none": how they go now */
-    const char *worker_type; /* as the coordinator decided; "" before */
+    const char *state;           /* "registered", "registering", "draining", "stopped" */
+    const char *heartbeats;      /* "stream", "http", "none": how they go now */
+    const char *worker_type;     /* as the coordinator decided; "" before */
+    const char *coordinator_url; /* that it speaks to; valid until the loop's next turn */
     uint64_t incarnation;
 };
 

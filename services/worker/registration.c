@@ -155,6 +155,18 @@ static bool read_services(const json_t *configs, struct registration_reply *repl
     return true;
 }
 
+/* Who took the worker, and who would: help for later, so what is odd is left out. */
+static void read_coordinators(const json_t *root, struct registration_reply *reply)
+{
+    const json_t *fallbacks = json_object_get(root, "fallback_coordinators");
+    reply->coordinator_url = json_string_value(json_object_get(json_object_get(root, "coordinator"), "url"));
+    for (size_t i = 0; i < json_array_size(fallbacks) && reply->fallback_count < REGISTRATION_FALLBACKS_MAX; i++) {
+        const char *url = json_string_value(json_array_get(fallbacks, i));
+        if (url != NULL)
+            reply->fallbacks[reply->fallback_count++] = url;
+    }
+}
+
 bool registration_decode(const char *body, size_t bytes, struct registration_reply *reply, char *error,
                          size_t error_bytes)
 {
@@ -201,6 +213,7 @@ bool registration_decode(const char *body, size_t bytes, struct registration_rep
     if (reply->stream != NULL && reply->stream[0] == '\0')
         reply->stream = NULL;
     reply->token = read_token(json_object_get(root, "worker_token"));
+    read_coordinators(root, reply);
     return true;
 }
 

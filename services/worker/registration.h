@@ -26,6 +26,9 @@ struct registration {
 /* Bytes of a token, with the zero byte. */
 #define REGISTRATION_TOKEN_BYTES 512
 
+/* Other coordinators that are read from an answer; more are passed over. */
+#define REGISTRATION_FALLBACKS_MAX 64
+
 /* Whether a worker may be called so: 1 to 256 printable ASCII characters without spaces,
  * quotes and backslashes, so that the id can stand in a header, a path and a JSON text as
  * it is. */
@@ -52,6 +55,9 @@ struct registration_reply {
     struct heartbeat_names assigned;
     struct registration_service *services;
     size_t service_count;
+    const char *coordinator_url; /* who took it; NULL: not said. Not checked, as the next: see coordinators.h */
+    const char *fallbacks[REGISTRATION_FALLBACKS_MAX];
+    size_t fallback_count;
 };
 
 /* Reads the answer; false, with a sentence in `error`, when it is not one. On success end

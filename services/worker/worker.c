@@ -16,6 +16,7 @@
 #include "common/loop/loop.h"
 #include "common/random.h"
 #include "services/worker/control.h"
+#include "services/worker/coordinators.h"
 #include "services/worker/detect.h"
 #include "services/worker/front.h"
 #include "services/worker/gpu_monitor.h"
@@ -52,7 +53,7 @@ struct worker {
     struct loop_watch signalled;
 
     char worker_id[HEARTBEAT_ID_BYTES];
-    char coordinator_url[URL_BYTES];
+    struct coordinators coordinators;
     char tunnel_url[URL_BYTES]; /* "" until the tunnel has one */
     char origin[URL_BYTES];     /* what the tunnel leads to */
     struct detect_machine_figures machine;
@@ -119,7 +120,7 @@ static void render_health(void *context, struct buffer *body)
         (void)json_array_append_new(assigned, json_string(worker->table.assigned.names[i]));
     json_t *root = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:{s:f, s:s, s:f, s:i, s:I}}", "status", "healthy", "worker_id",
-        worker->worker_id, "worker_type", status.worker_type, "coordinator", worker->coordinator_url, "membership",
+        worker->worker_id, "worker_type", status.worker_type, "coordinator", status.coordinator_url, "membership",
         status.state, "heartbeats", status.heartbeats, "incarnation", (json_int_t)status.incarnation, "services",
         services, "assigned_services", assigned, "load", "current_load", worker->sample.current_load,
         "available_memory", worker->sample.available_memory, "gpu_utilization",
@@ -337,14 +338,8 @@ static enum worker_result check_options(struct worker *worker)
     if (type == sizeof types / sizeof types[0])
         return refuse(worker, WORKER_BAD_OPTIONS, "--worker-type %s: give auto, gpu, cpu, storage or edge",
                       options->worker_type);
-    size_t url_bytes = strlen(options->coordinator_url);
-    while (url_bytes > 0 && options->coordinator_url[url_bytes - 1] == '/')
-        url_bytes--;
-    snprintf(worker->coordinator_url, sizeof worker->coordinator_url, "%.*s", (int)url_bytes, options->coordinator_url);
-    if (url_bytes >= sizeof worker->coordinator_url || !is_web_url(worker->coordinator_url))
-        return refuse(worker, WORKER_BAD_OPTIONS,
-                      "--coordinator-url '%s': give the coordinator's address as http://HOST:PORT or https://HOST",
-                      options->coordinator_url);
+    if (!coordinators_init(&worker->coordinators, options->coordinator_urls, worker->error, worker->error_bytes))
+        return WORKER_BAD_OPTIONS;
     if (options->tunnel_url[0] != '\0' &&
         (strlen(options->tunnel_url) >= URL_BYTES || !is_web_url(options->tunnel_url)))
         return refuse(worker, WORKER_BAD_OPTIONS,
@@ -441,7 +436,7 @@ static enum worker_result create_membership(struct worker *worker)
         .control = worker->control,
         .random = &worker->random,
         .agent = AGENT_CONFIG_DEFAULT,
-        .coordinator_url = worker->coordinator_url,
+        .coordinators = &worker->coordinators,
         .api_key = worker->options->api_key,
         .worker_id = worker->worker_id,
         .tunnel_url = worker->tunnel_url,

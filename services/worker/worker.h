@@ -17,8 +17,8 @@ struct worker;
 
 /* All texts outlive the worker. */
 struct worker_options {
-    const char *coordinator_url;
-    const char *worker_id; /* "": made up from the host's name */
+    const char *coordinator_urls; /* separated by commas */
+    const char *worker_id;        /* "": made up from the host's name */
     const char *worker_type;
     const char *tunnel_url;     /* "": where it listens */
     const char *tunnel;         /* "": none; "cloudflared" */

@@ -1,11 +1,12 @@
 /* Fuzz target: the texts that a worker reads from others. The first byte says which: the
- * coordinator's JSON answers (r, h, e), nvidia-smi's list (g), the kernel's files (m, s), a
- * request's path (p), cloudflared's output (t). */
+ * coordinator's JSON answers (r, h, e), a list of coordinators (c), nvidia-smi's list (g), the
+ * kernel's files (m, s), a request's path (p), cloudflared's output (t). */
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "services/worker/coordinators.h"
 #include "services/worker/detect.h"
 #include "services/worker/load.h"
 #include "services/worker/registration.h"
@@ -19,6 +20,47 @@ static void check_names(const struct heartbeat_names *names)
     for (size_t i = 0; i < names->count; i++)
         if (strnlen(names->names[i], HEARTBEAT_NAME_BYTES) == HEARTBEAT_NAME_BYTES)
             abort();
+}
+
+/* Every round ends where it began, and every URL in it can be called. */
+static void walk_round(struct coordinators *coordinators)
+{
+    if (coordinators->round_count == 0 || coordinators->round_count > COORDINATORS_ROUND_MAX)
+        abort();
+    const char *first = coordinators_current(coordinators);
+    for (size_t i = 0; i < coordinators->round_count; i++) {
+        struct http_origin origin;
+        if (!http_origin_parse(http_text_of(coordinators_current(coordinators)), &origin))
+            abort();
+        coordinators_next(coordinators);
+    }
+    if (coordinators_current(coordinators) != first)
+        abort();
+}
+
+static void read_coordinators(const char *list)
+{
+    struct coordinators coordinators;
+    char error[200] = "";
+    if (coordinators_init(&coordinators, list, error, sizeof error))
+        walk_round(&coordinators);
+    else if (error[0] == '\0')
+        abort();
+}
+
+static void take_coordinators(const struct registration_reply *reply)
+{
+    struct coordinators coordinators;
+    char error[200];
+    if (!coordinators_init(&coordinators, "https://a,http://b", error, sizeof error))
+        abort();
+    coordinators_next(&coordinators);
+    coordinators_registered(&coordinators, reply->coordinator_url, reply->fallbacks, reply->fallback_count);
+    walk_round(&coordinators);
+    coordinators_unheard(&coordinators);
+    walk_round(&coordinators);
+    coordinators_lost(&coordinators);
+    walk_round(&coordinators);
 }
 
 static void read_registration(const char *text, size_t bytes)
@@ -41,6 +83,7 @@ static void read_registration(const char *text, size_t bytes)
                                      reply.services[i].alias_count))
             abort();
     service_table_free(&table);
+    take_coordinators(&reply);
     registration_reply_free(&reply);
 }
 
@@ -80,6 +123,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     switch (data[0]) {
     case 'r':
         read_registration(text, text_bytes);
+        break;
+    case 'c':
+        read_coordinators(text);
         break;
     case 'h':
         if (registration_decode_heartbeat(text, text_bytes, &reply) && reply.has_assignment)

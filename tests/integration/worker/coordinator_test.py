@@ -45,6 +45,67 @@ class Case(unittest.TestCase):
         return status == 200 and headers["X-Served-By"] == worker_id
 
 
+class SeveralCoordinators(unittest.TestCase):
+    def start(self, *flags):
+        coordinator = Coordinator(flags=flags)
+        self.addCleanup(coordinator.stop)
+        return coordinator
+
+    def kill(self, coordinator):
+        """Without a goodbye; its parts die with it."""
+        coordinator.process.kill()
+        coordinator.process.wait()
+
+    def start_worker(self, url):
+        worker = process.Worker(PROGRAMS["muster-worker"], url, "--worker-id", "w-1", "--location", "uk",
+                                "--heartbeat-interval-seconds", "0.5")
+        self.addCleanup(worker.kill)
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "heartbeats are streamed", 30)
+        return worker
+
+    def test_a_worker_is_registered_at_the_second_when_the_first_is_killed(self):
+        first, second = self.start(), self.start()
+        worker = self.start_worker(first.url + "," + second.url)
+        self.assertEqual(first.status("w-1"), "online")
+        self.assertIsNone(second.worker("w-1"))
+        self.kill(first)
+        wait_until(lambda: second.status("w-1") == "online", "it is elsewhere")
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "heartbeats are streamed", 30)
+        self.assertEqual(worker.health()["coordinator"], second.url)
+        wait_until(lambda: second.request("POST", "/api/service/document-processing", b"one two")[0] == 200,
+                   "it serves there")
+        self.assertEqual(worker.stop(), 0)
+        self.assertIsNone(second.worker("w-1"))
+
+    def start_region(self):
+        """An edge router, two coordinators that know of each other, and a worker that the first has."""
+        edge = self.start("--role", "edge-router")
+        uk, us = (self.start("--join", edge.url, "--coordinator-id", name, "--location", name) for name in ("uk", "us"))
+        wait_until(lambda: json.loads(edge.request("GET", "/health")[2])["coordinators"] == 2, "both have joined")
+        # Each hears of the other with its next heartbeat.
+        registration = json.dumps({"worker_id": "asks", "tunnel_url": "http://127.0.0.1:9", "location": "uk"}).encode()
+        wait_until(lambda: us.url in json.loads(edge.request("POST", "/api/worker/register", registration)[2])
+                   .get("fallback_coordinators", []), "it knows the other one", 60)
+        worker = self.start_worker(edge.url)
+        self.assertEqual(worker.health()["coordinator"], uk.url)
+        self.assertEqual(uk.status("w-1"), "online")
+        return edge, uk, us, worker
+
+    def test_a_worker_of_an_edge_router_is_elsewhere_when_its_coordinator_is_killed(self):
+        edge, uk, us, worker = self.start_region()
+        self.kill(uk)
+        wait_until(lambda: us.status("w-1") == "online", "it is elsewhere")
+        wait_until(lambda: worker.health()["coordinator"] == us.url, "heartbeats go straight there")
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "heartbeats are streamed", 30)
+
+    def test_a_worker_moves_to_a_coordinator_that_was_named_without_the_edge_router(self):
+        edge, uk, us, worker = self.start_region()
+        self.kill(edge)
+        self.kill(uk)
+        wait_until(lambda: us.status("w-1") == "online", "it is elsewhere")
+        wait_until(lambda: worker.health()["coordinator"] == us.url, "it knows")
+
+
 class WithCoordinator(Case):
     def test_the_whole_way(self):
         worker = self.start_worker("w-1", "--location", "uk", "--heartbeat-interval-seconds", "0.5")

@@ -246,6 +246,127 @@ class HttpHeartbeats(Case):
         self.rest.next("POST", "/api/worker/heartbeat")
 
 
+class SeveralCoordinators(Case):
+    """`rest` is the first one; others are started at need."""
+
+    def setUp(self):
+        super().setUp()
+        self.interval = 0.2
+        self.named = {}
+
+    def register(self, path, body):
+        status, answer = super().register(path, body)
+        return status, {**answer, **self.named}
+
+    def start_rest(self):
+        rest = fake_coordinator.Rest()
+        self.addCleanup(rest.stop)
+        self.serve_rest(rest)
+        return rest
+
+    def moved_to(self, worker, rest, seconds=20):
+        rest.next("POST", "/api/worker/register", seconds)
+        rest.next("POST", "/api/worker/heartbeat")
+        wait_until(lambda: worker.health()["membership"] == "registered", "it is registered")
+        self.assertEqual(worker.health()["coordinator"], rest.url)
+
+    def test_a_list_whose_first_is_dead_from_the_start(self):
+        worker = self.start_worker(url="http://%s, %s/" % (dead_address(), self.rest.url))
+        self.moved_to(worker, self.rest)
+
+    def test_one_that_refuses_is_passed_over(self):
+        second = self.start_rest()
+        self.rest.answers[("POST", "/api/worker/register")] = lambda path, body: (403, {"message": "not here"})
+        worker = self.start_worker(url=self.rest.url + "," + second.url)
+        self.moved_to(worker, second)
+        self.assertIn("not here", worker.log())
+
+    def test_is_registered_at_the_second_when_the_first_is_killed_and_at_the_first_when_the_second_is(self):
+        second = self.start_rest()
+        worker = self.start_worker(url=self.rest.url + "," + second.url)
+        self.moved_to(worker, self.rest)
+        port = self.rest.port
+        self.rest.stop()
+        self.moved_to(worker, second)
+        self.assertNotIn("registration failed", worker.log(), "the lost one is not asked first")
+        self.rest = fake_coordinator.Rest(port)
+        self.serve_rest(self.rest)
+        second.stop()
+        self.moved_to(worker, self.rest)
+
+    def test_a_stream_that_breaks_with_its_coordinator_is_opened_at_the_next(self):
+        second = self.start_rest()
+        health = self.start_health()
+        worker = self.start_worker(url=self.rest.url + "," + second.url)
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "it is streamed")
+        self.start_health()
+        self.rest.stop()
+        health.stop()
+        second.next("POST", "/api/worker/register")
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "it is streamed again")
+        self.assertEqual(worker.health()["coordinator"], second.url)
+
+    def test_a_stream_alone_keeps_a_worker(self):
+        second = self.start_rest()
+        health = self.start_health()
+        worker = self.start_worker(url=self.rest.url + "," + second.url)
+        wait_until(lambda: worker.health()["heartbeats"] == "stream", "it is streamed")
+        self.rest.stop()
+        health.forget()
+        for _ in range(20):
+            health.next()
+        self.assertEqual(second.history, [])
+
+    def test_fallbacks_come_before_the_list_and_nonsense_among_them_is_ignored(self):
+        second, third = self.start_rest(), self.start_rest()
+        self.named = {"fallback_coordinators": [7, "", "ftp://x", "http://", "nonsense", "http://" + dead_address(),
+                                                third.url]}
+        worker = self.start_worker(url=self.rest.url + "," + second.url)
+        self.moved_to(worker, self.rest)
+        self.rest.stop()
+        self.moved_to(worker, third)
+        self.assertEqual(second.history, [])
+
+    def test_heartbeats_go_straight_to_who_took_it(self):
+        home = self.start_rest()
+        self.named = {"coordinator": {"id": "home", "url": home.url}, "fallback_coordinators": [self.rest.url]}
+        worker = self.start_worker()
+        self.rest.next("POST", "/api/worker/register")
+        for _ in range(5):
+            home.next("POST", "/api/worker/heartbeat")
+        self.assertEqual([method + path for method, path, _ in self.rest.history], ["POST/api/worker/register"])
+        self.assertEqual(worker.health()["coordinator"], home.url)
+        # It dies, and whom we registered with does not know where the worker is: it is to take it again.
+        self.named = {}
+        self.rest.answers[("POST", "/api/worker/heartbeat")] = lambda path, body: (
+            (200, {"status": "ok"}) if self.incarnation > 1 else (404, {"message": "whose?"}))
+        home.stop()
+        self.moved_to(worker, self.rest)
+        worker.stop()
+        self.assertEqual(self.rest.history[-1][0], "DELETE")
+
+    def test_heartbeats_go_the_way_of_the_registration_while_there_is_no_other(self):
+        stranger = fake_coordinator.Rest()  # answers 404 to everything
+        self.addCleanup(stranger.stop)
+        for url in ("http://" + dead_address(), stranger.url):
+            self.named = {"coordinator": {"id": "home", "url": url}}
+            self.rest.forget()
+            worker = self.start_worker()
+            self.rest.next("POST", "/api/worker/register")
+            for _ in range(5):
+                self.assertEqual(self.rest.next("POST", "/api/worker/")[1], "/api/worker/heartbeat")
+            worker.kill = lambda: None
+            self.assertEqual(worker.stop(), 0)
+
+    def test_one_alone_is_waited_for(self):
+        worker = self.start_worker()
+        self.moved_to(worker, self.rest)
+        self.rest.stop()
+        wait_until(lambda: worker.log().count("heartbeat failed") >= 4, "it fails")
+        self.assertEqual(worker.health()["membership"], "registered")
+        self.assertNotIn("is lost", worker.log())
+
+
 class Stream(Case):
     def test_a_foreign_server_reads_every_field(self):
         health = self.start_health()
@@ -910,6 +1031,9 @@ class BadStarts(unittest.TestCase):
         for flags, hint in ((["--worker-type", "quantum"], "auto, gpu, cpu, storage or edge"),
                             (["--coordinator-url", "ftp://x"], "http://HOST:PORT"),
                             (["--coordinator-url", ""], "http://HOST:PORT"),
+                            (["--coordinator-url", "http://127.0.0.1:1,nonsense"], "'nonsense': give the coordinator"),
+                            (["--coordinator-url", "http://127.0.0.1:1,"], "with commas between them"),
+                            (["--coordinator-url", ",".join(["http://127.0.0.1:1"] * 9)], "at most 8 URLs"),
                             (["--tunnel-url", "nonsense"], "http or https"),
                             (["--service", "ocr"], "NAME=URL"),
                             (["--service", "o/c=http://x"], "NAME=URL"),

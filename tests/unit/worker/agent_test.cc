@@ -456,6 +456,170 @@ TEST_F(Agent, AnotherProcessWithOurIdIsNotUnregistered)
     EXPECT_FALSE(agent.failed);
 }
 
+TEST_F(Agent, TriesTheNextCoordinatorAtOnceAndBacksOffAfterTheRound)
+{
+    agent_set_choices(&agent, 3);
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 3; i++) {
+            ASSERT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+            /* The second one would be left alone for a while: the third is asked all the same. */
+            if (i == 1)
+                agent_wait(&agent, now, 3000);
+            agent_registration_failed(&agent, now, AGENT_REGISTRATION_UNREACHABLE);
+            EXPECT_EQ(drain(), Actions{AGENT_ACTION_NEXT});
+            if (i < 2) {
+                EXPECT_LT(agent_next_ms(&agent) - now, 250u) << i;
+            } else {
+                EXPECT_GE(agent_next_ms(&agent) - now, round < 6 ? 2750u : 30000u);
+            }
+        }
+    }
+}
+
+TEST_F(Agent, OneThatIsAwayAmongThoseThatRefuseIsTriedAgainSoon)
+{
+    agent_set_choices(&agent, 2);
+    next();
+    agent_registration_failed(&agent, now, AGENT_REGISTRATION_UNREACHABLE);
+    drain();
+    next();
+    agent_registration_failed(&agent, now, AGENT_REGISTRATION_REFUSED);
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_NEXT});
+    EXPECT_LE(agent_next_ms(&agent) - now, 1000u);
+    for (int i = 0; i < 2; i++) {
+        ASSERT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+        agent_registration_failed(&agent, now, AGENT_REGISTRATION_REFUSED);
+        drain();
+    }
+    EXPECT_GE(agent_next_ms(&agent) - now, 15000u) << "all refuse";
+}
+
+TEST_F(Agent, MovesWhenTheStreamIsBrokenAndNobodyAnswers)
+{
+    agent_set_choices(&agent, 2);
+    prove_stream();
+    uint64_t broken = now;
+    agent_stream_closed(&agent, now);
+    ASSERT_EQ(drain(), Actions{AGENT_ACTION_BEAT_HTTP});
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    while (agent.state == AGENT_REGISTERED && now - broken < 60000) {
+        for (agent_action action : next()) {
+            if (action == AGENT_ACTION_BEAT_HTTP)
+                agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+            else if (action == AGENT_ACTION_OPEN_STREAM)
+                agent_stream_closed(&agent, now);
+            else
+                FAIL() << action;
+        }
+    }
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_LOST});
+    EXPECT_EQ(agent.stream, AGENT_STREAM_NONE);
+    EXPECT_GE(now - broken, 500u) << "one that is started anew is waited for";
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+    EXPECT_LE(now - broken, 5000u);
+    agent_registered(&agent, now, 1, 30000, true, false);
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_OPEN_STREAM});
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP}) << "as if it had never been elsewhere";
+}
+
+TEST_F(Agent, AHeartbeatThatWasUnderWayWhenItTurnedAwayDoesNotHoldUpOthers)
+{
+    agent_set_choices(&agent, 2);
+    prove_stream();
+    agent_stream_closed(&agent, now);
+    ASSERT_EQ(drain(), Actions{AGENT_ACTION_BEAT_HTTP}) << "it is never answered";
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_OPEN_STREAM});
+    agent_stream_opened(&agent, now);
+    agent_command(&agent, now, HEARTBEAT_COMMAND_REGISTER_AGAIN, 1);
+    drain();
+    while (agent.state != AGENT_REGISTERING)
+        next();
+    agent_registration_failed(&agent, now, AGENT_REGISTRATION_UNREACHABLE);
+    ASSERT_EQ(drain(), Actions{AGENT_ACTION_NEXT});
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+    agent_registered(&agent, now, 1, 30000, false, false);
+    drain();
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+}
+
+TEST_F(Agent, AFleetDoesNotMoveInOneInstant)
+{
+    uint64_t first = UINT64_MAX, last = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        random_seed(&random, seed);
+        agent_config config = AGENT_CONFIG_DEFAULT;
+        agent_init(&agent, &config, &random, 0);
+        agent_set_choices(&agent, 2);
+        agent_tick(&agent, 0);
+        agent_registered(&agent, 0, 1, 30000, false, false);
+        for (int i = 0; i < 3; i++)
+            agent_http_answered(&agent, 0, 1, AGENT_HTTP_UNREACHABLE);
+        ASSERT_EQ(agent.state, AGENT_WAITING);
+        first = std::min(first, agent_next_ms(&agent));
+        last = std::max(last, agent_next_ms(&agent));
+    }
+    EXPECT_LT(first, 200u);
+    EXPECT_GT(last, 1800u);
+    EXPECT_LE(last, 2000u);
+}
+
+TEST_F(Agent, DoesNotMoveWithNobodyToGoToOrWhileLeaving)
+{
+    for (bool leaving : {false, true}) {
+        agent_config config = AGENT_CONFIG_DEFAULT;
+        agent_init(&agent, &config, &random, now);
+        agent_set_choices(&agent, leaving ? 2 : 1);
+        next();
+        agent_registered(&agent, now, 1, 30000, false, false);
+        if (leaving)
+            agent_stop(&agent, now);
+        agent_state before = agent.state;
+        drain();
+        for (int i = 0; i < 20; i++)
+            agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+        EXPECT_EQ(agent.state, before);
+        EXPECT_TRUE(drain().empty());
+    }
+}
+
+TEST_F(Agent, DoesNotMoveWhileAStreamIsToBeHadOrTheFailuresAreOld)
+{
+    agent_set_choices(&agent, 2);
+    register_with_stream();
+    drain();
+    for (int i = 0; i < 5; i++)
+        agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    EXPECT_EQ(agent.state, AGENT_REGISTERED) << "the stream is being opened";
+    agent_stream_opened(&agent, now);
+    agent_stream_acknowledged(&agent, now, 1);
+    drain();
+    agent_stream_closed(&agent, now);
+    EXPECT_EQ(agent.state, AGENT_REGISTERED) << "the stream spoke since";
+    for (int i = 0; i < 2; i++)
+        agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_TAKEN);
+    for (int i = 0; i < 2; i++)
+        agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    EXPECT_EQ(agent.state, AGENT_REGISTERED);
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    EXPECT_EQ(agent.state, AGENT_WAITING);
+}
+
+TEST_F(Agent, MovesAwayFromOneThatOnlyAnswersErrorsAfterAWhile)
+{
+    agent_set_choices(&agent, 2);
+    next();
+    agent_registered(&agent, now, 1, 30000, false, false);
+    uint64_t start = agent_next_ms(&agent);
+    while (agent.state == AGENT_REGISTERED && now < start + 120000) {
+        ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+        agent_http_answered(&agent, now, 1, AGENT_HTTP_FAILED);
+    }
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_LOST});
+    EXPECT_GE(now - start, 15000u);
+    EXPECT_LE(now - start, 31000u);
+}
+
 /* Any order of events, thousands of them: never stuck, never more actions than fit. */
 TEST_F(Agent, SurvivesAnyOrderOfEvents)
 {
@@ -467,7 +631,7 @@ TEST_F(Agent, SurvivesAnyOrderOfEvents)
         random_seed(&choice, seed + 1000);
         for (int i = 0; i < 500 && agent.state != AGENT_STOPPED; i++) {
             now += random_below(&choice, 2000);
-            switch (random_below(&choice, 15)) {
+            switch (random_below(&choice, 17)) {
             case 0:
                 agent_registered(&agent, now, random_below(&choice, 5), 30000, random_below(&choice, 2) != 0,
                                  random_below(&choice, 2) != 0);
@@ -502,6 +666,12 @@ TEST_F(Agent, SurvivesAnyOrderOfEvents)
             case 10:
                 agent_wait(&agent, now, random_below(&choice, 5000));
                 agent_http_answered(&agent, now, agent.incarnation, AGENT_HTTP_FAILED);
+                break;
+            case 12:
+                agent_http_answered(&agent, now, agent.incarnation, AGENT_HTTP_UNREACHABLE);
+                break;
+            case 13:
+                agent_set_choices(&agent, 1 + (unsigned)random_below(&choice, 3));
                 break;
             case 11:
                 if (random_below(&choice, 100) == 0)

@@ -124,6 +124,32 @@ TEST(Registration, TakesATokenThatCanStandInAHeader)
     EXPECT_EQ(token("\"" + std::string(REGISTRATION_TOKEN_BYTES, 'x') + "\""), "");
 }
 
+TEST(Registration, TellsWhoTookItAndWhoWould)
+{
+    registration_reply reply;
+    ASSERT_TRUE(decode(R"({"worker_id": "w", "coordinator": {"id": "uk", "url": "http://uk"},
+                           "fallback_coordinators": ["http://us", 7, null, {}, "nonsense"]})",
+                       &reply));
+    EXPECT_STREQ(reply.coordinator_url, "http://uk");
+    ASSERT_EQ(reply.fallback_count, 2u);
+    EXPECT_STREQ(reply.fallbacks[0], "http://us");
+    EXPECT_STREQ(reply.fallbacks[1], "nonsense") << "judged elsewhere";
+    registration_reply_free(&reply);
+    for (const char *odd : {"", R"(, "coordinator": "http://uk", "fallback_coordinators": "http://us")",
+                            R"(, "coordinator": {"url": 7}, "fallback_coordinators": {"a": "http://us"})"}) {
+        ASSERT_TRUE(decode(std::string(R"({"worker_id": "w")") + odd + "}", &reply)) << odd;
+        EXPECT_EQ(reply.coordinator_url, nullptr) << odd;
+        EXPECT_EQ(reply.fallback_count, 0u) << odd;
+        registration_reply_free(&reply);
+    }
+    std::string many = "\"http://f\"";
+    for (int i = 0; i < REGISTRATION_FALLBACKS_MAX; i++)
+        many += ",\"http://f\"";
+    ASSERT_TRUE(decode(R"({"worker_id": "w", "fallback_coordinators": [)" + many + "]}", &reply));
+    EXPECT_EQ(reply.fallback_count, size_t{REGISTRATION_FALLBACKS_MAX});
+    registration_reply_free(&reply);
+}
+
 TEST(Registration, RefusesWhatItCannotUse)
 {
     registration_reply reply;
