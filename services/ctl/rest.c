@@ -142,7 +142,7 @@ static bool request(const struct rest_coordinator *coordinator, const char *path
 {
     *answer = (struct rest_answer){0};
     const char *base = coordinator->url;
-    size_t base_bytes = strlen(base);
+    size_t base_bytes = strcspn(base, ","); /* of a list, as workers take it, the first */
     while (base_bytes > 0 && base[base_bytes - 1] == '/')
         base_bytes--;
     struct buffer url = BUFFER_INIT;

@@ -15,7 +15,7 @@
 
 /* Whom to ask, and with which key. */
 struct rest_coordinator {
-    const char *url;     /* what paths are put behind */
+    const char *url;     /* what paths are put behind; of a list, as workers take it, the first is asked */
     const char *api_key; /* sent as X-API-Key; "": none */
 };
 

@@ -273,7 +273,7 @@ TEST(Commands, ShowACoordinator)
 {
     Coordinator coordinator({.demo_workers = 2});
     ASSERT_TRUE(coordinator.start()) << coordinator.log();
-    std::vector<std::string> environment = {"COORDINATOR_URL=" + coordinator.url(),
+    std::vector<std::string> environment = {"COORDINATOR_URL=" + coordinator.url() + "/,http://127.0.0.1:1",
                                             "ROUTER_ADDRESS=" + coordinator.address("muster-router"),
                                             "DATA_DIR=" + coordinator.data_dir()};
     auto run = [&](const std::vector<std::string> &arguments, int code) {
