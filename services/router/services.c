@@ -89,17 +89,17 @@ void router_services_publish(struct router *router, uint64_t revision)
     while (router->altered != NULL) {
         struct router_service *service = router->altered;
         router->altered = service->next_altered;
-        service->altered = false;
+        bool described = service->described;
+        service->altered = service->described = false;
         if (service->endpoint_count > 0 || service->in_catalog) {
-            if (service->described)
+            if (described)
                 router_change_publish(router, &service->change, revision);
         } else if (!service->gone) {
             service->gone = true;
             router->gone_count++;
             router_change_remove(router, &service->change, service, "", service->change.revision != 0);
-            router_service_bury(router, service);
+            router_service_bury(router, service); /* frees one that nobody was told of */
         }
-        service->described = false;
     }
     router->urgent_service = false;
     router_removals_publish(router, revision);

@@ -413,6 +413,21 @@ TEST_F(RouterTest, AServiceThatNoCatalogKnowsLivesAsLongAsItIsAnnounced)
     EXPECT_TRUE(router_check(router_));
 }
 
+// In one message of the registry, before anybody was told of it.
+TEST_F(RouterTest, AServiceThatCameAndWentIsForgotten)
+{
+    Begin({{"w", {}, {}}});
+    Memory memory;
+    Events({Put(memory, {"brief", {}, {{"mine", "http://mine"}}}), Remove(memory, "brief", 1)});
+    Workers({{"w", {}, {{"other", "http://other"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(table_.services.count("mine"), 0u);
+    EXPECT_TRUE(router_check(router_));
+    Workers({{"v", {}, {{"mine", "http://again"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(EndOf("mine", "v").url, "http://again");
+}
+
 TEST_F(RouterTest, AServiceOfTheCatalogStaysWithoutWorkers)
 {
     Begin({});
