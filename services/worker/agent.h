@@ -53,7 +53,7 @@
 #include <stdint.h>
 
 #include "common/random.h"
-#include "services/worker/backoff.h"
+#include "common/backoff.h"
 #include "services/worker/heartbeat.h"
 
 enum agent_state {

@@ -33,6 +33,8 @@ int main(int argc, char **argv)
          "Of a named tunnel, whose URL is --tunnel-url; without it Cloudflare gives a quick tunnel. Better given as "
          "TUNNEL_TOKEN: flags can be seen by others.",
          0, 0},
+        {"tunnel-credentials", SETTING_TEXT, &options.tunnel_credentials, NULL, "FILE",
+         "Instead of the token: the credentials file of a named tunnel, which cloudflared tunnel create wrote.", 0, 0},
         {"cloudflared", SETTING_TEXT, &options.cloudflared, "cloudflared", "PROGRAM",
          "The program that --tunnel cloudflared runs.", 0, 0},
         {"tunnel-timeout-seconds", SETTING_DOUBLE, &tunnel_timeout_seconds, "60", "SECONDS",

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "services/worker/child.h"
+#include "common/process/child.h"
 
 #define LOOK_MS 5000u       /* between looks at a server that is there */
 #define LOOK_AGAIN_MS 1000u /* at one that is not */
@@ -106,9 +106,14 @@ static void report_if_stopped(struct supervisor *supervisor)
 
 static void settle(struct timer *timer, void *argument);
 
-static void child_changed(void *context, enum service_state state, uint16_t port)
+static void child_changed(void *context, enum child_state child, uint16_t port)
 {
+    static const enum service_state states[] = {[CHILD_STARTING] = SERVICE_STARTING,
+                                                [CHILD_RUNNING] = SERVICE_RUNNING,
+                                                [CHILD_FAILED] = SERVICE_FAILED,
+                                                [CHILD_STOPPED] = SERVICE_STOPPED};
     struct post *post = context;
+    enum service_state state = states[child];
     char url[40];
     snprintf(url, sizeof url, "http://127.0.0.1:%u", port);
     /* It is well formed. */
@@ -125,7 +130,6 @@ static bool start_command(struct post *post)
     struct supervisor *supervisor = post->supervisor;
     struct child_config config = {
         .loop = supervisor->loop,
-        .control = supervisor->control,
         .random = supervisor->random,
         .name = post->service->name,
         .command = post->command,

@@ -25,7 +25,7 @@
 #include "services/worker/registration.h"
 #include "services/worker/service_table.h"
 #include "services/worker/supervisor.h"
-#include "services/worker/tunnel.h"
+#include "common/process/tunnel.h"
 
 #define GPU_TIMEOUT_MS 5000u
 #define GPU_INTERVAL_MS 15000u
@@ -345,18 +345,11 @@ static enum worker_result check_options(struct worker *worker)
         return refuse(worker, WORKER_BAD_OPTIONS,
                       "--tunnel-url '%s': give the URL at which this worker can be reached, http or https",
                       options->tunnel_url);
-    bool has_tunnel = options->tunnel[0] != '\0', is_named = options->tunnel_token[0] != '\0';
-    if (has_tunnel && strcmp(options->tunnel, "cloudflared") != 0)
+    if (options->tunnel[0] != '\0' && strcmp(options->tunnel, "cloudflared") != 0)
         return refuse(worker, WORKER_BAD_OPTIONS, "--tunnel %s: give cloudflared, or leave it out", options->tunnel);
-    if (is_named && (!has_tunnel || options->tunnel_url[0] == '\0'))
-        return refuse(worker, WORKER_BAD_OPTIONS,
-                      "--tunnel-token is of a named tunnel: give --tunnel cloudflared and the URL that the tunnel has "
-                      "with it, as --tunnel-url https://…");
-    if (has_tunnel && !is_named && options->tunnel_url[0] != '\0')
-        return refuse(
-            worker, WORKER_BAD_OPTIONS,
-            "--tunnel-url together with --tunnel: a quick tunnel has a URL of its own; leave one of them out, "
-            "or give the --tunnel-token of a named one");
+    if (!tunnel_settings_fit(options->tunnel, options->tunnel_token, options->tunnel_credentials, options->tunnel_url,
+                             "--tunnel-url", worker->error, worker->error_bytes))
+        return WORKER_BAD_OPTIONS;
     /* What we run must not keep it open. */
     if (options->ready_descriptor >= 0 && fcntl(options->ready_descriptor, F_SETFD, FD_CLOEXEC) != 0)
         return refuse(worker, WORKER_BAD_OPTIONS, "--ready-fd %d: no such descriptor is open",
@@ -468,20 +461,21 @@ static enum worker_result create_tunnel(struct worker *worker)
     const struct worker_options *options = worker->options;
     if (options->tunnel[0] == '\0')
         return WORKER_OK;
-    worker->tunnel = tunnel_create(&(struct tunnel_config){
+    const struct tunnel_config config = {
         .loop = worker->loop,
-        .control = worker->control,
         .random = &worker->random,
         .program = options->cloudflared,
         .origin = worker->origin,
         .token = options->tunnel_token,
+        .credentials = options->tunnel_credentials,
         .public_url = options->tunnel_url,
         .timeout_ms = options->tunnel_timeout_ms,
         .moved = tunnel_moved,
         .stopped = tunnel_stopped,
         .context = worker,
-    });
-    return worker->tunnel != NULL ? WORKER_OK : out_of_memory(worker);
+    };
+    worker->tunnel = tunnel_create(&config, worker->error, worker->error_bytes);
+    return worker->tunnel != NULL ? WORKER_OK : WORKER_CANNOT_START;
 }
 
 static enum worker_result watch_signals(struct worker *worker)

@@ -22,7 +22,8 @@ struct worker_options {
     const char *worker_type;
     const char *tunnel_url;     /* "": where it listens */
     const char *tunnel;         /* "": none; "cloudflared" */
-    const char *tunnel_token;   /* of a named tunnel, which is at tunnel_url; "": a quick one */
+    /* Of a named tunnel, which is at tunnel_url: its token, or its credentials file; both "": a quick one. */
+    const char *tunnel_token, *tunnel_credentials;
     const char *cloudflared;    /* the program */
     uint64_t tunnel_timeout_ms; /* until it is connected */
     const char *host;

@@ -1,17 +1,17 @@
 /* Fuzz target: the texts that a worker reads from others. The first byte says which: the
  * coordinator's JSON answers (r, h, e), a list of coordinators (c), nvidia-smi's list (g), the
- * kernel's files (m, s), a request's path (p), cloudflared's output (t). */
+ * kernel's files (m, s), a request's path (p), cloudflared's output (t), its credentials file (f). */
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/process/tunnel.h"
 #include "services/worker/coordinators.h"
 #include "services/worker/detect.h"
 #include "services/worker/load.h"
 #include "services/worker/registration.h"
 #include "services/worker/service_table.h"
-#include "services/worker/tunnel.h"
 
 static void check_names(const struct heartbeat_names *names)
 {
@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct detect_gpu gpu;
     struct detect_memory_figures memory;
     struct load_times times;
-    char message[64], url[TUNNEL_URL_BYTES];
+    char message[64], url[TUNNEL_URL_BYTES], id[TUNNEL_ID_BYTES];
     switch (data[0]) {
     case 'r':
         read_registration(text, text_bytes);
@@ -153,6 +153,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     case 't':
         if (tunnel_url_in_line(text, url) && (strncmp(url, "https://", 8) != 0 || strstr(text, url) == NULL ||
                                               strcmp(url, "https://api.trycloudflare.com") == 0))
+            abort();
+        break;
+    case 'f':
+        if (tunnel_id_in_credentials(text, text_bytes, id) &&
+            (strlen(id) != TUNNEL_ID_BYTES - 1 || id[0] == '-' || strpbrk(id, " '\"$`;&|") != NULL))
             abort();
         break;
     default:

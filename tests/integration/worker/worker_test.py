@@ -792,6 +792,18 @@ class Tunnel(Case):
         self.assertEqual(self.registered_at(), "https://gpu.example.com")
         self.assertEqual(self.calls()[0][1:], [["tunnel", "--no-autoupdate", "run"], "se'cret"])
 
+    def test_a_named_tunnel_with_its_credentials_file(self):
+        file = tempfile.NamedTemporaryFile("w", suffix=".json")
+        self.addCleanup(file.close)
+        tunnel_id = "6ff42ae2-765d-4adf-8112-31c55c1551ef"
+        json.dump({"AccountTag": "0a1b", "TunnelSecret": "AQID", "TunnelID": tunnel_id}, file)
+        file.flush()
+        worker = self.start_with([([CONNECTED], None)], "--tunnel-url", "https://gpu.example.com",
+                                 "--tunnel-credentials", file.name)
+        self.assertEqual(self.registered_at(), "https://gpu.example.com")
+        self.assertEqual(self.calls()[0][1:], [["tunnel", "--no-autoupdate", "run", "--credentials-file", file.name,
+                                                "--url", worker.url, tunnel_id], None])
+
     def test_it_does_not_survive_a_worker_that_is_killed(self):
         worker = self.start_with([(quick("one"), None)])
         self.registered_at()
@@ -802,10 +814,26 @@ class Tunnel(Case):
         for flags, word in ((("--tunnel", "ngrok"), "give cloudflared"),
                             (("--tunnel-token", "x"), "named tunnel"),
                             (("--tunnel", "cloudflared", "--tunnel-token", "x"), "named tunnel"),
+                            (("--tunnel", "cloudflared", "--tunnel-credentials", "x"), "named tunnel"),
+                            (("--tunnel-token", "x", "--tunnel-credentials", "x"), "leave one of them out"),
                             (("--tunnel", "cloudflared", "--tunnel-url", "https://x"), "leave one of them out")):
             answer = subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=30)
             self.assertEqual(answer.returncode, 2, flags)
             self.assertIn(word, answer.stderr)
+
+    def test_credentials_that_are_none(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            for text, word in (('{"TunnelID": "--config=/etc/passwd-and-so-on-and-on"}', "no credentials file"),
+                               ("{", "no credentials file"), (None, "cannot be read")):
+                file.truncate(0)
+                file.seek(0)
+                file.write(text or "")
+                file.flush()
+                answer = subprocess.run([BINARY, "--port", "0", "--tunnel", "cloudflared", "--tunnel-url", "https://x",
+                                         "--tunnel-credentials", file.name if text else "/nowhere"],
+                                        capture_output=True, text=True, timeout=30)
+                self.assertEqual(answer.returncode, 1)
+                self.assertIn(word, answer.stderr)
 
 
 class Commands(Case):

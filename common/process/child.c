@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "services/worker/child.h"
+#include "common/process/child.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 #include "common/buffer.h"
 #include "common/log.h"
-#include "services/worker/backoff.h"
+#include "common/backoff.h"
 
 #define PROBE_MS 100u
 #define PROBE_TIMEOUT_MS 1000u
@@ -30,11 +30,12 @@ struct child {
     struct loop_watch ended; /* of pidfd */
     uint16_t port;
     uint64_t started_at_ms;
-    enum service_state state;
+    enum child_state state;
     bool stopping;
     struct backoff backoff;
     struct timer timer; /* next start, next probe, or the end of the grace period */
-    struct control_call *probing;
+    int probing; /* a socket that connects to it; -1: none */
+    struct loop_watch connected;
     int output; /* what it writes; -1: nowhere of ours */
     struct loop_watch written;
     size_t line_bytes;
@@ -44,7 +45,7 @@ struct child {
 static void start(struct timer *timer, void *argument);
 static void probe(struct timer *timer, void *argument);
 
-static void set_state(struct child *child, enum service_state state)
+static void set_state(struct child *child, enum child_state state)
 {
     if (child->state == state)
         return;
@@ -52,11 +53,18 @@ static void set_state(struct child *child, enum service_state state)
     child->config.changed(child->config.context, state, child->port);
 }
 
+static void end_probe(struct child *child)
+{
+    if (child->probing < 0)
+        return;
+    loop_watch_remove(child->config.loop, &child->connected);
+    close(child->probing);
+    child->probing = -1;
+}
+
 static void stop_probing(struct child *child)
 {
-    if (child->probing != NULL)
-        control_cancel(child->probing);
-    child->probing = NULL;
+    end_probe(child);
     loop_timer_stop(child->config.loop, &child->timer);
 }
 
@@ -133,7 +141,7 @@ static void start_again(struct child *child)
     uint64_t wait_ms = backoff_next_ms(&child->backoff, child->config.random);
     log_info("service starts again", LOG_TEXT("service", child->config.name), LOG_UINT("in_ms", wait_ms));
     loop_timer_start(loop, &child->timer, wait_ms, start, child);
-    set_state(child, SERVICE_FAILED);
+    set_state(child, CHILD_FAILED);
 }
 
 static void process_ended(struct loop_watch *watch, uint32_t events)
@@ -143,36 +151,42 @@ static void process_ended(struct loop_watch *watch, uint32_t events)
     stop_probing(child);
     reap(child);
     if (child->stopping)
-        set_state(child, SERVICE_STOPPED);
+        set_state(child, CHILD_STOPPED);
     else
         start_again(child);
 }
 
 /* ---- whether it answers ---- */
 
-static void probed(void *context, int descriptor, const char *error)
+static void probed(struct loop_watch *watch, uint32_t events)
 {
-    (void)error;
-    struct child *child = context;
-    child->probing = NULL;
-    if (descriptor < 0) {
+    (void)events;
+    struct child *child = (struct child *)((char *)watch - offsetof(struct child, connected));
+    struct sockaddr_in peer;
+    socklen_t bytes = sizeof peer;
+    bool answers = getpeername(child->probing, (struct sockaddr *)&peer, &bytes) == 0;
+    stop_probing(child);
+    if (!answers) {
         loop_timer_start(child->config.loop, &child->timer, PROBE_MS, probe, child);
         return;
     }
-    close(descriptor);
     log_info("service runs", LOG_TEXT("service", child->config.name), LOG_UINT("port", child->port));
-    set_state(child, SERVICE_RUNNING);
+    set_state(child, CHILD_RUNNING);
 }
 
 static void probe(struct timer *timer, void *argument)
 {
     (void)timer;
     struct child *child = argument;
-    char address[32];
-    snprintf(address, sizeof address, "127.0.0.1:%u", child->port);
-    child->probing = control_connect(child->config.control, address, PROBE_TIMEOUT_MS, probed, child);
-    if (child->probing == NULL)
-        loop_timer_start(child->config.loop, &child->timer, PROBE_MS, probe, child);
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(child->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    end_probe(child); /* one that was not answered in time */
+    child->probing = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (child->probing >= 0 &&
+        ((connect(child->probing, (struct sockaddr *)&address, sizeof address) != 0 && errno != EINPROGRESS) ||
+         !loop_watch_add(child->config.loop, &child->connected, child->probing, probed)))
+        end_probe(child);
+    loop_timer_start(child->config.loop, &child->timer, child->probing < 0 ? PROBE_MS : PROBE_TIMEOUT_MS, probe, child);
 }
 
 /* ---- its start ---- */
@@ -215,7 +229,7 @@ static void become(const char *command, pid_t parent, int output, char *const *e
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGHUP);
     if (getppid() != parent)
-        _exit(127); /* the worker died before the line above */
+        _exit(127); /* its parent died before the line above */
     (void)signal(SIGPIPE, SIG_DFL);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     int nothing = open("/dev/null", O_RDONLY);
@@ -228,7 +242,7 @@ static void become(const char *command, pid_t parent, int output, char *const *e
     _exit(127);
 }
 
-/* The shell stays in front of the command, because it alone is told when the worker dies
+/* The shell stays in front of the command, because it alone is told when its parent dies
  * (SIGHUP) and then takes the whole group along. SIGTERM goes to the group: the shell leaves
  * it to the command to end in its own time, and ends as that does. */
 static void append_script(const struct child *child, struct buffer *out)
@@ -328,7 +342,7 @@ static void start(struct timer *timer, void *argument)
     }
     log_info("service starts", LOG_TEXT("service", child->config.name), LOG_INT("pid", child->pid),
              LOG_UINT("port", child->port));
-    set_state(child, is_server ? SERVICE_STARTING : SERVICE_RUNNING);
+    set_state(child, is_server ? CHILD_STARTING : CHILD_RUNNING);
     if (is_server)
         probe(NULL, child);
 }
@@ -341,9 +355,9 @@ struct child *child_create(const struct child_config *config)
     if (child == NULL)
         return NULL;
     child->config = *config;
-    child->ended = child->written = (struct loop_watch)LOOP_WATCH_INIT;
-    child->output = -1;
-    child->state = SERVICE_STARTING;
+    child->ended = child->written = child->connected = (struct loop_watch)LOOP_WATCH_INIT;
+    child->output = child->probing = -1;
+    child->state = CHILD_STARTING;
     child->backoff = (struct backoff){500, config->longest_wait_ms != 0 ? config->longest_wait_ms : 30000, 0};
     loop_timer_start(config->loop, &child->timer, 0, start, child);
     return child;
@@ -354,7 +368,7 @@ static void grace_over(struct timer *timer, void *argument)
     (void)timer;
     struct child *child = argument;
     if (child->pid == 0) {
-        set_state(child, SERVICE_STOPPED);
+        set_state(child, CHILD_STOPPED);
         return;
     }
     log_warning("service does not stop, killing it", LOG_TEXT("service", child->config.name));

@@ -1,5 +1,6 @@
-/* A server that the worker runs: started by the shell on a port that is free, in a process
- * group of its own, watched, started again when it ends, stopped with the worker.
+/* A program that a process runs: started by the shell, in a process group of its own, watched,
+ * started again when it ends, stopped with the process that runs it. A server is given a port
+ * that is free.
  *
  *     STARTING  it runs, and its port does not answer yet
  *     RUNNING   its port accepted a connection
@@ -9,7 +10,7 @@
  *
  * "{port}" in the command stands for the port, at 127.0.0.1; the environment has it as
  * PORT. A new port is picked at each start. What the program writes goes to our standard
- * error. Should the worker be killed, the whole group is.
+ * error. Should we be killed, the whole group is.
  *
  * Threading: the loop's thread. */
 
@@ -20,16 +21,15 @@
 
 #include "common/loop/loop.h"
 #include "common/random.h"
-#include "services/worker/control.h"
-#include "services/worker/service_table.h"
 
 #define CHILD_LINE_BYTES_MAX 4095
 
 struct child;
 
+enum child_state { CHILD_STARTING, CHILD_RUNNING, CHILD_FAILED, CHILD_STOPPED };
+
 struct child_config {
     struct loop *loop;
-    struct control *control;
     struct random *random;
     const char *name;    /* for logs; outlives the child */
     const char *command; /* the same */
@@ -43,7 +43,7 @@ struct child_config {
 
     /* The state is not what it was; port is where the program is, or will be. Not called
      * from inside child_create or child_stop. */
-    void (*changed)(void *context, enum service_state state, uint16_t port);
+    void (*changed)(void *context, enum child_state state, uint16_t port);
     void *context;
 };
 

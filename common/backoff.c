@@ -1,4 +1,4 @@
-#include "services/worker/backoff.h"
+#include "common/backoff.h"
 
 uint64_t backoff_next_ms(struct backoff *backoff, struct random *random)
 {
