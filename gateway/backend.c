@@ -170,6 +170,7 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
         backend_destroy(backend);
         return NULL;
     }
+    backend_url_start(backend);
     backend_publish(backend);
     backend_dht_start(backend);
     backend_watches_start(backend);
@@ -205,6 +206,7 @@ void backend_destroy(struct backend *backend)
 {
     disconnect(backend);
     backend_guard_stop(backend);
+    backend_url_stop(backend);
     rpc_loop_timer_stop(backend->loop, &backend->stop_timer);
     for (size_t i = 0; i < VIEW_COUNT; i++)
         rendered_release(backend->rendered[i]);

@@ -35,7 +35,7 @@ struct backend {
     struct rpc_loop *loop;
     struct rpc_channel *channels[PART_COUNT];
     struct rpc_kept_stream *watches[PART_COUNT];
-    struct rpc_channel *dht; /* NULL: there is no node of the hash table */
+    struct rpc_channel *dht;                    /* NULL: there is no node of the hash table */
     bool heard[PART_COUNT];                     /* its watch brought everything once */
     void (*all_heard)(struct gateway *gateway); /* called once, when that is so for all */
 
@@ -75,6 +75,10 @@ struct backend {
     uint8_t secret[AUTH_SECRET_BYTES];
     struct timer keys_timer;
 
+    char public_url[1024];    /* with --public-url-file: what the settings point to; "" until there is one */
+    bool public_url_is_wrong; /* what the file holds now, and that was said */
+    struct timer url_timer;
+
     uint64_t registrations, unregistrations;
     unsigned fronts_drained;
     struct timer stop_timer;
@@ -109,6 +113,10 @@ bool backend_admits(struct backend *backend, struct job *job);
 void backend_take_secret(struct backend *backend, const ProtobufCBinaryData *secret);
 void backend_guard_start(struct backend *backend);
 void backend_guard_stop(struct backend *backend);
+
+/* backend_url.c: --public-url-file. */
+void backend_url_start(struct backend *backend);
+void backend_url_stop(struct backend *backend);
 
 /* --- Posted by other threads --- */
 

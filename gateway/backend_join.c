@@ -31,6 +31,7 @@ struct join_link {
     char *url;
     struct timer timer;
     bool registered;
+    bool moved; /* since the call that is under way was sent */
     uint64_t incarnation;
     uint64_t interval_ms;
     uint64_t retry_ms; /* 0: all is well */
@@ -233,12 +234,12 @@ static void answered(struct http_call_batch *batch)
     if (taken && link->step != JOIN_LEAVE) {
         bool news = !link->registered || link->retry_ms != 0;
         take_answer(link);
-        link->registered = true;
+        link->registered = !link->moved;
         link->retry_ms = 0;
         if (news)
             log_info("joined the edge router", LOG_TEXT("url", link->url), LOG_TEXT("as", public_url(join->backend)));
         /* The first heartbeat follows at once: it says which services there are. */
-        schedule(link, link->step == JOIN_REGISTER ? 0 : link->interval_ms);
+        schedule(link, link->step == JOIN_REGISTER || link->moved ? 0 : link->interval_ms);
     } else if (!taken && !join->leaving) {
         note_failure(link);
     }
@@ -275,6 +276,7 @@ static void send_step(struct join_link *link, enum join_step step)
     else
         append_segment(&path, join->backend->gateway->coordinator_id);
     link->step = step;
+    link->moved = false;
     link->call = (struct http_call){.url = buffer_failed(&path) ? NULL : http_calls_url(link->url, path.data)};
     link->batch = (struct http_call_batch){.method = step == JOIN_LEAVE ? "DELETE" : NULL,
                                            .header = join->header[0] == '\0' ? NULL : join->header,
@@ -301,8 +303,20 @@ static void next_step(struct timer *timer, void *argument)
     if (!atomic_load(&backend->gateway->ready) &&
         rpc_loop_now_ms(backend->loop) - link->join->started_at_ms < READY_LIMIT_MS)
         schedule(link, READY_POLL_MS);
-    else if (!link->calling)
+    else if (!link->calling && public_url(backend)[0] != '\0') /* else join_moved comes */
         send_step(link, link->registered ? JOIN_HEARTBEAT : JOIN_REGISTER);
+}
+
+void join_moved(struct backend *backend)
+{
+    struct join *join = backend->join;
+    for (size_t i = 0; i < join->link_count; i++) {
+        join->links[i].moved = join->links[i].calling;
+        join->links[i].registered = false;
+        join->links[i].retry_ms = 0;
+        if (!join->links[i].calling)
+            schedule(&join->links[i], 0);
+    }
 }
 
 /* --- Leaving --- */
@@ -409,11 +423,13 @@ void join_free(struct backend *backend)
 void join_write(const struct backend *backend, struct json_writer *writer)
 {
     const struct join *join = backend->join;
-    json_write_key(writer, "coordinator");
-    json_write_object_begin(writer);
-    json_write_named_text(writer, "id", backend->gateway->coordinator_id);
-    json_write_named_text(writer, "url", public_url(backend));
-    json_write_object_end(writer);
+    if (public_url(backend)[0] != '\0') {
+        json_write_key(writer, "coordinator");
+        json_write_object_begin(writer);
+        json_write_named_text(writer, "id", backend->gateway->coordinator_id);
+        json_write_named_text(writer, "url", public_url(backend));
+        json_write_object_end(writer);
+    }
     json_write_key(writer, "fallback_coordinators");
     json_write_array_begin(writer);
     for (size_t i = 0; i < join->link_count; i++) {

@@ -58,6 +58,7 @@ struct gateway_settings {
     const char *role;
     const char *location;
     const char *public_url;
+    const char *public_url_file; /* "": none; else public_url stands there, and may change */
     const char *join;           /* edge routers, separated by commas; "": none */
     const char *federation_key; /* sent as X-API-Key to edge routers and coordinators; "": none */
     const char *peers;          /* other edge routers, separated by commas; "": none */

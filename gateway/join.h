@@ -1,7 +1,8 @@
 /* A coordinator that joins edge routers (--join): registers its public URL at each of them, says
  * how it is, registers again where it is not known any more, and says goodbye when it stops. When an
  * edge router is away nothing changes but that it is tried again, ever less often: the coordinator
- * serves its own workers all the while.
+ * serves its own workers all the while. One that has no public URL yet (--public-url-file) waits for
+ * it, and registers again whenever that is another one.
  *
  * It is a part of the gateway because it must live as long as that and knows what it knows: the
  * workers for each service and their load.
@@ -16,6 +17,9 @@
 
 /* False: memory, or threads, ran out. */
 bool join_start(struct backend *backend);
+
+/* The public URL is another one: it is registered everywhere. */
+void join_moved(struct backend *backend);
 
 /* Says goodbye, and calls `left` when everybody has taken it, or has had time to. Once. */
 void join_leave(struct backend *backend, void (*left)(struct backend *backend));

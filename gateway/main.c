@@ -199,7 +199,10 @@ static bool take_federation_settings(struct program *program)
         return refuse(program, "an edge router joins nobody: leave --join out; --peer names other edge routers");
     if (gateway->role != API_EDGE_ROUTER && settings->peers[0] != '\0')
         return refuse(program, "--peer is for edge routers: add --role edge-router, or join one with --join");
-    if (settings->join[0] != '\0' && settings->public_url[0] == '\0' && is_any_address(settings->host))
+    if (settings->public_url[0] != '\0' && settings->public_url_file[0] != '\0')
+        return refuse(program, "--public-url and --public-url-file say the same: leave one of them out");
+    if (settings->join[0] != '\0' && settings->public_url[0] == '\0' && settings->public_url_file[0] == '\0' &&
+        is_any_address(settings->host))
         return refuse(program,
                       "--join needs --public-url: the URL at which edge routers and workers reach this coordinator");
     if (settings->public_url[0] != '\0') {
@@ -292,7 +295,7 @@ static bool start(struct program *program)
     snprintf(program->address, sizeof program->address, strchr(settings->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
              settings->host, (unsigned)http_listener_port(program->listener));
     snprintf(program->own_url, sizeof program->own_url, "http://%s", program->address);
-    if (settings->join[0] != '\0' && settings->public_url[0] == '\0')
+    if (settings->join[0] != '\0' && settings->public_url[0] == '\0' && settings->public_url_file[0] == '\0')
         gateway->settings.public_url = program->own_url;
     program->resolver = http_resolver_create(0);
     gateway->rpc_loop = rpc_loop_create();
@@ -388,6 +391,8 @@ int main(int argc, char **argv)
         {"location", SETTING_TEXT, &settings->location, "", "PLACE", "Where this coordinator is: \"uk\".", 0, 0},
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
          "Where others reach this coordinator; empty: the address that it listens on.", 0, 0},
+        {"public-url-file", SETTING_TEXT, &settings->public_url_file, "", "FILE",
+         "A file that holds the public URL, and is replaced when that changes: what muster-tunnel writes.", 0, 0},
         {"join", SETTING_TEXT, &settings->join, "", "URLS", "Edge routers to join, separated by commas; empty: none.",
          0, 0},
         {"join-heartbeat-seconds", SETTING_DOUBLE, &settings->join_heartbeat_seconds, "10", "SECONDS",

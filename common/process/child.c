@@ -34,7 +34,7 @@ struct child {
     bool stopping;
     struct backoff backoff;
     struct timer timer; /* next start, next probe, or the end of the grace period */
-    int probing; /* a socket that connects to it; -1: none */
+    int probing;        /* a socket that connects to it; -1: none */
     struct loop_watch connected;
     int output; /* what it writes; -1: nowhere of ours */
     struct loop_watch written;

@@ -150,8 +150,9 @@ bool tunnel_settings_fit(const char *kind, const char *token, const char *creden
 {
     bool has_tunnel = kind[0] != '\0', is_named = token[0] != '\0' || credentials[0] != '\0';
     if (token[0] != '\0' && credentials[0] != '\0')
-        snprintf(error, error_bytes, "--tunnel-token and --tunnel-credentials are each enough for a named tunnel: "
-                                     "leave one of them out");
+        snprintf(error, error_bytes,
+                 "--tunnel-token and --tunnel-credentials are each enough for a named tunnel: "
+                 "leave one of them out");
     else if (is_named && (!has_tunnel || url[0] == '\0'))
         snprintf(error, error_bytes,
                  "--tunnel-%s is of a named tunnel: give --tunnel cloudflared and the URL that the tunnel has with it, "

@@ -58,8 +58,8 @@ static bool find_binary(const char *bin_dir, const char *binary, char *path, siz
 {
     /* As the build lays them out: services/ctl/musterctl, services/registry/muster-registry,
      * gateway/muster-gateway. */
-    static const char *const from_build[] = {"../registry/", "../assigner/", "../health/",    "../router/",
-                                             "../dht/",      "../worker/",   "../../gateway/"};
+    static const char *const from_build[] = {"../registry/", "../assigner/", "../health/", "../router/",
+                                             "../dht/",      "../tunnel/",   "../worker/", "../../gateway/"};
     char own[PATH_BYTES];
     if (*bin_dir != '\0') {
         if (try_path(path, path_bytes, bin_dir, "", binary))

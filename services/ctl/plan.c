@@ -18,19 +18,36 @@ static const struct {
 } fixed[PLAN_WORKER] = {
     {PLAN_REGISTRY, "muster-registry", 0}, {PLAN_ASSIGNER, "muster-assigner", 1}, {PLAN_HEALTH, "muster-health", 2},
     {PLAN_ROUTER, "muster-router", 2},     {PLAN_GATEWAY, "muster-gateway", 3},   {PLAN_DHT, "muster-dht", 3},
+    {PLAN_TUNNEL, "muster-tunnel", 2},
 };
 
 #define WORKER_STAGE 4
+/* In the data directory: where muster-tunnel tells the gateway its URL. */
+#define URL_FILE "public-url"
 
 /* Processes before the demo workers. */
 static size_t fixed_count(const struct plan_options *options)
 {
-    return PLAN_FIXED_COUNT + (options->dht ? 1 : 0);
+    return PLAN_FIXED_COUNT + (size_t)options->dht + (size_t)options->tunnel;
+}
+
+static enum plan_role role_of(const struct plan_options *options, size_t index)
+{
+    if (index < PLAN_FIXED_COUNT)
+        return (enum plan_role)index;
+    if (index >= fixed_count(options))
+        return PLAN_WORKER;
+    return index == PLAN_FIXED_COUNT && options->dht ? PLAN_DHT : PLAN_TUNNEL;
 }
 
 size_t plan_process_count(const struct plan_options *options)
 {
     return fixed_count(options) + (size_t)options->demo_workers;
+}
+
+bool plan_listens(const struct plan_options *options, size_t index)
+{
+    return role_of(options, index) != PLAN_TUNNEL;
 }
 
 const char *plan_host_of(const struct plan_options *options, size_t index)
@@ -101,6 +118,7 @@ static bool calls(enum plan_role role, enum plan_role other)
         return other < PLAN_GATEWAY;
     case PLAN_DHT:
         return other == PLAN_REGISTRY || other == PLAN_ROUTER;
+    case PLAN_TUNNEL:
     case PLAN_WORKER:
     default:
         return false;
@@ -118,20 +136,21 @@ static void add_addresses(struct plan *plan, struct plan_process *process)
 static void fill(struct plan *plan, struct plan_process *process, size_t index, const struct plan_options *options)
 {
     const char *host = plan_host_of(options, index);
-    if (index < fixed_count(options)) {
-        process->role = fixed[index].role;
-        process->stage = fixed[index].stage;
-        process->binary = fixed[index].binary;
+    process->role = role_of(options, index);
+    if (process->role != PLAN_WORKER) {
+        process->stage = fixed[process->role].stage;
+        process->binary = fixed[process->role].binary;
         (void)snprintf(process->name, sizeof(process->name), "%s", process->binary);
     } else {
-        process->role = PLAN_WORKER;
         process->stage = WORKER_STAGE;
         process->binary = "muster-worker";
         (void)snprintf(process->name, sizeof(process->name), "demo-%zu", index - fixed_count(options) + 1);
     }
-    port_format_address(host, options->ports[index], process->address, sizeof(process->address));
-    add(plan, process, "host", "%s", host);
-    add(plan, process, "port", "%u", options->ports[index]);
+    if (plan_listens(options, index)) {
+        port_format_address(host, options->ports[index], process->address, sizeof(process->address));
+        add(plan, process, "host", "%s", host);
+        add(plan, process, "port", "%u", options->ports[index]);
+    }
     add(plan, process, "ready-fd", "%d", options->ready_fd);
     add(plan, process, "log-level", "%s", options->log_level);
     add(plan, process, "log-format", "%s", options->log_format);
@@ -165,6 +184,10 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
         add(plan, process, "coordinator-url", "%s", url);
         add(plan, process, "worker-id", "%s", process->name);
         add(plan, process, "worker-type", "%s", "cpu");
+        /* The environment may say so to the coordinator. */
+        add(plan, process, "tunnel", "%s", "");
+        add(plan, process, "tunnel-credentials", "%s", "");
+        add(plan, process, "tunnel-token", "%s", "");
         break;
     case PLAN_HEALTH:
         add(plan, process, "data-dir", "%s", options->data_dir);
@@ -177,7 +200,12 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
         add_if_given(plan, process, "role", options->role);
         add_if_given(plan, process, "coordinator-id", options->coordinator_id);
         add_if_given(plan, process, "location", options->location);
-        add_if_given(plan, process, "public-url", options->public_url);
+        if (options->tunnel) {
+            add(plan, process, "public-url", "%s", "");
+            add(plan, process, "public-url-file", "%s/" URL_FILE, options->data_dir);
+        } else {
+            add_if_given(plan, process, "public-url", options->public_url);
+        }
         add_if_given(plan, process, "join", options->join);
         add_if_given(plan, process, "peer", options->peers);
         if (options->dht)
@@ -193,11 +221,19 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
         if (options->dht_private_peers)
             add_switch(plan, process, "dht-private-peers");
         break;
+    case PLAN_TUNNEL:
+        plan_local_url(options, url, sizeof(url));
+        add(plan, process, "origin", "%s", url);
+        add(plan, process, "url-file", "%s/" URL_FILE, options->data_dir);
+        add(plan, process, "public-url", "%s", options->public_url);
+        add_if_given(plan, process, "tunnel-credentials", options->tunnel_credentials);
+        add_if_given(plan, process, "cloudflared", options->cloudflared);
+        break;
     case PLAN_ROUTER:
     default:
         break;
     }
-    if (options->insecure && process->role != PLAN_WORKER)
+    if (options->insecure && process->role != PLAN_WORKER && process->role != PLAN_TUNNEL)
         add_switch(plan, process, "insecure");
 }
 

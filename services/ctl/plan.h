@@ -3,7 +3,7 @@
  *
  *     stage 0   muster-registry
  *           1   muster-assigner
- *           2   muster-health, muster-router
+ *           2   muster-health, muster-router, and muster-tunnel if that is wanted
  *           3   muster-gateway, and muster-dht if that is wanted
  *           4   muster-worker, one for each demo worker: demo-1, demo-2, …
  *
@@ -29,11 +29,12 @@ enum plan_role {
     PLAN_ROUTER,
     PLAN_GATEWAY,
     PLAN_DHT,
+    PLAN_TUNNEL,
     PLAN_WORKER,
 };
 
-/* Processes that every coordinator has; behind them comes muster-dht, if it is wanted, and then
- * the demo workers. */
+/* Processes that every coordinator has; behind them come muster-dht and muster-tunnel, if they are
+ * wanted, and then the demo workers. */
 #define PLAN_FIXED_COUNT 5
 #define PLAN_MAX_ARGUMENTS 40
 
@@ -42,7 +43,7 @@ struct plan_process {
     unsigned int stage;
     char name[32];                           /* "muster-registry", "demo-1" */
     const char *binary;                      /* "muster-worker" */
-    char address[300];                       /* "127.0.0.1:7101" */
+    char address[300];                       /* "127.0.0.1:7101"; "": it listens nowhere */
     char *arguments[PLAN_MAX_ARGUMENTS + 1]; /* after argv[0]; ends with NULL */
     size_t argument_count;
 };
@@ -68,6 +69,8 @@ struct plan_options {
     const char *dht_seeds;  /* "": none */
     /* Of the gateway; "": left to its own default, or to the environment. */
     const char *public_url, *location, *role, *coordinator_id, *join, *peers;
+    bool tunnel; /* run cloudflared; public_url is then that of a named tunnel, or "" */
+    const char *tunnel_credentials, *cloudflared; /* "": left to its own default, or to the environment */
     unsigned int demo_workers;
     const uint16_t *ports; /* one for each process, in the order of the plan */
     int ready_fd;          /* of the processes */
@@ -76,10 +79,11 @@ struct plan_options {
 /* The role of an edge router. */
 #define PLAN_EDGE_ROUTER "edge-router"
 
-/* How many processes the plan will have, and so how many ports it takes. */
+/* How many processes the plan will have. */
 size_t plan_process_count(const struct plan_options *options);
 
-/* The host and the role of the n-th process, for choosing its port. */
+/* Whether the n-th process takes a port at all, and its host. */
+bool plan_listens(const struct plan_options *options, size_t index);
 const char *plan_host_of(const struct plan_options *options, size_t index);
 
 /* False: memory ran out; plan_free is needed either way. */

@@ -32,6 +32,7 @@ struct up_settings {
     const char *dht_seeds, *public_url, *location;
     const char *api_keys, *api_key;
     const char *role, *coordinator_id, *join, *peers;
+    const char *tunnel, *tunnel_token, *tunnel_credentials, *cloudflared;
     bool dht, dht_private_peers, insecure;
     uint64_t port, grpc_port, demo_workers;
     double start_timeout_seconds, stop_timeout_seconds;
@@ -121,7 +122,7 @@ static bool reserve_ports(struct up *up, const struct plan_options *options)
         for (size_t i = 0; i < count; i++) {
             uint64_t port = wanted_port(&up->settings, i);
             char error[400];
-            if ((port == 0) != (free_ones == 1))
+            if ((port == 0) != (free_ones == 1) || !plan_listens(options, i))
                 continue;
             if (!port_reserve(plan_host_of(options, i), (uint16_t)port, &up->reservations[i], error, sizeof(error))) {
                 (void)fail("%s with %s", error, i == PLAN_GATEWAY ? "--port" : "--grpc-port");
@@ -175,6 +176,36 @@ static bool hand_on_key(struct up *up)
     }
     up->settings.api_key = key;
     return true;
+}
+
+/* --- The tunnel --- */
+
+/* muster-tunnel checks the rest. */
+static bool check_tunnel(const struct up_settings *settings)
+{
+    bool has_tunnel = *settings->tunnel != '\0', is_named = *settings->public_url != '\0';
+    if (has_tunnel && strcmp(settings->tunnel, "cloudflared") != 0)
+        (void)fail("--tunnel %s: give cloudflared, or leave it out", settings->tunnel);
+    else if (!has_tunnel && (*settings->tunnel_token != '\0' || *settings->tunnel_credentials != '\0'))
+        (void)fail(
+            "--tunnel-token and --tunnel-credentials are of a named tunnel: give --tunnel cloudflared as well, and "
+            "the tunnel's URL as --public-url");
+    else if (has_tunnel && settings->dht && !is_named)
+        (void)fail(
+            "--dht takes an address that stays, and a quick tunnel has another one each time: use a named tunnel "
+            "(--tunnel-token or --tunnel-credentials, and --public-url), or leave --dht out");
+    else
+        return true;
+    return false;
+}
+
+/* By the environment, where others cannot see it. */
+static bool hand_on_tunnel_token(const struct up_settings *settings)
+{
+    if (*settings->tunnel_token == '\0' || setenv("TUNNEL_TOKEN", settings->tunnel_token, 1) == 0)
+        return true;
+    (void)fail("out of memory");
+    return false;
 }
 
 static struct rest_coordinator coordinator_of(const struct up *up)
@@ -301,9 +332,14 @@ static int run(struct up *up, const struct config *config)
         .dht_seeds = settings->dht_seeds,
         .public_url = settings->public_url,
         .location = settings->location,
+        .tunnel = *settings->tunnel != '\0',
+        .tunnel_credentials = settings->tunnel_credentials,
+        .cloudflared = settings->cloudflared,
         .demo_workers = (unsigned int)settings->demo_workers,
         .ready_fd = CHILD_READY_FD,
     };
+    if (!check_tunnel(settings) || !hand_on_tunnel_token(settings))
+        return COMMAND_FAILED;
     if (settings->dht && *settings->public_url == '\0' && is_every_address(settings->host))
         return fail("others cannot call %s: say with --public-url where they reach this coordinator", settings->host);
     if (strcmp(settings->role, PLAN_EDGE_ROUTER) == 0 && settings->demo_workers > 0)
@@ -381,6 +417,17 @@ int command_up(const struct command *command, int argc, char **argv)
         {"location", SETTING_TEXT, &settings->location, "", "PLACE", "Where this coordinator is: \"uk\".", 0, 0},
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
          "Where edge routers, workers and other coordinators reach the gateway; without it where it listens.", 0, 0},
+        {"tunnel", SETTING_TEXT, &settings->tunnel, "", "KIND",
+         "cloudflared: run it, so that the gateway is reached through Cloudflare and needs no address of its own.", 0,
+         0},
+        {"tunnel-token", SETTING_TEXT, &settings->tunnel_token, "", "TOKEN",
+         "Of a named tunnel, whose URL is --public-url; without it Cloudflare gives a quick tunnel. Better given as "
+         "TUNNEL_TOKEN: flags can be seen by others.",
+         0, 0},
+        {"tunnel-credentials", SETTING_TEXT, &settings->tunnel_credentials, "", "FILE",
+         "Instead of the token: the credentials file of a named tunnel, which cloudflared tunnel create wrote.", 0, 0},
+        {"cloudflared", SETTING_TEXT, &settings->cloudflared, "", "PROGRAM",
+         "The program that --tunnel cloudflared runs; empty: cloudflared.", 0, 0},
         {"peer", SETTING_TEXT, &settings->peers, "", "URLS",
          "Of an edge router: other ones, separated by commas, to tell each other of coordinators.", 0, 0},
         {"api-keys", SETTING_TEXT, &settings->api_keys, "", "FILE",

@@ -173,6 +173,38 @@ TEST_F(Plan, ANodeOfTheHashTableStandsBehindTheGateway)
     EXPECT_EQ(flag(PLAN_DHT, "public-url"), "https://uk.example.org");
 }
 
+TEST_F(Plan, ATunnelOutlivesTheGatewayThatIsReachedThroughIt)
+{
+    options.demo_workers = 1;
+    options.tunnel = true;
+    options.public_url = "https://uk.example.org";
+    options.cloudflared = "/opt/cloudflared";
+    options.tunnel_credentials = "";
+    options.insecure = true;
+    EXPECT_EQ(plan_process_count(&options), 7u);
+    ASSERT_TRUE(plan_build(&p, &options));
+    const size_t tunnel = 5;
+    EXPECT_FALSE(plan_listens(&options, tunnel));
+    EXPECT_TRUE(plan_listens(&options, 6) && plan_listens(&options, PLAN_GATEWAY));
+    EXPECT_STREQ(p.processes[tunnel].name, "muster-tunnel");
+    EXPECT_STREQ(p.processes[tunnel].address, "");
+    EXPECT_LT(p.processes[tunnel].stage, p.processes[PLAN_GATEWAY].stage) << "stages stop the other way round";
+    EXPECT_EQ(flag(tunnel, "port"), "(none)");
+    EXPECT_EQ(flag(tunnel, "origin"), "http://127.0.0.1:8080");
+    EXPECT_EQ(flag(tunnel, "public-url"), "https://uk.example.org");
+    EXPECT_EQ(flag(tunnel, "cloudflared"), "/opt/cloudflared");
+    EXPECT_FALSE(has(tunnel, "insecure")) << "it has no such setting";
+    EXPECT_EQ(flag(tunnel, "url-file"), flag(PLAN_GATEWAY, "public-url-file"));
+    EXPECT_EQ(flag(PLAN_GATEWAY, "public-url"), "") << "not before the tunnel is connected";
+    EXPECT_STREQ(p.processes[6].name, "demo-1");
+    EXPECT_EQ(flag(6, "tunnel"), "") << "the demo workers open none of their own";
+    plan_free(&p);
+    options.dht = true;
+    ASSERT_TRUE(plan_build(&p, &options));
+    EXPECT_STREQ(p.processes[PLAN_DHT].name, "muster-dht");
+    EXPECT_STREQ(p.processes[6].name, "muster-tunnel");
+}
+
 TEST_F(Plan, WithoutDemoWorkers)
 {
     options.demo_workers = 0;
