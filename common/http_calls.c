@@ -19,6 +19,7 @@
 #define CURL_FUNCTIONS(X)                                                                                              \
     X(easy_cleanup)                                                                                                    \
     X(easy_getinfo)                                                                                                    \
+    X(easy_header)                                                                                                     \
     X(easy_init)                                                                                                       \
     X(easy_setopt)                                                                                                     \
     X(easy_strerror)                                                                                                   \
@@ -120,12 +121,12 @@ static bool keep_public(struct transfer *transfer)
 }
 
 /* Those of all calls; without "Expect: 100-continue", which simple workers leave unanswered. */
-static struct curl_slist *common_headers(const char *one_more)
+static struct curl_slist *common_headers(const char *one_more, const char *another)
 {
     struct curl_slist *headers = curl.slist_append(NULL, "Content-Type: application/json");
-    const char *const others[] = {"Expect:", one_more};
-    for (size_t i = 0; headers != NULL && i < sizeof others / sizeof others[0] && others[i] != NULL; i++) {
-        struct curl_slist *longer = curl.slist_append(headers, others[i]);
+    const char *const others[] = {"Expect:", one_more, another};
+    for (size_t i = 0; headers != NULL && i < sizeof others / sizeof others[0]; i++) {
+        struct curl_slist *longer = others[i] == NULL ? headers : curl.slist_append(headers, others[i]);
         if (longer == NULL)
             curl.slist_free_all(headers);
         headers = longer;
@@ -136,7 +137,12 @@ static struct curl_slist *common_headers(const char *one_more)
 static bool set_headers(const struct http_calls *owner, struct transfer *transfer)
 {
     const struct http_call_batch *batch = transfer->batch;
-    if (batch->header != NULL && (transfer->headers = common_headers(batch->header)) == NULL)
+    char condition[sizeof transfer->call->etag + 20];
+    bool has_condition = batch->if_none_match != NULL;
+    if (has_condition)
+        snprintf(condition, sizeof condition, "If-None-Match: %s", batch->if_none_match);
+    if ((batch->header != NULL || has_condition) &&
+        (transfer->headers = common_headers(batch->header, has_condition ? condition : NULL)) == NULL)
         return false;
     return curl.easy_setopt(transfer->handle, CURLOPT_HTTPHEADER,
                             transfer->headers != NULL ? transfer->headers : owner->headers) == CURLE_OK &&
@@ -155,6 +161,7 @@ static bool set_up(struct http_calls *owner, struct transfer *transfer)
            curl.easy_setopt(handle, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)batch->timeout_ms) == CURLE_OK &&
            set_headers(owner, transfer) &&
+           (!batch->packed || curl.easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "gzip") == CURLE_OK) &&
            curl.easy_setopt(handle, CURLOPT_USERAGENT, owner->user_agent) == CURLE_OK && set_body(handle, batch) &&
            keep_public(transfer) && curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_WRITEDATA, transfer) == CURLE_OK &&
@@ -199,6 +206,10 @@ static void end_transfer(struct http_calls *owner, struct transfer *transfer, CU
     if (curl.easy_getinfo(transfer->handle, CURLINFO_PRETRANSFER_TIME_T, &sent_us) == CURLE_OK &&
         curl.easy_getinfo(transfer->handle, CURLINFO_STARTTRANSFER_TIME_T, &begun_us) == CURLE_OK && begun_us > sent_us)
         call->first_byte_us = (uint32_t)(begun_us - sent_us);
+    struct curl_header *etag = NULL;
+    if (curl.easy_header(transfer->handle, "ETag", 0, CURLH_HEADER, -1, &etag) == CURLHE_OK &&
+        strlen(etag->value) < sizeof call->etag)
+        memcpy(call->etag, etag->value, strlen(etag->value) + 1);
     if (result != CURLE_OK && !(result == CURLE_WRITE_ERROR && call->truncated)) {
         call->status = 0;
         call->timed_out = result == CURLE_OPERATION_TIMEDOUT;
@@ -381,7 +392,7 @@ struct http_calls *http_calls_create(struct rpc_loop *loop, const char *user_age
     owner->finished_end = &owner->finished;
     pthread_mutex_init(&owner->mutex, NULL);
     owner->multi = curl.multi_init();
-    owner->headers = common_headers(NULL);
+    owner->headers = common_headers(NULL, NULL);
     owner->running = owner->multi != NULL && owner->headers != NULL && start(owner);
     if (owner->running)
         return owner;

@@ -34,6 +34,7 @@ struct http_call {
     uint32_t first_byte_us; /* from the request's last byte to the answer's first; 0: none came */
     bool timed_out;
     bool truncated; /* `response` is the beginning only */
+    char etag[128]; /* of the answer; "": none, or one that is too long */
     struct buffer response;
     char error[160]; /* with status 0 */
 };
@@ -42,8 +43,10 @@ struct http_call_batch {
     struct http_call_batch *next; /* the owner's */
     struct http_calls *owner;     /* likewise */
     size_t begun, ended;          /* likewise */
-    const char *method;           /* NULL: POST with a body, GET without; borrowed, as are the next two */
+    const char *method;           /* NULL: POST with a body, GET without; borrowed, as are the next three */
     const char *header;           /* one more, "Name: value"; NULL: none */
+    const char *if_none_match;    /* an ETag: the answer may be 304; NULL: none */
+    bool packed;                  /* answers may come with gzip; what is kept of them is unpacked */
     char *body;                   /* sent as JSON; NULL: none */
     size_t body_bytes;
     size_t response_bytes_max; /* kept of each answer; 0: HTTP_CALLS_RESPONSE_BYTES_MAX */

@@ -76,11 +76,7 @@ static const struct schema_field discovery_query[] = {
 
 /* GET /api/edge/challenge. */
 static const struct schema_field challenge_query[] = {
-    {"nonce",
-     {.kind = SCHEMA_NAME, .maximum = 127},
-     SCHEMA_REQUIRED,
-     "\"5f3a\"",
-     "What the proof is to be made of."},
+    {"nonce", {.kind = SCHEMA_NAME, .maximum = 127}, SCHEMA_REQUIRED, "\"5f3a\"", "What the proof is to be made of."},
     {.name = NULL},
 };
 
@@ -157,7 +153,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .path = "/api/worker/find/{service}",
             .caller = API_FOR_CLIENTS,
             .edge = API_EDGE_FORWARDED,
-            .flags = API_ONE_SERVICE,
+            .flags = API_ONE_SERVICE | API_AGED,
             .reply = &schema_found_worker,
             .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
             .label = "worker_find",
@@ -169,7 +165,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/coordinator/workers",
             .caller = API_FOR_CLIENTS,
-            .flags = API_TAGGED | API_ALL_SERVICES,
+            .flags = API_TAGGED | API_ALL_SERVICES | API_AGED,
             .reply = &schema_worker_list,
             .errors = API_ERROR(ERROR_INTERNAL),
             .label = "coordinator_workers",
@@ -181,7 +177,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .method = "GET",
             .path = "/api/services/list",
             .caller = API_FOR_CLIENTS,
-            .flags = API_TAGGED,
+            .flags = API_TAGGED | API_AGED,
             .reply = &schema_service_list,
             .errors = API_ERROR(ERROR_INTERNAL),
             .label = "services_list",
@@ -194,7 +190,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .path = "/api/services/discover/{service}",
             .caller = API_FOR_CLIENTS,
             .query = discovery_query,
-            .flags = API_ONE_SERVICE,
+            .flags = API_ONE_SERVICE | API_AGED,
             .reply = &schema_discovery,
             .errors = API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_INTERNAL),
             .label = "services_discover",
@@ -673,7 +669,45 @@ const struct api_route *api_routes(void)
 
 bool api_has(enum api_role role, const struct api_route *route)
 {
-    return route->edge != (role == API_EDGE_ROUTER ? API_EDGE_NOT : API_EDGE_ONLY);
+    switch (role) {
+    case API_EDGE_ROUTER:
+        return route->edge != API_EDGE_NOT;
+    case API_EDGE_PROXY:
+        return route->edge != API_EDGE_NOT && route->edge != API_EDGE_ONLY;
+    case API_COORDINATOR:
+    default:
+        return route->edge != API_EDGE_ONLY;
+    }
+}
+
+static bool proxy_answers(enum api_operation operation)
+{
+    switch (operation) {
+    case API_RELAY_SERVICE:
+    case API_RELAY_RAW:
+    case API_FIND:
+    case API_WORKERS:
+    case API_SERVICES:
+    case API_DISCOVER:
+    case API_HEALTH:
+    case API_HEALTHZ:
+    case API_READYZ:
+    case API_METRICS:
+    case API_OPENAPI:
+    case API_INDEX:
+    case API_DOCS:
+    case API_REDOC:
+    case API_ASSET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool api_is_forwarded(enum api_role role, const struct api_route *route)
+{
+    return role == API_EDGE_PROXY ? !proxy_answers(route->operation)
+                                  : role == API_EDGE_ROUTER && route->edge == API_EDGE_FORWARDED;
 }
 
 uint64_t api_errors(enum api_role role, const struct api_route *route)
@@ -683,7 +717,7 @@ uint64_t api_errors(enum api_role role, const struct api_route *route)
         errors |= API_ERROR(ERROR_UNAUTHORIZED) | API_ERROR(ERROR_FORBIDDEN);
     if ((route->flags & API_OWN_WORKER) != 0)
         errors |= API_ERROR(ERROR_PART_UNAVAILABLE); /* the registry knows how to check tokens */
-    if (role == API_EDGE_ROUTER && route->edge == API_EDGE_FORWARDED)
+    if (api_is_forwarded(role, route) || (role == API_EDGE_PROXY && route->operation == API_DISCOVER))
         errors |= API_ERROR(ERROR_NO_COORDINATORS) | API_ERROR(ERROR_COORDINATOR_FAILED) |
                   API_ERROR(ERROR_COORDINATOR_TIMEOUT) | API_ERROR(ERROR_LOOP_DETECTED) |
                   API_ERROR(ERROR_PART_UNAVAILABLE) | API_ERROR(ERROR_INTERNAL);

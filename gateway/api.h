@@ -69,7 +69,7 @@ enum api_operation {
 };
 
 /* What a gateway is. */
-enum api_role { API_COORDINATOR, API_EDGE_ROUTER };
+enum api_role { API_COORDINATOR, API_EDGE_ROUTER, API_EDGE_PROXY };
 
 /* What becomes of a route at an edge router. */
 enum api_edge {
@@ -96,6 +96,7 @@ enum api_flag {
     API_OWN_WORKER = 16,   /* a worker's own token will do, for itself: the worker of the path or of the body */
     API_ONE_SERVICE = 32,  /* about the service of the path: a key that may not call it is refused */
     API_ALL_SERVICES = 64, /* about all services: a key that may call some only is refused */
+    API_AGED = 128,        /* an edge proxy answers it from the list that it has: the reply has an Age */
 };
 
 #define API_ERROR(id) (UINT64_C(1) << (id))
@@ -123,6 +124,10 @@ const struct api_route *api_routes(void);
 
 /* Whether gateways of that role have it. */
 bool api_has(enum api_role role, const struct api_route *route);
+
+/* Whether gateways of that role have somebody else answer it: a coordinator. An edge proxy answers itself what clients
+ * of services ask for, and how it is. */
+bool api_is_forwarded(enum api_role role, const struct api_route *route);
 
 /* All errors that a route may answer, as bits. */
 uint64_t api_errors(enum api_role role, const struct api_route *route);

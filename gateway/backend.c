@@ -13,6 +13,7 @@
 #include "gateway/edge.h"
 #include "gateway/front.h"
 #include "gateway/join.h"
+#include "gateway/proxy.h"
 
 /* How often a stop looks whether the last jobs are back. */
 #define STOP_POLL_MS 5
@@ -120,6 +121,8 @@ static void report_outcomes(struct backend *backend)
         return;
     record.outcomes = request.outcomes;
     record.n_outcomes = request.n_outcomes;
+    if (backend->proxy != NULL)
+        proxy_report_outcomes(backend, &request);
     report(backend, PART_ROUTER, &muster__v1__router_service__descriptor, "ReportOutcomes", &request.base);
     report(backend, PART_HEALTH, &muster__v1__health_service__descriptor, "RecordOutcomes", &record.base);
     free(request.outcomes);
@@ -135,6 +138,27 @@ void backend_take_outcomes(void *message)
 }
 
 /* --- Life --- */
+
+static void create_channels(struct backend *backend)
+{
+    const struct gateway_settings *settings = &backend->gateway->settings;
+    const char *addresses[PART_COUNT] = {
+        [PART_REGISTRY] = settings->registry_address,
+        [PART_ASSIGNER] = settings->assigner_address,
+        [PART_HEALTH] = settings->health_address,
+        [PART_ROUTER] = settings->router_address,
+    };
+    for (size_t i = 0; i < PART_COUNT; i++)
+        backend->channels[i] = rpc_channel_create(backend->loop, addresses[i], NULL);
+}
+
+static void follow_parts(struct backend *backend)
+{
+    backend_dht_start(backend);
+    backend_watches_start(backend);
+    backend_heartbeats_start(backend);
+    backend_registrations_start(backend);
+}
 
 struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct gateway *gateway))
 {
@@ -155,27 +179,21 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
         free(backend);
         return NULL;
     }
-    const char *addresses[PART_COUNT] = {
-        [PART_REGISTRY] = gateway->settings.registry_address,
-        [PART_ASSIGNER] = gateway->settings.assigner_address,
-        [PART_HEALTH] = gateway->settings.health_address,
-        [PART_ROUTER] = gateway->settings.router_address,
-    };
-    for (size_t i = 0; i < PART_COUNT; i++)
-        backend->channels[i] = rpc_channel_create(backend->loop, addresses[i], NULL);
-    bool joined = gateway->role == API_EDGE_ROUTER        ? edge_start(backend)
-                  : gateway->settings.join[0] != '\0' ? join_start(backend)
-                                                         : true;
-    if (!joined) {
+    bool stands_alone = gateway->role == API_EDGE_PROXY;
+    if (!stands_alone)
+        create_channels(backend);
+    bool started = gateway->role == API_EDGE_ROUTER    ? edge_start(backend)
+                   : gateway->role == API_EDGE_PROXY   ? proxy_start(backend)
+                   : gateway->settings.join[0] != '\0' ? join_start(backend)
+                                                       : true;
+    if (!started) {
         backend_destroy(backend);
         return NULL;
     }
     backend_url_start(backend);
     backend_publish(backend);
-    backend_dht_start(backend);
-    backend_watches_start(backend);
-    backend_heartbeats_start(backend);
-    backend_registrations_start(backend);
+    if (!stands_alone)
+        follow_parts(backend);
     backend_guard_start(backend);
     return backend;
 }
@@ -186,6 +204,8 @@ static void disconnect(struct backend *backend)
     backend_heartbeats_stop(backend);
     backend_registrations_stop(backend);
     backend_dht_stop(backend);
+    if (backend->proxy != NULL)
+        proxy_stop(backend);
     if (backend->edge != NULL)
         edge_stop(backend);
     if (backend->join != NULL)
@@ -210,6 +230,8 @@ void backend_destroy(struct backend *backend)
     rpc_loop_timer_stop(backend->loop, &backend->stop_timer);
     for (size_t i = 0; i < VIEW_COUNT; i++)
         rendered_release(backend->rendered[i]);
+    if (backend->proxy != NULL)
+        proxy_free(backend);
     if (backend->edge != NULL)
         edge_free(backend);
     if (backend->join != NULL)

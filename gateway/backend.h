@@ -29,6 +29,7 @@ struct backend_events {
 
 struct edge;
 struct join;
+struct proxy;
 
 struct backend {
     struct gateway *gateway;
@@ -43,6 +44,7 @@ struct backend {
     struct replica *roll;   /* what the registry has: the replica itself, or at an edge router the coordinators */
     struct edge *edge;      /* NULL: this is no edge router */
     struct join *join;      /* NULL: this coordinator has joined nobody */
+    struct proxy *proxy;    /* NULL: this is no edge proxy, which is an edge router besides */
     struct topology_coordinator *topology_coordinators; /* as backend_topology made them last, with these */
     struct view_regions topology_regions;
     struct pick_table *table;
@@ -196,3 +198,5 @@ bool backend_dht_has_failed(const struct backend *backend); /* it is there, and 
 
 /* backend_watches.c */
 void backend_watches_start(struct backend *backend);
+/* Has the fronts pick from what the router says now. False: memory ran out, and the table is the old one. */
+bool backend_take_routes(struct backend *backend, const Muster__V1__WatchRoutesResponse *routes);

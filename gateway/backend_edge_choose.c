@@ -8,6 +8,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "gateway/front.h"
+#include "gateway/proxy.h"
+
+static const struct pool_wish closest = {.rules = POOL_CLOSEST, .location = ""};
 
 /* A worker that nobody was known to hold a moment ago is not looked for again. */
 #define LOOKED_LATELY_MS 1000
@@ -36,7 +39,8 @@ static void choose(struct backend *backend, struct job *job, const struct pool_w
     size_t count = federation_choose(&edge->federation, &edge->roll, wish, service, choices);
     if (count == 0)
         job_fail(job, ERROR_NO_COORDINATORS,
-                 "no coordinator is alive; start one with musterctl up --join, or try again");
+                 backend->proxy != NULL ? "no coordinator can be reached; try again, or see --coordinator-url"
+                                        : "no coordinator is alive; start one with musterctl up --join, or try again");
     else
         take_choices(job, choices, count);
 }
@@ -68,7 +72,7 @@ static void (*own_runner(enum api_operation operation))(struct backend *, struct
 static void choose_holder(struct backend *backend, struct job *job, const char *worker_id)
 {
     struct edge *edge = backend->edge;
-    void (*run)(struct backend *, struct job *) = own_runner(job->route->operation);
+    void (*run)(struct backend *, struct job *) = backend->proxy == NULL ? own_runner(job->route->operation) : NULL;
     bool may_speak = !backend->gateway->closed || job->caller != NULL;
     if (may_speak && run != NULL && replica_find(&edge->roll, worker_id) != NULL) {
         run(backend, job);
@@ -79,6 +83,8 @@ static void choose_holder(struct backend *backend, struct job *job, const char *
     if (coordinator != NULL && region->url != NULL) {
         const struct federation_choice choice = {region->id, region->url};
         take_choices(job, &choice, 1);
+    } else if (backend->proxy != NULL) {
+        choose(backend, job, &closest, NULL); /* lists for clients do not show those that are not well */
     } else if (edge_pool_size(backend) == 0) {
         job_fail(job, ERROR_NO_COORDINATORS,
                  "no coordinator is alive; start one with musterctl up --join, or try again");
@@ -95,7 +101,7 @@ static void choose_holder(struct backend *backend, struct job *job, const char *
 static void choose_for_registration(struct backend *backend, struct job *job)
 {
     Muster__V1__WorkerSpec *spec = job->registration->spec;
-    if (spec->worker_type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE) {
+    if (spec->worker_type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE && backend->proxy == NULL) {
         edge_register(backend, job, spec, NULL);
         return;
     }
@@ -114,7 +120,6 @@ static void choose_for_history(struct backend *backend, struct job *job)
 
 void backend_run_choose(struct backend *backend, struct job *job)
 {
-    static const struct pool_wish closest = {.rules = POOL_CLOSEST, .location = ""};
     static const struct pool_wish offers = {.rules = POOL_OFFERS, .location = ""};
     switch (job->route->operation) {
     case API_REGISTER:
@@ -180,6 +185,8 @@ void edge_attempt_ended(void *message)
     }
     if (region != NULL && attempt->changed)
         note_change(backend, attempt, region);
+    if (region != NULL && attempt->changed && backend->proxy != NULL)
+        edge_read_region(backend, region); /* requests go by its list */
     if (edge != NULL)
         backend_publish(backend);
     free(attempt);

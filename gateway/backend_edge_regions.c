@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "gateway/front.h"
+#include "gateway/proxy.h"
 
 #define LIST_PATH "/api/admin/workers"
 #define LIST_BYTES_MAX (256 << 20) /* a quarter of a million workers */
@@ -107,6 +108,12 @@ bool edge_view_waits(struct backend *backend, struct job *job)
 
 /* --- One reading --- */
 
+/* An edge proxy asks for what any client may have. */
+static const char *list_path(const struct backend *backend)
+{
+    return backend->proxy != NULL ? PROXY_LIST_PATH : LIST_PATH;
+}
+
 static void note_failure(struct backend *backend, struct federation_region *region, const struct http_call *call)
 {
     struct federation *federation = &backend->edge->federation;
@@ -116,9 +123,9 @@ static void note_failure(struct backend *backend, struct federation_region *regi
         snprintf(problem, sizeof problem, "it does not answer: %.120s", call->error);
     else if (call->status == 401 || call->status == 403)
         snprintf(problem, sizeof problem,
-                 "it refuses to list its workers (%ld); give this edge router --federation-key", call->status);
+                 "it refuses to list its workers (%ld); start this gateway with --federation-key", call->status);
     else
-        snprintf(problem, sizeof problem, "it answered %ld to GET " LIST_PATH, call->status);
+        snprintf(problem, sizeof problem, "it answered %ld to GET %s", call->status, list_path(backend));
     federation_note_problem(federation, region, problem);
     /* One that refuses is there all the same. */
     bool changed = refused ? pool_answered(&region->standing, 0, rpc_loop_now_ms(backend->loop))
@@ -133,8 +140,11 @@ static void note_list(struct backend *backend, struct federation_region *region,
 {
     const struct http_call *call = &reading->call;
     uint64_t now_ms = rpc_loop_now_ms(backend->loop);
-    if (!federation_read_list(&backend->edge->federation, region, call->response.data, call->response.bytes,
-                              reading->begun_at_ms, now_ms)) {
+    bool read = federation_read_list(&backend->edge->federation, region, call->response.data, call->response.bytes,
+                                     reading->begun_at_ms, now_ms);
+    if (read && backend->proxy != NULL)
+        proxy_list_read(backend, region, call);
+    if (!read) {
         /* Whoever lists no workers is no coordinator. */
         if (pool_failed(&region->standing, now_ms))
             log_warning("a coordinator's list cannot be read", LOG_TEXT("coordinator", region->id),
@@ -143,6 +153,16 @@ static void note_list(struct backend *backend, struct federation_region *region,
         log_info("a coordinator is in the pool", LOG_TEXT("coordinator", region->id));
         backend->replica.version++;
     }
+}
+
+/* The list is still what it was (304). */
+static void note_unchanged(struct backend *backend, struct federation_region *region, const struct reading *reading)
+{
+    region->as_of_ms = reading->begun_at_ms;
+    region->problem[0] = '\0';
+    backend->replica.version++; /* as_of is shown */
+    (void)pool_answered(&region->standing, (double)reading->call.first_byte_us / 1000, rpc_loop_now_ms(backend->loop));
+    proxy_list_unchanged(backend, region);
 }
 
 static void list_read(struct http_call_batch *batch)
@@ -158,8 +178,12 @@ static void list_read(struct http_call_batch *batch)
             edge_roll_changed(backend); /* it was only kept for this answer; the roll decides */
         else if (reading->call.status == 200 && !reading->call.truncated)
             note_list(backend, region, reading);
+        else if (reading->call.status == 304 && reading->batch.if_none_match != NULL)
+            note_unchanged(backend, region, reading);
         else if (!stopping)
             note_failure(backend, region, &reading->call);
+        if (backend->proxy != NULL)
+            proxy_list_answered(backend, region);
         region = federation_find(&edge->federation, reading->id);
     }
     free(reading->call.url);
@@ -196,15 +220,18 @@ static struct reading *make_reading(struct backend *backend, const struct federa
     memcpy(reading->id, region->id, bytes);
     reading->backend = backend;
     reading->begun_at_ms = clock_unix_ms();
-    reading->call.url = http_calls_url(url, LIST_PATH);
+    reading->call.url = http_calls_url(url, list_path(backend));
     snprintf(reading->header, sizeof reading->header, "X-API-Key: %s", settings->federation_key);
-    reading->batch = (struct http_call_batch){.header = settings->federation_key[0] == '\0' ? NULL : reading->header,
-                                              .timeout_ms = (uint32_t)(settings->region_timeout_seconds * 1000),
-                                              .response_bytes_max = LIST_BYTES_MAX,
-                                              .public_only = backend->gateway->public_only,
-                                              .calls = &reading->call,
-                                              .call_count = 1,
-                                              .done = list_read};
+    reading->batch =
+        (struct http_call_batch){.header = settings->federation_key[0] == '\0' ? NULL : reading->header,
+                                 .if_none_match = backend->proxy == NULL ? NULL : proxy_etag(backend, region),
+                                 .packed = true,
+                                 .timeout_ms = (uint32_t)(settings->region_timeout_seconds * 1000),
+                                 .response_bytes_max = LIST_BYTES_MAX,
+                                 .public_only = backend->gateway->public_only,
+                                 .calls = &reading->call,
+                                 .call_count = 1,
+                                 .done = list_read};
     return reading;
 }
 
@@ -219,6 +246,8 @@ void edge_read_region(struct backend *backend, struct federation_region *region)
         region->ask_again = true;
         return;
     }
+    if (backend->proxy != NULL)
+        proxy_list_asked(backend, region);
     struct reading *reading = make_reading(backend, region, region->url);
     if (reading != NULL && reading->call.url != NULL && http_calls_send(edge->calls, &reading->batch)) {
         region->asked = true;
@@ -228,6 +257,8 @@ void edge_read_region(struct backend *backend, struct federation_region *region)
     if (reading != NULL)
         free(reading->call.url);
     free(reading);
+    if (backend->proxy != NULL)
+        proxy_list_answered(backend, region);
 }
 
 /* --- In turn --- */

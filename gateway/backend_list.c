@@ -60,7 +60,8 @@ static void fill_list(struct list *list, struct json_writer *writer)
         return;
     struct view_regions regions;
     bool has_regions = backend->edge != NULL && edge_regions(backend, &regions);
-    view_list_end(list->view, &list->listed, has_regions ? &regions : NULL, moment.now_unix_ms, writer);
+    view_list_end(list->view, &backend->replica, &list->listed, has_regions ? &regions : NULL, moment.now_unix_ms,
+                  writer);
     list->pieces.complete = true;
 }
 

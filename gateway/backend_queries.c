@@ -12,6 +12,7 @@
 #include "gateway/front.h"
 #include "gateway/index_page.h"
 #include "gateway/pieces.h"
+#include "gateway/proxy.h"
 #include "gateway/topology.h"
 
 /* --- Lists --- */
@@ -30,7 +31,7 @@ static bool is_fresh(const struct backend *backend, const struct rendered *rende
 static size_t failed_parts(const struct backend *backend, const char *names[FAILED_MAX])
 {
     size_t count = 0;
-    for (size_t i = 0; i < PART_COUNT; i++) {
+    for (size_t i = 0; i < PART_COUNT && backend->proxy == NULL; i++) {
         if (!backend_part_is_up(backend, i))
             names[count++] = backend_part_name(i);
     }
@@ -256,6 +257,8 @@ void backend_run_locate(struct backend *backend, struct job *job)
 {
     struct replica_service *service;
     const struct replica_worker *worker = best_worker(backend, job->name, &service);
+    if (worker == NULL && backend->proxy != NULL && proxy_looks_further(backend, job))
+        return;
     struct job_location *location = worker == NULL ? NULL : arena_take(&job->arena, sizeof *location);
     Muster__V1__Worker *record = location == NULL ? NULL : replica_record_unpack(worker->record);
     if (record != NULL) {
@@ -278,12 +281,13 @@ void backend_run_health(struct backend *backend, struct job *job)
     const char *failed[FAILED_MAX];
     size_t failed_count = failed_parts(backend, failed);
     bool warned = has_warning(backend);
+    bool is_degraded = failed_count > 0 || warned || (backend->proxy != NULL && proxy_is_degraded(backend));
     view_count(&backend->replica, &counts);
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
     json_write_object_begin(writer);
     json_write_key(writer, "status");
-    json_write_text(writer, failed_count > 0 || warned ? "degraded" : "healthy");
+    json_write_text(writer, is_degraded ? "degraded" : "healthy");
     json_write_key(writer, "coordinator");
     json_write_text(writer, backend->gateway->coordinator_id);
     json_write_key(writer, "timestamp");
@@ -297,7 +301,9 @@ void backend_run_health(struct backend *backend, struct job *job)
     json_write_key(writer, "stale");
     json_write_uint(writer, counts.total - counts.healthy);
     json_write_object_end(writer);
-    if (backend->edge != NULL) {
+    if (backend->proxy != NULL) {
+        proxy_write_health(backend, writer);
+    } else if (backend->edge != NULL) {
         json_write_named_uint(writer, "coordinators", edge_pool_size(backend));
         json_write_named_text(writer, "message", "Edge router operational");
     }
@@ -319,7 +325,7 @@ void backend_run_metrics(struct backend *backend, struct job *job)
     struct gateway *gateway = backend->gateway;
     struct view_counts counts;
     struct part_metrics parts[PART_COUNT + 1];
-    size_t part_count = PART_COUNT;
+    size_t part_count = backend->proxy == NULL ? PART_COUNT : 0;
     const struct front_metrics **fronts = malloc((gateway->front_count + 1) * sizeof *fronts);
     if (fronts == NULL) {
         job_fail(job, ERROR_INTERNAL, "out of memory");
@@ -327,7 +333,7 @@ void backend_run_metrics(struct backend *backend, struct job *job)
     }
     for (unsigned i = 0; i < gateway->front_count; i++)
         fronts[i] = &gateway->fronts[i]->metrics;
-    for (size_t i = 0; i < PART_COUNT; i++)
+    for (size_t i = 0; i < part_count; i++)
         parts[i] = (struct part_metrics){backend_part_name(i), backend_part_is_up(backend, i)};
     if (backend->dht != NULL)
         parts[part_count++] = (struct part_metrics){"dht", !backend_dht_has_failed(backend)};
@@ -349,6 +355,8 @@ void backend_run_metrics(struct backend *backend, struct job *job)
         .part_count = part_count,
     };
     metrics_render(fronts, gateway->front_count, &coordinator, &job->body);
+    if (backend->proxy != NULL)
+        proxy_render_metrics(backend, &job->body);
     free(fronts);
     job->content_type = "text/plain; version=0.0.4; charset=utf-8";
     job_done_with_body(job);

@@ -134,22 +134,28 @@ static void routes_started(struct rpc_call *call)
     send_only(call, &request.base);
 }
 
-static void routes_message(struct rpc_call *call, const void *message)
+bool backend_take_routes(struct backend *backend, const Muster__V1__WatchRoutesResponse *routes)
 {
-    struct backend *backend = rpc_call_context(call);
     struct gateway *gateway = backend->gateway;
-    struct pick_table *table = pick_table_apply(backend->table, message);
-    if (table == NULL) {
-        log_error("out of memory for the route table; it will be read anew");
-        rpc_call_cancel(call);
-        return;
-    }
+    struct pick_table *table = pick_table_apply(backend->table, routes);
+    if (table == NULL)
+        return false;
     pick_table_release(backend->table);
     backend->table = table;
     for (unsigned i = 0; i < gateway->front_count; i++)
         front_set_table(gateway->fronts[i], pick_table_reference(table));
-    if (pick_table_is_whole(table))
+    return true;
+}
+
+static void routes_message(struct rpc_call *call, const void *message)
+{
+    struct backend *backend = rpc_call_context(call);
+    if (!backend_take_routes(backend, message)) {
+        log_error("out of memory for the route table; it will be read anew");
+        rpc_call_cancel(call);
+    } else if (pick_table_is_whole(backend->table)) {
         heard_all_of(backend, PART_ROUTER);
+    }
 }
 
 void backend_watches_start(struct backend *backend)

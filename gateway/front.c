@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/random.h"
 #include "gateway/backend.h"
@@ -17,15 +18,32 @@
  * requests can end in one turn of the loop: fewer would be closed only to be made again. */
 #define UPSTREAM_IDLE_MAX 2048
 
-#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 14)
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 15)
 
 /* --- Answers --- */
+
+/* How old the list is that an edge proxy answers from (RFC 9111, 5.1). */
+static bool list_age(const struct front *front, struct http_exchange *exchange, const struct answer *answer, char *age,
+                     size_t age_bytes)
+{
+    const struct gateway *gateway = front->gateway;
+    const struct api_route *route = http_exchange_user(exchange);
+    if (gateway->role != API_EDGE_PROXY || route == NULL || (route->flags & API_AGED) == 0 ||
+        (answer->status != 200 && answer->status != 304))
+        return false;
+    int64_t born_ms = atomic_load_explicit(&gateway->list_born_ms, memory_order_relaxed);
+    int64_t now_ms = (int64_t)clock_monotonic_ms();
+    if (born_ms == LIST_UNBORN)
+        return false;
+    snprintf(age, age_bytes, "%lld", (long long)((now_ms > born_ms ? now_ms - born_ms : 0) / 1000));
+    return true;
+}
 
 static void send(struct front *front, struct http_exchange *exchange, const struct answer *answer, bool in_pieces)
 {
     struct cors_headers cors;
     struct http_header headers[ANSWER_HEADERS_MAX];
-    char retry_after[16];
+    char retry_after[16], age[24];
     size_t count = 0;
     cors_headers_for(&front->gateway->cors, http_head_get(http_exchange_head(exchange), "origin"), false, &cors);
     for (size_t i = 0; i < cors.count; i++)
@@ -51,6 +69,8 @@ static void send(struct front *front, struct http_exchange *exchange, const stru
         headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
     if (answer->served_by != NULL)
         headers[count++] = (struct http_header){"X-Served-By", answer->served_by};
+    if (list_age(front, exchange, answer, age, sizeof age))
+        headers[count++] = (struct http_header){"Age", age};
     if (answer->status == 426) { /* says to what (RFC 9110 15.5.22, RFC 6455 4.2.2) */
         headers[count++] = (struct http_header){"Connection", "Upgrade"};
         headers[count++] = (struct http_header){"Upgrade", "websocket"};
@@ -252,13 +272,22 @@ static bool is_known_peer(const struct front *front, struct http_exchange *excha
     return sent.data != NULL && sent.bytes == strlen(key) && CRYPTO_memcmp(sent.data, key, sent.bytes) == 0;
 }
 
+/* At an edge proxy: what all coordinators together know is for one of them to say. */
+static bool asks_elsewhere(const struct front *front, struct http_exchange *exchange, const struct api_route *route)
+{
+    char scope[8];
+    return front->gateway->role == API_EDGE_PROXY && route->operation == API_DISCOVER &&
+           http_query_get(http_head_query(http_exchange_head(exchange)), "scope", scope, sizeof scope) >= 0 &&
+           strcmp(scope, "all") == 0;
+}
+
 static void dispatch(struct front *front, struct http_exchange *exchange, const struct api_match *match)
 {
     static const char alive[] = "{\"status\":\"ok\"}";
     struct json_error error = {.message = ""};
     /* A worker's own token is its coordinator's to judge. */
-    bool is_judged_elsewhere = front->gateway->role == API_EDGE_ROUTER && match->route->edge == API_EDGE_FORWARDED &&
-                               (match->route->flags & API_OWN_WORKER) != 0;
+    bool is_judged_elsewhere =
+        api_is_forwarded(front->gateway->role, match->route) && (match->route->flags & API_OWN_WORKER) != 0;
     if (front->closed && !is_judged_elsewhere && !front_admit(front, exchange, match))
         return;
     if (match->route->query != NULL &&
@@ -266,7 +295,7 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
         front_fail(front, exchange, ERROR_INVALID_FIELD, "%s", error.message);
         return;
     }
-    if (front->gateway->role == API_EDGE_ROUTER && match->route->edge == API_EDGE_FORWARDED) {
+    if (api_is_forwarded(front->gateway->role, match->route) || asks_elsewhere(front, exchange, match->route)) {
         front_handle_forward(front, exchange, match);
         return;
     }

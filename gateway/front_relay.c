@@ -331,6 +331,13 @@ static void located(struct job *job)
                    job->caller->identity->name);
         return;
     }
+    /* An edge proxy may have found it elsewhere: then it is in the table by now. */
+    const struct pick_service *service = pick_table_find(relay->front->table, job->name, strlen(job->name));
+    if (location == NULL && service != NULL && pick_service_endpoints(service) > 0) {
+        relay->service = pick_description_reference(pick_service_description(service));
+        start_relay(relay);
+        return;
+    }
     if (location != NULL)
         relay->single = pick_service_single(location->service, location->path, location->worker_id, location->url);
     if (relay->single == NULL) {

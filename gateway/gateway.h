@@ -12,7 +12,8 @@
  * reference counts, and the fronts' counters (metrics.h).
  *
  * A gateway is a coordinator's, or an edge router (edge.h), which knows coordinators instead of
- * workers.
+ * workers, or an edge proxy (proxy.h), which stands alone: its replica and its table come from the
+ * lists that coordinators answer.
  *
  * Read your own writes: the backend changes the replica and publishes its version before the
  * request that caused the change is answered, and a front hands out a list that it keeps only
@@ -33,6 +34,8 @@
 
 struct backend;
 struct front;
+
+#define LIST_UNBORN INT64_MIN
 
 struct gateway_settings {
     const char *host;
@@ -68,6 +71,13 @@ struct gateway_settings {
     double region_interval_seconds;
     double region_timeout_seconds;
     double peer_interval_seconds;
+
+    /* Of an edge proxy: proxy.h. */
+    const char *coordinator_urls; /* separated by commas */
+    double poll_seconds, poll_retry_seconds;
+    const char *data_dir;    /* where lists are kept; "": nowhere */
+    bool discover_elsewhere; /* coordinators are asked for services that no list has */
+    double elsewhere_seconds;
 };
 
 struct gateway {
@@ -89,6 +99,9 @@ struct gateway {
     /* Requests that an edge router has forwarded and that changed a coordinator's roll, counted by the fronts before
      * the client is answered: a list that was rendered before is not handed out any more. */
     atomic_uint_fast64_t forwarded_changes;
+    /* Of an edge proxy: when the oldest of the lists that it has was made, in monotonic milliseconds, before this
+     * process began perhaps; LIST_UNBORN: it has none. */
+    atomic_int_fast64_t list_born_ms;
     atomic_uint_fast64_t jobs; /* at the backend, or on their way back */
     atomic_uint_fast64_t subscribers;
     atomic_uint_fast64_t subscriber_left_at_ms; /* when the last one did; 0: there was none */

@@ -20,6 +20,7 @@
 #include "common/random.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
+#include "gateway/proxy.h"
 
 #define PROGRAM "muster-gateway"
 #define LISTEN_BACKLOG 4096
@@ -30,6 +31,7 @@
 
 struct program {
     struct gateway gateway;
+    const char *port; /* as it was given; "": that of the role */
     int listener;
     struct http_resolver *resolver;
     int ready_descriptor; /* -1: none, or written already */
@@ -120,7 +122,7 @@ static void ready_limit_passed(struct timer *timer, void *argument)
     struct program *program = argument;
     (void)timer;
     if (program->ready_descriptor >= 0)
-        log_warning("serving, though not all processes behind the gateway were heard");
+        log_warning("serving, though not everything that the gateway goes by was heard");
     say_ready(program);
 }
 
@@ -180,16 +182,71 @@ static bool is_any_address(const char *host)
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
 }
 
+/* One or several URLs, separated by commas, at most `most`. */
+static bool are_urls(const char *text, size_t most)
+{
+    struct http_origin origin;
+    size_t count = 0;
+    for (const char *at = text; *(at += strspn(at, ", ")) != '\0'; at += strcspn(at, ", ")) {
+        if (++count > most || !http_origin_parse((struct http_text){at, strcspn(at, ", ")}, &origin))
+            return false;
+    }
+    return count > 0;
+}
+
+static bool take_port(struct program *program, uint64_t port_of_role)
+{
+    char *end = NULL;
+    program->gateway.settings.port = port_of_role;
+    if (program->port[0] == '\0')
+        return true;
+    errno = 0;
+    unsigned long port = strtoul(program->port, &end, 10);
+    if (program->port[0] < '0' || program->port[0] > '9' || *end != '\0' || errno != 0 || port > 65535) {
+        snprintf(program->error, sizeof program->error, "--port is \"%.60s\"; use a whole number from 0 to 65535",
+                 program->port);
+        return false;
+    }
+    program->gateway.settings.port = port;
+    return true;
+}
+
+static bool take_role(struct program *program)
+{
+    static const struct {
+        const char *name;
+        enum api_role role;
+        uint64_t port;
+    } roles[] = {
+        {"coordinator", API_COORDINATOR, 8080},
+        {"edge-router", API_EDGE_ROUTER, 8080},
+        {"edge-proxy", API_EDGE_PROXY, 8787},
+    };
+    struct gateway *gateway = &program->gateway;
+    struct gateway_settings *settings = &gateway->settings;
+    size_t i = 0;
+    while (i < sizeof roles / sizeof roles[0] && strcmp(settings->role, roles[i].name) != 0)
+        i++;
+    if (i == sizeof roles / sizeof roles[0])
+        return refuse(program, "--role is coordinator, edge-router or edge-proxy");
+    gateway->role = roles[i].role;
+    if (!take_port(program, roles[i].port))
+        return false;
+    if (gateway->role == API_EDGE_PROXY && !are_urls(settings->coordinator_urls, PROXY_COORDINATORS_MAX))
+        return refuse(program,
+                      "an edge proxy needs --coordinator-url: http or https URLs of coordinators, separated by "
+                      "commas, at most 64");
+    return true;
+}
+
 /* The role, and what goes with it; edge.h and join.h. */
 static bool take_federation_settings(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
     struct gateway_settings *settings = &gateway->settings;
     bool listens_locally = host_is_loopback(settings->host);
-    if (strcmp(settings->role, "edge-router") == 0)
-        gateway->role = API_EDGE_ROUTER;
-    else if (strcmp(settings->role, "coordinator") != 0)
-        return refuse(program, "--role is coordinator or edge-router");
+    if (!take_role(program))
+        return false;
     if (strcmp(settings->coordinator_proof, "auto") == 0)
         settings->coordinator_proof = listens_locally ? "optional" : "required";
     else if (strcmp(settings->coordinator_proof, "required") != 0 &&
@@ -197,6 +254,9 @@ static bool take_federation_settings(struct program *program)
         return refuse(program, "--coordinator-proof is auto, required or optional");
     if (gateway->role == API_EDGE_ROUTER && settings->join[0] != '\0')
         return refuse(program, "an edge router joins nobody: leave --join out; --peer names other edge routers");
+    if (gateway->role == API_EDGE_PROXY && settings->join[0] != '\0')
+        return refuse(program,
+                      "an edge proxy joins nobody: leave --join out; --coordinator-url names whose list it reads");
     if (gateway->role != API_EDGE_ROUTER && settings->peers[0] != '\0')
         return refuse(program, "--peer is for edge routers: add --role edge-router, or join one with --join");
     if (settings->public_url[0] != '\0' && settings->public_url_file[0] != '\0')
@@ -210,6 +270,7 @@ static bool take_federation_settings(struct program *program)
         if (!http_origin_parse(http_text_of(settings->public_url), &origin))
             return refuse(program, "--public-url is an http or https URL without credentials, query or fragment");
     }
+    atomic_init(&gateway->list_born_ms, LIST_UNBORN);
     gateway->public_only = gateway->role == API_EDGE_ROUTER && !listens_locally && !settings->allow_private_urls;
     random_hex(gateway->proof_key, 32);
     random_hex(gateway->instance, 8);
@@ -347,7 +408,8 @@ int main(int argc, char **argv)
     const struct setting table[] = {
         {"host", SETTING_TEXT, &settings->host, "127.0.0.1", "ADDRESS",
          "Address to listen on; one that others can reach takes keys, or --insecure.", 0, 0},
-        {"port", SETTING_UINT, &settings->port, "8080", "PORT", "TCP port to listen on; 0: any free one.", 0, 65535},
+        {"port", SETTING_TEXT, &program.port, "", "PORT",
+         "TCP port to listen on; 0: any free one; empty: 8080, of an edge proxy 8787.", 0, 0},
         {"http-threads", SETTING_UINT, &settings->http_threads, "0", "N", "Threads that serve HTTP; 0: one per core.",
          0, HTTP_THREADS_MAX},
         {"max-body-bytes", SETTING_UINT, &settings->max_body_bytes, "4194304", "BYTES",
@@ -387,7 +449,24 @@ int main(int argc, char **argv)
         {"insecure", SETTING_BOOL, &settings->insecure, NULL, NULL,
          "Listen on --host though others can reach it and there is no key.", 0, 0},
         {"role", SETTING_TEXT, &settings->role, "coordinator", "ROLE",
-         "coordinator; or edge-router: the public address of coordinators, which join it.", 0, 0},
+         "coordinator; edge-router: the public address of coordinators, which join it; or edge-proxy: stands alone, "
+         "and "
+         "sends requests to workers by the lists of coordinators.",
+         0, 0},
+        {"coordinator-url", SETTING_TEXT, &settings->coordinator_urls, "", "URLS",
+         "Whose lists of workers an edge proxy reads, separated by commas.", 0, 0},
+        {"poll-seconds", SETTING_DOUBLE, &settings->poll_seconds, "300", "SECONDS",
+         "How often an edge proxy reads them, a tenth more or less.", 0.01, 86400},
+        {"poll-retry-seconds", SETTING_DOUBLE, &settings->poll_retry_seconds, "5", "SECONDS",
+         "How soon again after a failure, at first, and when a list turns out to be out of date.", 0.01, 3600},
+        {"data-dir", SETTING_TEXT, &settings->data_dir, "", "FOLDER",
+         "Where an edge proxy keeps the last lists over its own restart; empty: nowhere.", 0, 0},
+        {"discover-elsewhere", SETTING_BOOL, &settings->discover_elsewhere, NULL, NULL,
+         "Have an edge proxy ask the coordinators for services that none of them lists: those of other coordinators, "
+         "from their hash table.",
+         0, 0},
+        {"elsewhere-seconds", SETTING_DOUBLE, &settings->elsewhere_seconds, "60", "SECONDS",
+         "How long what they answer to that is good.", 0.01, 86400},
         {"location", SETTING_TEXT, &settings->location, "", "PLACE", "Where this coordinator is: \"uk\".", 0, 0},
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
          "Where others reach this coordinator; empty: the address that it listens on.", 0, 0},

@@ -222,6 +222,27 @@ const struct schema schema_admin_worker = {
 };
 static const struct schema_value admin_worker_value = {OBJECT(schema_admin_worker)};
 
+static const struct schema catalog_entry = {
+    .name = "CatalogEntry",
+    .help = "A service of the coordinator's catalog.",
+    .fields =
+        (const struct schema_field[]){
+            {"name", {.kind = SCHEMA_TEXT}, REQUIRED, "\"vision-ocr\"", "What it is called."},
+            {"aliases", {LIST_OF(text_value)}, REQUIRED, NULL, "Other names for it."},
+            {"path", {.kind = SCHEMA_TEXT}, REQUIRED, "\"/api/{type}\"", "Where it is on a worker."},
+            {"requires",
+             {.kind = SCHEMA_TEXT, .words = worker_types},
+             REQUIRED,
+             NULL,
+             "What kind of machine it takes."},
+            {"priority", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "1 is what is needed most."},
+            {"port", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "The port that the catalog gives it."},
+            {"repeatable", {.kind = SCHEMA_BOOL}, REQUIRED, NULL, "A request may be sent twice, whatever its method."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value catalog_entry_value = {OBJECT(catalog_entry)};
+
 const struct schema schema_worker_list = {
     .name = "WorkerList",
     .help = "The healthy workers.",
@@ -230,6 +251,11 @@ const struct schema schema_worker_list = {
             {"workers", {LIST_OF(worker_value)}, REQUIRED, NULL, "In no particular order."},
             {"count", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many these are."},
             {"timestamp", {.kind = SCHEMA_TIME}, REQUIRED, NULL, "When this list was made."},
+            {"catalog",
+             {LIST_OF(catalog_entry_value)},
+             0,
+             NULL,
+             "What the services are, for who has nothing but this list; absent while that is not known."},
             SCHEMA_REGION_FIELDS,
             {.name = NULL},
         },
@@ -710,6 +736,23 @@ static const struct schema health_workers = {
         },
 };
 
+static const struct schema health_list = {
+    .name = "HealthList",
+    .help = "The list of one coordinator, as an edge proxy has it.",
+    .fields =
+        (const struct schema_field[]){
+            {"coordinator", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Its URL."},
+            {"status", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "online, or unreachable: the last request failed."},
+            {"as_of", {.kind = SCHEMA_TIME}, REQUIRED | SCHEMA_NULLABLE, NULL, "When it was asked for; null: never."},
+            {"age_seconds", {.kind = SCHEMA_NUMBER}, REQUIRED | SCHEMA_NULLABLE, NULL, "How long ago that is."},
+            {"workers", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "How many it has."},
+            {"problem", {.kind = SCHEMA_TEXT}, 0, NULL, "Why it could not be read the last time."},
+            {"next_poll_seconds", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "When it is read again."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value health_list_value = {OBJECT(health_list)};
+
 static const char *const health_words[] = {"healthy", "degraded", NULL};
 
 const struct schema schema_health = {
@@ -724,7 +767,13 @@ const struct schema schema_health = {
             {"failed", {LIST_OF(text_value)}, 0, NULL, "Processes that are down."},
             {"warning", {.kind = SCHEMA_TEXT}, 0, NULL, "What an operator should look at: evictions are slowed down."},
             {"coordinators", {.kind = SCHEMA_WHOLE}, 0, NULL, "At an edge router: how many requests can go to."},
-            {"message", {.kind = SCHEMA_TEXT}, 0, NULL, "At an edge router: for people."},
+            {"message", {.kind = SCHEMA_TEXT}, 0, NULL, "At an edge router or an edge proxy: for people."},
+            {"age_seconds",
+             {.kind = SCHEMA_NUMBER},
+             SCHEMA_NULLABLE,
+             NULL,
+             "At an edge proxy: how old the oldest of the lists is that it goes by; null: it has none."},
+            {"lists", {LIST_OF(health_list_value)}, 0, NULL, "At an edge proxy: each coordinator's list."},
             {.name = NULL},
         },
 };

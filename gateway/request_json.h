@@ -14,6 +14,7 @@
 #include "common/arena.h"
 #include "common/json/fields.h"
 #include "gateway/schemas.h"
+#include "muster/v1/assigner.pb-c.h"
 #include "muster/v1/health.pb-c.h"
 #include "muster/v1/registry.pb-c.h"
 
@@ -52,7 +53,11 @@ struct listed_worker {
 enum request_json_result listed_worker_from_json(const char *text, size_t bytes, struct arena *arena,
                                                  struct listed_worker **worker, struct json_error *error);
 
-/* What the four have in common: `text` is `what` ("the body") as JSON, and `read` makes a message of it in the arena.
+/* One service of the catalog that a list of workers comes with. Everything lies in the arena. */
+enum request_json_result listed_service_from_json(const char *text, size_t bytes, struct arena *arena,
+                                                  Muster__V1__CatalogService **service, struct json_error *error);
+
+/* What these have in common: `text` is `what` ("the body") as JSON, and `read` makes a message of it in the arena.
  * Whatever it made is put into *built; NULL: memory ran out. */
 enum request_json_result request_json_read(const char *text, size_t bytes, const char *what, struct arena *arena,
                                            void *(*read)(struct json_fields *fields, struct arena *arena), void **built,

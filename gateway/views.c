@@ -114,8 +114,32 @@ void view_list_worker(enum view view, const struct replica *replica, struct repl
         worker_json_write_admin(writer, replica, worker, replica_age_ms(worker, moment.now_ms, moment.now_unix_ms));
 }
 
-void view_list_end(enum view view, const struct view_listed *listed, const struct view_regions *regions,
-                   int64_t now_unix_ms, struct json_writer *writer)
+/* What services are called and where they are on a worker: with it, who has the list needs nobody else. */
+static void write_catalog(const Muster__V1__WatchCatalogResponse *catalog, struct json_writer *writer)
+{
+    json_write_key(writer, "catalog");
+    json_write_array_begin(writer);
+    for (size_t i = 0; i < catalog->n_services; i++) {
+        const Muster__V1__CatalogService *service = catalog->services[i];
+        json_write_object_begin(writer);
+        json_write_named_text(writer, "name", service->name);
+        json_write_key(writer, "aliases");
+        json_write_array_begin(writer);
+        for (size_t j = 0; j < service->n_aliases; j++)
+            json_write_text(writer, service->aliases[j]);
+        json_write_array_end(writer);
+        json_write_named_text(writer, "path", service->path);
+        json_write_named_text(writer, "requires", worker_type_word(service->requires));
+        json_write_named_uint(writer, "priority", service->priority);
+        json_write_named_uint(writer, "port", service->port);
+        json_write_named_bool(writer, "repeatable", service->repeatable);
+        json_write_object_end(writer);
+    }
+    json_write_array_end(writer);
+}
+
+void view_list_end(enum view view, const struct replica *replica, const struct view_listed *listed,
+                   const struct view_regions *regions, int64_t now_unix_ms, struct json_writer *writer)
 {
     json_write_array_end(writer);
     json_write_named_uint(writer, view == VIEW_WORKERS ? "count" : "total", listed->count);
@@ -123,6 +147,8 @@ void view_list_end(enum view view, const struct view_listed *listed, const struc
         write_timestamp(writer, now_unix_ms);
     else
         json_write_named_uint(writer, "healthy", listed->healthy);
+    if (view == VIEW_WORKERS && replica->catalog != NULL)
+        write_catalog(replica->catalog, writer);
     view_write_regions(writer, regions);
     json_write_object_end(writer);
 }
@@ -134,7 +160,7 @@ static void render_list(enum view view, struct replica *replica, const struct vi
     view_list_begin(writer);
     for (size_t i = 0; i < replica->worker_count; i++)
         view_list_worker(view, replica, replica->workers[i], moment, &listed, writer);
-    view_list_end(view, &listed, regions, moment.now_unix_ms, writer);
+    view_list_end(view, replica, &listed, regions, moment.now_unix_ms, writer);
 }
 
 static void render_services(const struct replica *replica, const struct view_regions *regions, int64_t now_unix_ms,

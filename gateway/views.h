@@ -64,8 +64,8 @@ struct view_listed {
 void view_list_begin(struct json_writer *writer);
 void view_list_worker(enum view view, const struct replica *replica, struct replica_worker *worker,
                       struct view_moment moment, struct view_listed *listed, struct json_writer *writer);
-void view_list_end(enum view view, const struct view_listed *listed, const struct view_regions *regions,
-                   int64_t now_unix_ms, struct json_writer *writer);
+void view_list_end(enum view view, const struct replica *replica, const struct view_listed *listed,
+                   const struct view_regions *regions, int64_t now_unix_ms, struct json_writer *writer);
 
 /* GET /api/services/discover/{service}. Returns how many workers it lists; with 0 nothing was
  * written. */

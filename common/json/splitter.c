@@ -114,7 +114,15 @@ static bool scan_value(struct json_splitter *splitter, const char *data, size_t 
     return complete;
 }
 
-/* A member that is not the list: read, and forgotten. */
+static void put_wanted(struct json_splitter *splitter)
+{
+    buffer_clear(splitter->wanted_text);
+    buffer_append(splitter->wanted_text, splitter->element.data, splitter->element.bytes);
+    if (buffer_failed(splitter->wanted_text))
+        fail(splitter, "out of memory");
+}
+
+/* A member that is not the list: read, and forgotten unless it is wanted. */
 static void check_member(struct json_splitter *splitter)
 {
     struct json_document document;
@@ -126,6 +134,8 @@ static void check_member(struct json_splitter *splitter)
     if (!json_document_parse(&document, splitter->element.data == NULL ? "" : splitter->element.data,
                              splitter->element.bytes))
         fail(splitter, "the member %s before this is not JSON: %.60s", splitter->key, document.error);
+    else if (splitter->wanted != NULL && strcmp(splitter->key, splitter->wanted) == 0)
+        put_wanted(splitter);
     json_document_free(&document);
 }
 

@@ -39,6 +39,11 @@ struct json_splitter {
     bool has_list;         /* the array has been seen */
     char error[200];
 
+    /* To be set after json_splitter_init: another member of the object whose text is wanted, and where it is put;
+     * NULL: none. The last one of that name counts. */
+    const char *wanted;
+    struct buffer *wanted_text;
+
     /* The splitter's own. */
     const char *member;
     size_t element_bytes_max;

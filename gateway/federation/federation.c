@@ -208,8 +208,10 @@ static bool take_worker(struct federation *federation, struct federation_region 
     struct holding *holding = hold(federation, listed->record->spec->worker_id);
     if (holding == NULL)
         return false;
-    if (is_held_elsewhere(holding, region, listed->record->registered_at_ms))
+    if (is_held_elsewhere(holding, region, listed->record->registered_at_ms)) {
+        region->passed_over++;
         return true;
+    }
     uint64_t digest = digest_of(listed->record);
     bool is_new = holding->region != region || holding->digest != digest || digest == 0;
     holding->region = region;
@@ -261,8 +263,12 @@ bool federation_read_list(struct federation *federation, struct federation_regio
     struct json_splitter splitter;
     bool fine = true;
     federation->listing++;
-    region->worker_count = 0;
+    region->worker_count = region->passed_over = 0;
     json_splitter_init(&splitter, "workers", REQUEST_IMPORTED_BYTES_MAX);
+    splitter.wanted = federation->catalog == NULL ? NULL : "catalog";
+    splitter.wanted_text = federation->catalog;
+    if (federation->catalog != NULL)
+        buffer_clear(federation->catalog);
     while (bytes > 0 && fine && splitter.state != JSON_SPLITTER_FAILED) {
         size_t used = json_splitter_feed(&splitter, text, bytes);
         text += used;
@@ -320,6 +326,7 @@ void federation_release(struct federation *federation, const char *worker_id)
     struct holding *holding = map_remove_text(&federation->holdings, worker_id);
     if (holding == NULL)
         return;
+    federation->released++;
     /* Without memory it stays in the lists until it is seen elsewhere. */
     (void)replica_remove(federation->fleet, holding->worker_id, ++federation->fleet->revision,
                          "its coordinator does not list it any more");

@@ -30,7 +30,8 @@ struct federation_region {
     int64_t as_of_ms;  /* when that was asked for, unix_ms; 0: none was */
     char problem[160]; /* why the last one could not be read; "": it could */
     size_t worker_count;
-    bool on_roll; /* during federation_reconcile */
+    size_t passed_over; /* workers of its last list that another region holds */
+    bool on_roll;       /* during federation_reconcile */
 
     /* Those of who asks for the lists. */
     bool asked, ask_again, waited_for;
@@ -41,9 +42,11 @@ struct federation_region {
 
 struct federation {
     struct replica *fleet;
-    struct map regions;  /* struct federation_region by id */
-    struct map holdings; /* by worker id */
-    uint64_t listing;    /* number of the last list that was begun */
+    struct map regions;     /* struct federation_region by id */
+    struct map holdings;    /* by worker id */
+    uint64_t listing;       /* number of the last list that was begun */
+    uint64_t released;      /* workers that have left the fleet */
+    struct buffer *catalog; /* where the member `catalog` of a list is put; NULL: it is not wanted */
     struct random random;
 };
 
@@ -58,7 +61,8 @@ struct federation_region *federation_find(const struct federation *federation, c
 
 /* --- A region's list --- */
 
-/* Reads the text of a whole answer of GET /api/admin/workers that was asked for at as_of_ms.
+/* Reads the text of a whole answer of GET /api/admin/workers, or of /api/coordinator/workers, that was asked for at
+ * as_of_ms.
  * False: it is no such list, or memory ran out; region->problem says so, and the region keeps the
  * workers that it had, or has some of the new ones. Workers that cannot be understood are left
  * out. */

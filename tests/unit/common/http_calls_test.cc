@@ -19,11 +19,12 @@ extern "C" {
 namespace
 {
 
-// Answers every connection with 204 and closes it.
+// Answers every connection with 204, or something else, and closes it.
 class Server
 {
   public:
-    Server() : listener(socket(AF_INET, SOCK_STREAM, 0))
+    explicit Server(const std::string &text = "HTTP/1.1 204 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        : answer(text), listener(socket(AF_INET, SOCK_STREAM, 0))
     {
         sockaddr_in address = {};
         address.sin_family = AF_INET;
@@ -43,19 +44,23 @@ class Server
     }
     int port;
     std::atomic<int> connections{0};
+    std::string asked; // the last head; read it when the answer is there
 
   private:
     void Serve()
     {
         for (int connection; (connection = accept(listener, nullptr, nullptr)) >= 0;) {
-            static const char answer[] = "HTTP/1.1 204 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             char head[4096];
             connections++;
-            if (read(connection, head, sizeof head) > 0)
-                (void)!write(connection, answer, sizeof answer - 1);
+            ssize_t bytes = read(connection, head, sizeof head);
+            if (bytes > 0) {
+                asked = std::string(head, (size_t)bytes);
+                (void)!write(connection, answer.data(), answer.size());
+            }
             close(connection);
         }
     }
+    std::string answer;
     int listener;
     std::thread thread;
 };
@@ -78,9 +83,11 @@ class HttpCallsTest : public ::testing::Test
     };
 
     // The status; 0: no answer, `error` says why.
-    long Get(const std::string &url, bool public_only)
+    long Get(const std::string &url, bool public_only, const char *if_none_match = nullptr)
     {
         Batch one;
+        one.batch.if_none_match = if_none_match;
+        one.batch.packed = if_none_match != nullptr;
         one.call.url = const_cast<char *>(url.c_str());
         one.batch.calls = &one.call;
         one.batch.call_count = 1;
@@ -91,13 +98,14 @@ class HttpCallsTest : public ::testing::Test
         while (!one.done)
             rpc_loop_turn(loop, 100);
         error = one.call.error;
+        etag = one.call.etag;
         buffer_free(&one.call.response);
         return one.call.status;
     }
 
     rpc_loop *loop;
     http_calls *calls;
-    std::string error;
+    std::string error, etag;
 };
 
 TEST_F(HttpCallsTest, PublicOnlyMeansThatNothingHereIsConnectedTo)
@@ -114,6 +122,28 @@ TEST_F(HttpCallsTest, PublicOnlyMeansThatNothingHereIsConnectedTo)
     EXPECT_EQ(Get("http://127.0.0.1:" + port + "/", true), 0);
     EXPECT_NE(error.find("private address"), std::string::npos) << error;
     EXPECT_EQ(server.connections, 1);
+}
+
+TEST_F(HttpCallsTest, ETagsComeAndGo)
+{
+    const std::string end = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    const auto ask = [&](const std::string &headers, const char *if_none_match) {
+        Server server("HTTP/1.1 304 Not Modified\r\n" + headers + end);
+        EXPECT_EQ(Get("http://127.0.0.1:" + std::to_string(server.port) + "/", false, if_none_match), 304) << error;
+        return server.asked;
+    };
+    std::string head = ask("ETag: W/\"b\"\r\n", "W/\"a\"");
+    EXPECT_NE(head.find("If-None-Match: W/\"a\"\r\n"), std::string::npos) << head;
+    EXPECT_NE(head.find("Accept-Encoding: gzip\r\n"), std::string::npos) << head;
+    EXPECT_EQ(etag, "W/\"b\"");
+    head = ask("", nullptr);
+    EXPECT_EQ(head.find("If-None-Match"), std::string::npos);
+    EXPECT_EQ(head.find("Accept-Encoding"), std::string::npos);
+    EXPECT_EQ(etag, "");
+    (void)ask("ETag: " + std::string(127, 'x') + "\r\n", nullptr);
+    EXPECT_EQ(etag, std::string(127, 'x'));
+    (void)ask("ETag: " + std::string(128, 'x') + "\r\n", nullptr);
+    EXPECT_EQ(etag, "") << "too long to be kept";
 }
 
 } // namespace

@@ -42,7 +42,7 @@ TEST(Api, EveryRouteIsInItsPlaceAndComplete)
         EXPECT_GT(strlen(route.help), 10u);
         EXPECT_TRUE(labels.insert(route.label).second) << route.label;
         ASSERT_TRUE(api_has(API_COORDINATOR, &route) || api_has(API_EDGE_ROUTER, &route)) << "somebody has it";
-        for (api_role role : {API_COORDINATOR, API_EDGE_ROUTER})
+        for (api_role role : {API_COORDINATOR, API_EDGE_ROUTER, API_EDGE_PROXY})
             EXPECT_EQ(find(strcmp(route.method, "*") == 0 ? "PATCH" : route.method, route.path, role).route,
                       api_has(role, &route) ? &route : nullptr)
                 << "a route finds its own pattern";
@@ -114,6 +114,24 @@ TEST(Api, AnEdgeRouterForwardsWhatTheContractSaysAndAnswersTheLists)
     EXPECT_EQ(find("GET", "/api/admin/coordinators", API_EDGE_ROUTER).route->operation, API_COORDINATORS);
     EXPECT_EQ(find("GET", "/api/edge/challenge", API_EDGE_ROUTER).route, nullptr);
     EXPECT_FALSE(find("GET", "/api/edge/challenge", API_EDGE_ROUTER).path_exists) << "404, not 405";
+}
+
+TEST(Api, AnEdgeProxyAnswersClientsOfServicesAndForwardsTheRest)
+{
+    const auto forwarded = [](const std::string &method, const std::string &path) {
+        return api_is_forwarded(API_EDGE_PROXY, find(method, path, API_EDGE_PROXY).route);
+    };
+    for (const char *path : {"/api/service/ocr", "/service/ocr/x", "/api/worker/find/ocr", "/api/coordinator/workers",
+                             "/api/services/list", "/api/services/discover/ocr", "/health", "/metrics", "/docs", "/"})
+        EXPECT_FALSE(forwarded("GET", path)) << path;
+    for (const char *path : {"/api/admin/workers", "/api/admin/gaps", "/api/topology", "/ws/events", "/api/dht/stats"})
+        EXPECT_TRUE(forwarded("GET", path)) << path;
+    for (const char *path : {"/api/worker/register", "/api/worker/heartbeat", "/api/coordinator/broadcast-job"})
+        EXPECT_TRUE(forwarded("POST", path)) << path;
+    EXPECT_EQ(find("POST", "/api/edge/register", API_EDGE_PROXY).route, nullptr);
+    EXPECT_EQ(find("GET", "/api/edge/challenge", API_EDGE_PROXY).route, nullptr);
+    for (size_t i = 0; i < API_OPERATION_COUNT; i++)
+        EXPECT_FALSE(api_is_forwarded(API_COORDINATOR, &api_routes()[i])) << api_routes()[i].path;
 }
 
 TEST(Api, OnlyForwardedRoutesFailForLackOfCoordinators)

@@ -119,6 +119,19 @@ TEST_F(Views, AWorkerHasAllFieldsOfTheContract)
     EXPECT_TRUE(json_is_object(at("workers.0.services_status")));
 }
 
+TEST_F(Views, TheListOfWorkersSaysWhatTheServicesAre)
+{
+    put({"a", 1});
+    render(VIEW_WORKERS);
+    EXPECT_EQ(json_array_size(at("catalog")), replica.catalog->n_services);
+    EXPECT_EQ(str("catalog.0.name"), replica.catalog->services[0]->name);
+    EXPECT_TRUE(json_is_array(at("catalog.0.aliases")));
+    EXPECT_EQ(str("catalog.0.path"), replica.catalog->services[0]->path);
+    EXPECT_TRUE(json_is_boolean(at("catalog.0.repeatable")));
+    render(VIEW_ADMIN_WORKERS);
+    EXPECT_EQ(at("catalog"), nullptr) << "which is asked for as it is by operators";
+}
+
 TEST_F(Views, WhatChangesIsRenderedAnew)
 {
     put({"a", 1});

@@ -66,6 +66,30 @@ TEST(Splitter, TakesArraysAndObjectsApartHoweverTheyAreCut)
     }
 }
 
+TEST(Splitter, HandsOutAnotherMemberThatIsWanted)
+{
+    const auto wanted = [](const std::string &text) {
+        json_splitter splitter;
+        struct buffer found = BUFFER_INIT;
+        json_splitter_init(&splitter, "workers", 100);
+        splitter.wanted = "catalog";
+        splitter.wanted_text = &found;
+        for (size_t at = 0; at < text.size();)
+            at += json_splitter_feed(&splitter, text.data() + at, text.size() - at);
+        bool whole = json_splitter_finish(&splitter);
+        std::string result =
+            std::string(found.data == nullptr ? "" : found.data, found.bytes) + (whole ? "" : " (cut)");
+        json_splitter_free(&splitter);
+        buffer_free(&found);
+        return result;
+    };
+    EXPECT_EQ(wanted(R"({"catalog": [{"a": 1}], "workers": [{"catalog": 2}], "other": 3})"), R"([{"a": 1}])");
+    EXPECT_EQ(wanted(R"({"workers": [1], "catalog": "x" })"), "\"x\"");
+    EXPECT_EQ(wanted(R"({"catalog": 1, "catalog": 2, "workers": []})"), "2");
+    EXPECT_EQ(wanted(R"({"workers": []})"), "");
+    EXPECT_EQ(wanted(R"({"workers": [], "catalog": [})"), " (cut)") << "what is no JSON is not handed out";
+}
+
 TEST(Splitter, RefusesWhatIsNoList)
 {
     const std::pair<std::string, std::string> bad[] = {
