@@ -122,7 +122,7 @@ void backend_url_stop(struct backend *backend);
 
 /* --- Posted by other threads --- */
 
-/* Reads the key file again; the argument is the backend. */
+/* Reads the key file again, and an edge router's database of places; the argument is the backend. */
 void backend_read_keys(void *backend);
 
 /* A list of jobs, linked by `next`; not empty. */

@@ -34,6 +34,7 @@ bool edge_start(struct backend *backend)
     if (edge->calls == NULL || !edge_peers_start(backend))
         return false;
     edge_regions_start(backend);
+    edge_places_start(backend);
     return true;
 }
 
@@ -44,6 +45,7 @@ void edge_stop(struct backend *backend)
         return;
     edge_peers_stop(backend);
     edge_regions_stop(backend);
+    edge_places_stop(backend);
     struct http_calls *calls = edge->calls;
     edge->calls = NULL;
     http_calls_destroy(calls);
@@ -224,6 +226,7 @@ bool edge_heartbeat_taken(struct backend *backend, struct job *job)
     /* Heard again: whether it can be reached again as well is found out at once. */
     if (region != NULL && region->standing.out)
         edge_read_region(backend, region);
+    edge_place_coordinator(backend, job, region);
     edge_peers_heard(backend, coordinator->id);
     if (job->route->operation != API_EDGE_HEARTBEAT)
         return false;

@@ -105,7 +105,9 @@ static void choose_for_registration(struct backend *backend, struct job *job)
         edge_register(backend, job, spec, NULL);
         return;
     }
-    const struct pool_wish wish = {.rules = POOL_CLOSEST, .location = spec->location};
+    struct pool_wish wish = {.rules = POOL_CLOSEST, .location = spec->location};
+    struct edge_place place;
+    edge_place_worker(backend, job, &place, &wish);
     choose(backend, job, &wish, NULL);
 }
 

@@ -81,6 +81,7 @@ static void registered(struct rpc_call *call, enum rpc_status status, const char
         pool_standing_init(&region->standing);
         region->standing.out = true;
         edge_read_region(backend, region);
+        edge_place_coordinator(backend, job, region);
     }
     edge_peers_heard(backend, worker->spec->worker_id);
     edge_peers_tell(backend);

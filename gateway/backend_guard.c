@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "gateway/backend.h"
+#include "gateway/edge.h"
 #include "gateway/front.h"
 
 /* How often the key file is looked at. */
@@ -66,7 +67,10 @@ static void keys_due(struct timer *timer, void *argument)
 
 void backend_read_keys(void *argument)
 {
-    read_keys(argument, true);
+    struct backend *backend = argument;
+    read_keys(backend, true);
+    if (backend->edge != NULL)
+        edge_places_read(backend);
 }
 
 void backend_guard_start(struct backend *backend)

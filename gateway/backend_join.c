@@ -78,6 +78,10 @@ static void write_registration(const struct backend *backend, struct json_writer
     json_write_key(writer, "capabilities");
     json_write_object_begin(writer);
     json_write_named_text(writer, "location", gateway->settings.location);
+    if (gateway->settings.coordinates[0] != '\0') {
+        json_write_named_double(writer, "latitude", gateway->latitude);
+        json_write_named_double(writer, "longitude", gateway->longitude);
+    }
     json_write_object_end(writer);
     json_write_object_end(writer);
 }

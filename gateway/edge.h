@@ -9,6 +9,7 @@
  *     backend_edge_register.c  registration, with the proof that the URL is the registrant's
  *     backend_edge_regions.c   reads the coordinators' lists of workers; jobs that wait for it
  *     backend_edge_choose.c    whom a request goes to, and what became of it
+ *     backend_edge_places.c    where they are, and who asks
  *     backend_edge_peers.c     what edge routers side by side tell each other
  *
  * Threading: the rpc loop's thread, as the rest of the backend; edge_attempt_ended is what fronts
@@ -19,6 +20,7 @@
 #include "common/http_calls.h"
 #include "gateway/backend.h"
 #include "gateway/federation/federation.h"
+#include "gateway/geoip.h"
 
 struct edge_peers;
 
@@ -28,6 +30,7 @@ struct edge {
     struct federation federation;
     struct http_calls *calls; /* NULL: it stops */
     struct timer tick;
+    struct timer places_timer;
 
     /* Jobs that wait until all regions that answer have been read anew; linked by job->next. */
     struct job *waiting, **waiting_end;
@@ -100,6 +103,17 @@ void edge_wait_for_regions(struct backend *backend, struct job *job);
 /* Whether a list would not show what a client has just changed through here: the job then waits
  * as well, and runs again. */
 bool edge_view_waits(struct backend *backend, struct job *job);
+
+/* backend_edge_places.c. What the wish then points to lies in `place`. */
+struct edge_place {
+    struct geoip_answer answer;
+};
+void edge_place_worker(const struct backend *backend, const struct job *job, struct edge_place *place,
+                       struct pool_wish *wish);
+void edge_place_coordinator(const struct backend *backend, const struct job *job, struct federation_region *region);
+void edge_places_read(struct backend *backend); /* the database, whether it has changed or not */
+void edge_places_start(struct backend *backend);
+void edge_places_stop(struct backend *backend);
 
 void edge_regions_start(struct backend *backend);
 void edge_regions_stop(struct backend *backend);

@@ -145,9 +145,11 @@ static bool is_local(const char *address, size_t bytes)
     return (bytes >= 4 && memcmp(address, "127.", 4) == 0) || (bytes == 3 && memcmp(address, "::1", 3) == 0);
 }
 
-bool front_client_is_local(const struct http_exchange *exchange)
+bool front_client_is_local(const struct front *front, const struct http_exchange *exchange)
 {
-    const char *address = http_exchange_client_address(exchange);
+    char address[CLIENT_ADDRESS_BYTES];
+    client_address(&front->gateway->client_address, http_exchange_head(exchange),
+                   http_exchange_client_address(exchange), address);
     struct http_text via = http_head_get(http_exchange_head(exchange), "x-forwarded-for");
     if (!is_local(address, strlen(address)))
         return false;
@@ -161,6 +163,17 @@ bool front_client_is_local(const struct http_exchange *exchange)
         at++;
     }
     return true;
+}
+
+void front_note_client(struct job *job)
+{
+    const struct gateway *gateway = job->front->gateway;
+    char address[CLIENT_ADDRESS_BYTES];
+    if (gateway->geoip == NULL)
+        return;
+    client_address(&gateway->client_address, http_exchange_head(job->exchange),
+                   http_exchange_client_address(job->exchange), address);
+    job->client_address = arena_copy(&job->arena, address, strlen(address)); /* without memory it is not known */
 }
 
 /* --- Jobs --- */

@@ -184,7 +184,10 @@ void front_submit(struct job *job);
 bool front_note_caller(struct front *front, struct job *job);
 
 /* Whether the client is on this machine. */
-bool front_client_is_local(const struct http_exchange *exchange);
+bool front_client_is_local(const struct front *front, const struct http_exchange *exchange);
+
+/* Notes who asks for the job, where somebody will want to know. */
+void front_note_client(struct job *job);
 
 /* --- Handlers, by file --- */
 

@@ -263,7 +263,8 @@ static void registration_collected(void *context, struct http_exchange *exchange
     forward->body = body;
     if (job->registration->spec->worker_id[0] != '\0')
         forward->name = job->registration->spec->worker_id;
-    job->client_is_local = front_client_is_local(exchange);
+    job->client_is_local = front_client_is_local(job->front, exchange);
+    front_note_client(job);
     submit(forward);
 }
 

@@ -107,7 +107,10 @@ bool front_within_address_limit(struct front *front, struct http_exchange *excha
     uint64_t wait_us;
     if (rate.requests_per_second <= 0)
         return true;
-    struct auth_bucket_id id = auth_bucket_of_address(http_exchange_client_address(exchange));
+    char address[CLIENT_ADDRESS_BYTES];
+    client_address(&front->gateway->client_address, http_exchange_head(exchange),
+                   http_exchange_client_address(exchange), address);
+    struct auth_bucket_id id = auth_bucket_of_address(address);
     if (limiter_take(front->gateway->limiter, &id, rate, clock_monotonic_us(), &wait_us))
         return true;
     refuse_rate(front, exchange, wait_us, "one address");

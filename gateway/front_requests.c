@@ -46,7 +46,7 @@ static void registration_collected(void *context, struct http_exchange *exchange
     struct job *job = context;
     if (!front_read_registration(job, body))
         return;
-    job->client_is_local = front_client_is_local(exchange);
+    job->client_is_local = front_client_is_local(job->front, exchange);
     front_submit(job);
 }
 
@@ -55,6 +55,13 @@ static void heartbeat_collected(void *context, struct http_exchange *exchange, s
     (void)exchange;
     if (front_read_heartbeat(context, body))
         front_submit(context);
+}
+
+static void submit_document(struct job *job)
+{
+    if (job->route->operation == API_EDGE_REGISTER || job->route->operation == API_EDGE_HEARTBEAT)
+        front_note_client(job);
+    front_submit(job);
 }
 
 static void document_collected(void *context, struct http_exchange *exchange, struct http_text body)
@@ -74,7 +81,7 @@ static void document_collected(void *context, struct http_exchange *exchange, st
     else if (!schema_check(job->route->request, document, json_root(document), "", &error))
         front_fail(job->front, job->exchange, ERROR_INVALID_FIELD, "%s", error.message);
     else
-        front_submit(job);
+        submit_document(job);
 }
 
 bool front_take_name(struct job *job, struct http_text parameter)

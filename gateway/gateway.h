@@ -29,11 +29,13 @@
 #include "common/auth/key_file.h"
 #include "common/rpc/loop.h"
 #include "gateway/api.h"
+#include "gateway/client_address.h"
 #include "gateway/cors.h"
 #include "gateway/limiter.h"
 
 struct backend;
 struct front;
+struct geoip;
 
 #define LIST_UNBORN INT64_MIN
 
@@ -53,19 +55,22 @@ struct gateway_settings {
     const char *registry_address, *assigner_address, *health_address, *router_address;
     const char *dht_address; /* "": there is none */
     const char *ready_descriptor;
-    const char *api_key;       /* "": none */
-    const char *api_keys_file; /* "": none */
-    bool insecure;             /* listens where others can reach it though there is no key */
+    const char *api_key;                                 /* "": none */
+    const char *api_keys_file;                           /* "": none */
+    const char *client_address_header, *trusted_proxies; /* client_address.h */
+    bool insecure;                                       /* listens where others can reach it though there is no key */
 
     /* Of the edge federation: edge.h, join.h. */
     const char *role;
     const char *location;
     const char *public_url;
     const char *public_url_file; /* "": none; else public_url stands there, and may change */
-    const char *join;           /* edge routers, separated by commas; "": none */
-    const char *federation_key; /* sent as X-API-Key to edge routers and coordinators; "": none */
-    const char *peers;          /* other edge routers, separated by commas; "": none */
+    const char *join;            /* edge routers, separated by commas; "": none */
+    const char *federation_key;  /* sent as X-API-Key to edge routers and coordinators; "": none */
+    const char *peers;           /* other edge routers, separated by commas; "": none */
     const char *coordinator_proof;
+    const char *geoip_database; /* "": none */
+    const char *coordinates;    /* "51.5,-0.12"; "": not said */
     bool allow_private_urls;
     double join_heartbeat_seconds;
     double region_interval_seconds;
@@ -94,6 +99,9 @@ struct gateway {
     struct key_file key_file; /* the backend's */
     struct auth_keys *keys;   /* the backend's; a reference */
     struct limiter *limiter;
+    struct client_address_rule client_address;
+    struct geoip *geoip;        /* the backend's; NULL: there is none */
+    double latitude, longitude; /* where it says it is, with settings.coordinates */
 
     atomic_uint_fast64_t replica_version;
     /* Requests that an edge router has forwarded and that changed a coordinator's roll, counted by the fronts before

@@ -95,7 +95,10 @@ struct job {
         struct job_location *location;
         struct job_choices *choices;
     };
-    uint64_t event_revision; /* of a subscription: everything after it will be told */
+    union {
+        uint64_t event_revision;    /* of a subscription: everything after it will be told */
+        const char *client_address; /* of what edge routers with a database of places are asked; NULL: not known */
+    };
 
     struct arena arena;
     /* Enough for a heartbeat, and no more than what malloc keeps at hand for each thread: see front_job. */

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include <errno.h>
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include "common/random.h"
 #include "gateway/backend.h"
 #include "gateway/front.h"
+#include "gateway/geoip.h"
 #include "gateway/proxy.h"
 
 #define PROGRAM "muster-gateway"
@@ -277,6 +279,27 @@ static bool take_federation_settings(struct program *program)
     return true;
 }
 
+/* Where it is, and where clients are. */
+static bool take_place_settings(struct program *program)
+{
+    struct gateway *gateway = &program->gateway;
+    const struct gateway_settings *settings = &gateway->settings;
+    int end = 0;
+    if (settings->coordinates[0] != '\0' &&
+        (sscanf(settings->coordinates, "%lf,%lf%n", &gateway->latitude, &gateway->longitude, &end) != 2 ||
+         settings->coordinates[end] != '\0' || !(fabs(gateway->latitude) <= 90) || !(fabs(gateway->longitude) <= 180)))
+        return refuse(program, "--coordinates are degrees of latitude and longitude: 51.5,-0.12");
+    if (!client_address_rule_init(&gateway->client_address, settings->client_address_header, settings->trusted_proxies,
+                                  program->error, sizeof program->error))
+        return false;
+    if (settings->geoip_database[0] == '\0')
+        return true;
+    if (gateway->role != API_EDGE_ROUTER)
+        return refuse(program, "--geoip-database is for edge routers, which choose coordinators: leave it out");
+    gateway->geoip = geoip_open(settings->geoip_database, program->error, sizeof program->error);
+    return gateway->geoip != NULL;
+}
+
 static bool take_settings(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
@@ -300,7 +323,7 @@ static bool take_settings(struct program *program)
         }
         program->ready_descriptor = (int)number;
     }
-    if (!take_federation_settings(program))
+    if (!take_federation_settings(program) || !take_place_settings(program))
         return false;
     if (settings->http_threads == 0)
         settings->http_threads = usable_cores();
@@ -397,6 +420,7 @@ static void clean_up(struct program *program)
     if (program->listener >= 0)
         (void)close(program->listener); /* nothing is written to it */
     limiter_free(gateway->limiter);
+    geoip_close(gateway->geoip);
     auth_keys_release(gateway->keys);
     cors_free(&gateway->cors);
 }
@@ -489,6 +513,18 @@ int main(int argc, char **argv)
          0, 0},
         {"allow-private-urls", SETTING_BOOL, &settings->allow_private_urls, NULL, NULL,
          "Let coordinators register private addresses at an edge router that listens beyond loopback.", 0, 0},
+        {"coordinates", SETTING_TEXT, &settings->coordinates, "", "LATITUDE,LONGITUDE",
+         "Where this coordinator is, in degrees: \"51.5,-0.12\"; edge routers with a database of places go by it.", 0,
+         0},
+        {"geoip-database", SETTING_TEXT, &settings->geoip_database, "", "FILE",
+         "Where addresses are, in MaxMind's format (.mmdb): an edge router sends workers to the closest coordinator by "
+         "it; read again when it changes, and on SIGHUP.",
+         0, 0},
+        {"client-address-header", SETTING_TEXT, &settings->client_address_header, "", "NAME",
+         "Where trusted proxies say who their client is: CF-Connecting-IP, X-Forwarded-For; empty: nobody is believed.",
+         0, 0},
+        {"trusted-proxies", SETTING_TEXT, &settings->trusted_proxies, "127.0.0.0/8,::1", "NETWORKS",
+         "The proxies that are believed then, separated by commas.", 0, 0},
         {"region-interval-seconds", SETTING_DOUBLE, &settings->region_interval_seconds, "5", "SECONDS",
          "How often an edge router reads each coordinator's list of workers.", 0.01, 3600},
         {"region-timeout-seconds", SETTING_DOUBLE, &settings->region_timeout_seconds, "10", "SECONDS",

@@ -2,10 +2,12 @@
 
 #include "gateway/federation/federation.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json/document.h"
 #include "common/json/splitter.h"
 #include "gateway/request_json.h"
 
@@ -72,6 +74,24 @@ static bool release_matching(struct federation *federation, const struct federat
     return true;
 }
 
+/* False: it does not say where it is. */
+static bool read_place(const char *capabilities, struct pool_place *place)
+{
+    struct json_document document;
+    const struct json_node *latitude = NULL, *longitude = NULL;
+    if (json_document_parse(&document, capabilities, strlen(capabilities)) &&
+        json_root(&document)->type == JSON_TYPE_OBJECT) {
+        latitude = json_member(&document, json_root(&document), "latitude");
+        longitude = json_member(&document, json_root(&document), "longitude");
+    }
+    bool known = latitude != NULL && latitude->type == JSON_TYPE_NUMBER && fabs(latitude->number) <= 90 &&
+                 longitude != NULL && longitude->type == JSON_TYPE_NUMBER && fabs(longitude->number) <= 180;
+    if (known)
+        *place = (struct pool_place){.known = true, .latitude = latitude->number, .longitude = longitude->number};
+    json_document_free(&document);
+    return known;
+}
+
 /* Takes over what the record says. */
 static bool read_record(struct federation_region *region, const struct replica_record *packed)
 {
@@ -94,6 +114,7 @@ static bool read_record(struct federation_region *region, const struct replica_r
         region->location = location;
         region->capabilities = json;
         region->revision = packed->revision;
+        region->place_is_own = read_place(region->capabilities, &region->place);
     } else {
         free(url);
         free(location);

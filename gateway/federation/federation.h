@@ -26,6 +26,7 @@ struct federation_region {
 
     struct pool_standing standing;
     struct pool_place place;
+    bool place_is_own; /* its capabilities say so; else it is where it was seen */
     uint64_t listing;  /* number of the last list that was read whole; 0: none was */
     int64_t as_of_ms;  /* when that was asked for, unix_ms; 0: none was */
     char problem[160]; /* why the last one could not be read; "": it could */

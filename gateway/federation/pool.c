@@ -83,8 +83,10 @@ static bool is_part(const char *part, const char *whole)
 
 enum nearness { SAME_LOCATION, NEIGHBOURING_LOCATION, OTHER_LOCATION };
 
-static enum nearness nearness_of(const char *here, const char *there)
+static enum nearness nearness_of(const char *here, const char *continent, const char *there)
 {
+    if (continent != NULL && continent[0] != '\0' && strcasecmp(continent, there) == 0)
+        return NEIGHBOURING_LOCATION;
     if (here[0] == '\0' || there[0] == '\0')
         return OTHER_LOCATION;
     if (strcasecmp(here, there) == 0)
@@ -123,7 +125,7 @@ static struct ranked rank(const struct pool_candidate *candidate, const struct p
     if ((wish->rules & POOL_OFFERS) != 0)
         ranked.not_offering = candidate->offers ? 0 : 1;
     if ((wish->rules & POOL_CLOSEST) != 0) {
-        ranked.nearness = (unsigned)nearness_of(wish->location, candidate->location);
+        ranked.nearness = (unsigned)nearness_of(wish->location, wish->continent, candidate->location);
         /* A place that is not known is on the other side of the earth: 20,000 km away. */
         if (wish->place.known)
             ranked.distance_step =

@@ -12,8 +12,9 @@
  *   1. who is in the pool, before who was put out of it: trying is better than refusing;
  *   2. with POOL_OFFERS: who offers the service, before who does not (what is known of it may be
  *      a moment old);
- *   3. with POOL_CLOSEST: who is closest. The same location as the client says ("uk"), then one
- *      that is a part of it or that it is a part of ("uk-london"), then all others; among these
+ *   3. with POOL_CLOSEST: who is closest. The same location as the client's ("uk"), then one
+ *      that is a part of it or that it is a part of ("uk-london") or that is its continent ("eu"),
+ *      then all others; among these
  *      the one that is fewer steps of POOL_DISTANCE_STEP_KM away, if both places are known;
  *      among these the one with the lower latency, in steps of a factor of two.
  *
@@ -76,8 +77,9 @@ enum pool_rule {
 
 struct pool_wish {
     unsigned rules;
-    const char *location; /* of the client; "": not said */
+    const char *location; /* of the client; "": not known */
     struct pool_place place;
+    const char *continent; /* as a location is called; NULL or "": not known */
 };
 
 double pool_weight(const struct pool_candidate *candidate);

@@ -31,10 +31,12 @@ class Federation : public ::testing::Test
         replica_free(&fleet);
         replica_free(&roll);
     }
-    federation_region *coordinator(const std::string &id, Muster__V1__WorkerStatus status = ONLINE)
+    federation_region *coordinator(const std::string &id, Muster__V1__WorkerStatus status = ONLINE,
+                                   const std::string &capabilities = "")
     {
         WorkerFields fields{id, ++revision};
         fields.status = status;
+        fields.capabilities_json = capabilities;
         EXPECT_TRUE(replica_put(&roll, WorkerMessage(fields).get()));
         EXPECT_TRUE(federation_reconcile(&federation, &roll));
         return federation_find(&federation, id.c_str());
@@ -69,7 +71,7 @@ class Federation : public ::testing::Test
     std::vector<std::string> choose(const char *service)
     {
         federation_choice choices[FEDERATION_CHOICES_MAX];
-        const pool_wish wish = {service == nullptr ? (unsigned)POOL_CLOSEST : (unsigned)POOL_OFFERS, "", {}};
+        const pool_wish wish = {service == nullptr ? (unsigned)POOL_CLOSEST : (unsigned)POOL_OFFERS, "", {}, nullptr};
         size_t count = federation_choose(&federation, &roll, &wish, service, choices);
         std::vector<std::string> ids;
         for (size_t i = 0; i < count; i++)
@@ -82,6 +84,17 @@ class Federation : public ::testing::Test
     uint64_t revision = 0, now_ms = 0;
     using Ids = std::set<std::string>;
 };
+
+TEST_F(Federation, ACoordinatorMaySayWhereItIs)
+{
+    federation_region *region = coordinator("uk", ONLINE, R"({"latitude": 51.5, "longitude": -0.12})");
+    EXPECT_TRUE(region->place_is_own && region->place.known);
+    EXPECT_EQ(region->place.latitude, 51.5);
+    EXPECT_EQ(region->place.longitude, -0.12);
+    for (const char *other : {"{}", R"({"latitude": 51.5})", R"({"latitude": 91, "longitude": 0})",
+                              R"({"latitude": 0, "longitude": "0"})", R"({"latitude": 0, "longitude": -180.5})"})
+        EXPECT_FALSE(coordinator("uk", ONLINE, other)->place_is_own) << other;
+}
 
 TEST_F(Federation, WorkersComeAndGoWithTheLists)
 {

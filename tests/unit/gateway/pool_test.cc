@@ -39,9 +39,10 @@ struct Coordinators {
         candidate.offers = true;
         return list.emplace_back(candidate);
     }
-    std::vector<uint32_t> order(unsigned rules, const char *location = "", pool_place place = {})
+    std::vector<uint32_t> order(unsigned rules, const char *location = "", pool_place place = {},
+                                const char *continent = nullptr)
     {
-        const pool_wish wish = {rules, location, place};
+        const pool_wish wish = {rules, location, place, continent};
         std::vector<uint32_t> numbers(list.size());
         EXPECT_TRUE(pool_order(list.data(), list.size(), &wish, &random, numbers.data()));
         return numbers;
@@ -159,6 +160,18 @@ TEST(Pool, PlacesDecideWhereNoLocationDoes)
     coordinators.add("", 300).place = paris;
     coordinators.add("", 1); // nobody knows where
     EXPECT_EQ(coordinators.order(POOL_CLOSEST, "", london), (std::vector<uint32_t>{1, 0, 2}));
+}
+
+TEST(Pool, AContinentIsSomethingTheClientIsAPartOf)
+{
+    Coordinators coordinators;
+    coordinators.add("us", 1);
+    coordinators.add("EU", 300);
+    EXPECT_EQ(coordinators.order(POOL_CLOSEST, "fr", {}, "eu")[0], 1u);
+    EXPECT_EQ(coordinators.order(POOL_CLOSEST, "fr", {}, "na")[0], 0u);
+    EXPECT_EQ(coordinators.order(POOL_CLOSEST, "fr", {}, "")[0], 0u);
+    coordinators.add("fr", 900);
+    EXPECT_EQ(coordinators.order(POOL_CLOSEST, "fr", {}, "eu")[0], 2u) << "the country goes first";
 }
 
 TEST(Pool, OutAtOnceAndBackWhenItIsReached)
