@@ -49,6 +49,22 @@ static inline void sip_round(struct sip *s)
     s->v2 = rotate_left(s->v2, 32);
 }
 
+/* Up to seven bytes, little-endian. */
+static inline uint64_t read_rest(const char *key, size_t bytes)
+{
+    uint32_t low, high;
+    uint16_t pair;
+    if (bytes >= 4) { /* the halves may overlap: the bits are the same */
+        memcpy(&low, key, 4);
+        memcpy(&high, key + bytes - 4, 4);
+        return low | (uint64_t)high << (8 * (bytes - 4));
+    }
+    if (bytes < 2)
+        return bytes == 0 ? 0 : (unsigned char)*key;
+    memcpy(&pair, key, 2);
+    return pair | (uint64_t)(unsigned char)key[bytes - 1] << (8 * (bytes - 1));
+}
+
 /* SipHash-1-3 (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast short-input PRF", 2012;
  * one round a word and three at the end, as Rust's and Python's tables use it). */
 uint32_t map_hash(const char *key, size_t key_bytes)
@@ -68,8 +84,7 @@ uint32_t map_hash(const char *key, size_t key_bytes)
         sip_round(&s);
         s.v0 ^= word;
     }
-    for (size_t i = 0; i < bytes; i++)
-        last |= (uint64_t)(unsigned char)key[i] << (8 * i);
+    last |= read_rest(key, bytes);
     s.v3 ^= last;
     sip_round(&s);
     s.v0 ^= last;

@@ -2,8 +2,12 @@
 
 #include "gateway/replica_record.h"
 
+#include "common/protobuf/protobuf.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+#define PACKED_ON_STACK_BYTES 4096
 
 static char *copy_text(const char *text)
 {
@@ -26,10 +30,16 @@ struct replica_record *replica_record_create(const Muster__V1__Worker *worker)
         capabilities.json = spec.capabilities->json;
         spec.capabilities = &capabilities;
     }
-    size_t bytes = muster__v1__worker__get_packed_size(&brief);
-    struct replica_record *record = bytes > UINT32_MAX ? NULL : malloc(sizeof *record + bytes);
-    if (record == NULL)
+    uint8_t memory[PACKED_ON_STACK_BYTES];
+    struct protobuf_packer packer = {memory, sizeof memory, false};
+    size_t bytes;
+    const uint8_t *packed = protobuf_pack(&packer, &brief.base, &bytes);
+    struct replica_record *record =
+        packed == NULL || bytes > UINT32_MAX ? NULL : malloc(sizeof *record + bytes);
+    if (record == NULL) {
+        protobuf_packer_free(&packer);
         return NULL;
+    }
     *record = (struct replica_record){
         .incarnation = worker->incarnation,
         .revision = worker->revision,
@@ -42,7 +52,8 @@ struct replica_record *replica_record_create(const Muster__V1__Worker *worker)
         .packed_bytes = (uint32_t)bytes,
         .draining = worker->draining,
     };
-    muster__v1__worker__pack(&brief, record->packed);
+    memcpy(record->packed, packed, bytes);
+    protobuf_packer_free(&packer);
     if (record->registered_by == NULL && worker->spec->registered_by[0] != '\0') {
         /* Without it anybody could take the worker for nobody's. */
         replica_record_free(record);

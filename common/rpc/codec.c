@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/protobuf/protobuf.h"
 #include "common/rpc/internal.h"
 
 #define FIRST_CHUNK_BYTES ((size_t)8 << 10)
@@ -17,7 +18,9 @@
  * size, left over from a larger one, it is rather unpacked once more into chunks of its own. */
 #define KEPT_WASTE 4
 #define ALIGNMENT 16
-/* A sub-message of one field takes 20 to 30 times its packed size. */
+/* Most messages are no larger. */
+#define PACKED_ON_STACK_BYTES 4096
+/* A sub-message of one field takes 15 to 30 times its packed size. */
 #define EXPANSION 32
 #define EXPANSION_FREE_BYTES ((size_t)1 << 20)
 
@@ -50,12 +53,6 @@ static void *arena_allocate(void *data, size_t bytes)
     void *piece = chunk->data + arena->used_bytes;
     arena->used_bytes += bytes;
     return piece;
-}
-
-static void arena_release(void *data, void *piece)
-{
-    (void)data;
-    (void)piece; /* all at once, by the next message */
 }
 
 static void arena_reset(struct rpc_arena *arena)
@@ -96,9 +93,8 @@ ProtobufCMessage *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDesc
 {
     arena_reset(arena);
     arena->limit_bytes = EXPANSION_FREE_BYTES + EXPANSION * count;
-    ProtobufCAllocator allocator = {arena_allocate, arena_release, arena};
-    static const uint8_t nothing[1];
-    return protobuf_c_message_unpack(descriptor, &allocator, count, count > 0 ? bytes : nothing);
+    struct protobuf_memory memory = {arena_allocate, arena};
+    return protobuf_unpack(descriptor, &memory, bytes, count);
 }
 
 void *rpc_arena_keep(struct rpc_arena *arena, const ProtobufCMessage *message, const struct rpc_incoming *incoming,
@@ -118,12 +114,15 @@ void *rpc_arena_keep(struct rpc_arena *arena, const ProtobufCMessage *message, c
 
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message, size_t *packed_bytes)
 {
-    size_t bytes = protobuf_c_message_get_packed_size(message);
-    grpc_slice slice = grpc_slice_malloc(bytes);
-    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    uint8_t memory[PACKED_ON_STACK_BYTES];
+    struct protobuf_packer packer = {memory, sizeof(memory), false};
+    const uint8_t *packed = protobuf_pack(&packer, message, packed_bytes);
+    if (packed == NULL)
+        abort(); /* out of memory; see "Memory" in loop.h */
+    grpc_slice slice = grpc_slice_from_copied_buffer((const char *)packed, *packed_bytes);
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
-    *packed_bytes = bytes;
+    protobuf_packer_free(&packer);
     return buffer;
 }
 

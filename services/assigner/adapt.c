@@ -33,9 +33,8 @@ void adapt_note(struct assigner *assigner, const struct member *member)
 {
     if (!member_is_expected(member) || assigner->lost == NULL)
         return;
-    const char *name = member_name(member, 0);
-    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
-        size_t number = catalog_find(assigner->catalog, name);
+    for (uint32_t i = 0; i < member->name_count; i++) {
+        size_t number = member_number(member, i);
         if (number != CATALOG_NONE)
             assigner->lost[number].had_workers = true;
     }
@@ -53,7 +52,7 @@ static bool may_take(const struct assigner *assigner, const struct member *membe
 {
     return member_is_healthy(member) && catalog_permits(member_permission(assigner, member, number)) &&
            member_is_settled(assigner, member) &&
-           member_serves(assigner, member, number) ==
+           member_serves(member, number) ==
                CATALOG_NONE; /* if it has it and that does not count, it cannot */
 }
 
@@ -61,10 +60,9 @@ static bool may_take(const struct assigner *assigner, const struct member *membe
 static size_t count_alike(const struct assigner *assigner, const struct member *member, size_t number)
 {
     const struct catalog_service *service = catalog_at(assigner->catalog, number);
-    const char *name = member_name(member, 0);
     size_t count = 0;
-    for (uint32_t i = 0; i < member->assigned_count; i++, name += strlen(name) + 1) {
-        size_t other = catalog_find(assigner->catalog, name);
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        size_t other = member_number(member, i);
         count += other != CATALOG_NONE && catalog_at(assigner->catalog, other)->requires == service->requires;
     }
     return count;
@@ -109,7 +107,7 @@ static size_t what_to_drop(const struct assigner *assigner, const struct member 
     const uint32_t *able = assigner->counts.able;
     size_t chosen = CATALOG_NONE;
     for (uint32_t i = 0; i < member->assigned_count; i++) {
-        size_t other = catalog_find(assigner->catalog, member_name(member, i));
+        size_t other = member_number(member, i);
         if (other != CATALOG_NONE && able[other] >= (condition_is_able(member, i) ? 2 : 1) &&
             catalog_at(assigner->catalog, other)->requires == catalog_at(assigner->catalog, number)->requires &&
             member_permission(assigner, member, other) == CATALOG_ALLOWED &&

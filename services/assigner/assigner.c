@@ -146,8 +146,18 @@ static char *put_names(char *at, const struct names *names)
     return at;
 }
 
-static struct member *create_member(const char *id, const struct names lists[2], const char *location,
-                                    const struct limit *limit)
+/* Looks its names up, once: counting asks for their services again and again. */
+static void number_names(struct member *member, const struct catalog *catalog)
+{
+    const char *name = member_name(member, 0);
+    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
+        size_t number = catalog_find(catalog, name);
+        member->numbers[i] = number == CATALOG_NONE ? UINT32_MAX : (uint32_t)number;
+    }
+}
+
+static struct member *create_member(const struct catalog *catalog, const char *id, const struct names lists[2],
+                                    const char *location, const struct limit *limit)
 {
     size_t id_bytes = strlen(id) + 1, bytes = id_bytes + strlen(location) + 1, count = 0;
     for (size_t list = 0; list < 2; list++) {
@@ -156,9 +166,12 @@ static struct member *create_member(const char *id, const struct names lists[2],
     }
     if (limit->given)
         bytes += names_bytes(&limit->names) + 1;
-    struct member *member = calloc(1, sizeof(*member) + bytes);
+    size_t alignment = _Alignof(uint32_t);
+    size_t numbers_at = (sizeof(struct member) + bytes + alignment - 1) / alignment * alignment;
+    struct member *member = calloc(1, numbers_at + count * sizeof(*member->numbers));
     if (member == NULL)
         return NULL;
+    member->numbers = (uint32_t *)(void *)((char *)member + numbers_at);
     member->name_count = (uint32_t)count;
     member->assigned_count = (uint32_t)lists[0].count;
     member->swap_from = member->swap_to = NAME_NONE;
@@ -171,6 +184,7 @@ static struct member *create_member(const char *id, const struct names lists[2],
     member->limited = limit->given;
     if (limit->given) /* the zero byte at its end is there */
         (void)put_names(at + strlen(location) + 1, &limit->names);
+    number_names(member, catalog);
     return member;
 }
 
@@ -197,6 +211,14 @@ const struct catalog *assigner_catalog(const struct assigner *assigner)
     return assigner->catalog;
 }
 
+static void number_members(const struct map *members, const struct catalog *catalog)
+{
+    size_t position = 0;
+    struct member *member;
+    while ((member = map_next(members, &position)) != NULL)
+        number_names(member, catalog);
+}
+
 bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
 {
     struct tables tables, old = tables_of(assigner);
@@ -207,6 +229,8 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
     moves_forget(assigner);
     catalog_destroy(assigner->catalog);
     assigner->catalog = catalog;
+    number_members(&assigner->members, catalog);
+    number_members(&assigner->promises, catalog);
     assigner_free_values(&assigner->counts.located);
     use_tables(assigner, &tables);
     free_tables(&old);
@@ -307,7 +331,7 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
         return false;
     const struct limit limit = {worker->spec->services_limited,
                                 {worker->spec->permitted_services, worker->spec->n_permitted_services}};
-    struct member *member = create_member(worker->spec->worker_id, lists, worker->spec->location, &limit);
+    struct member *member = create_member(assigner->catalog, worker->spec->worker_id, lists, worker->spec->location, &limit);
     free(announced);
     if (member == NULL)
         return false;
@@ -462,7 +486,7 @@ struct member *assigner_promise(struct assigner *assigner, const struct member *
     struct limit limit;
     struct member *promise = NULL;
     if (limit_of(member, &limit))
-        promise = create_member(member->id, lists, member_location(member), &limit);
+        promise = create_member(assigner->catalog, member->id, lists, member_location(member), &limit);
     free((void *)(uintptr_t)limit.names.items); /* a list of its own */
     free(announced);
     if (promise == NULL)
@@ -493,8 +517,8 @@ void assigner_move_failed(struct assigner *assigner, const char *worker_id)
     if (promise == NULL)
         return;
     if (promise->swap_to != NAME_NONE && (member == NULL || member->swap_to == NAME_NONE)) {
-        size_t from = catalog_find(assigner->catalog, member_name(promise, promise->swap_from));
-        size_t to = catalog_find(assigner->catalog, member_name(promise, promise->swap_to));
+        size_t from = member_number(promise, promise->swap_from);
+        size_t to = member_number(promise, promise->swap_to);
         if (from != CATALOG_NONE && to != CATALOG_NONE)
             balance_touched(assigner, from, to, 0);
     }
@@ -515,7 +539,7 @@ static struct member *create_promise(struct assigner *assigner, const Muster__V1
                                    {candidate->announced_services, candidate->n_announced_services}};
     const struct limit limit = {candidate->services_limited,
                                 {candidate->permitted_services, candidate->n_permitted_services}};
-    struct member *promise = create_member(candidate->worker_id, lists, candidate->location, &limit);
+    struct member *promise = create_member(assigner->catalog, candidate->worker_id, lists, candidate->location, &limit);
     free(assigned);
     if (promise != NULL && !map_put_text(&assigner->promises, promise->id, promise, NULL)) {
         free(promise);

@@ -154,7 +154,7 @@ static size_t what_to_drop(const struct assigner *assigner, const struct member 
 {
     size_t chosen = CATALOG_NONE;
     for (uint32_t i = 0; i < member->assigned_count; i++) {
-        size_t number = catalog_find(assigner->catalog, member_name(member, i));
+        size_t number = member_number(member, i);
         if (number != CATALOG_NONE && wanted->spared[number] &&
             member_permission(assigner, member, number) == CATALOG_ALLOWED &&
             (chosen == CATALOG_NONE ||
@@ -189,7 +189,7 @@ static bool is_better(struct assigner *assigner, const struct member *member, co
         (best != NULL && !comes_before(assigner, member, best, wanted)))
         return false;
     return catalog_permits(member_permission(assigner, member, wanted->to)) && member_is_settled(assigner, member) &&
-           member->swap_to == NAME_NONE && member_serves(assigner, member, wanted->to) == CATALOG_NONE &&
+           member->swap_to == NAME_NONE && member_serves(member, wanted->to) == CATALOG_NONE &&
            what_to_drop(assigner, member, wanted) != CATALOG_NONE && !swaps_failed(assigner, member, wanted->to);
 }
 

@@ -86,9 +86,8 @@ static void count_services(struct assigner *assigner, const struct member *membe
         memset(assigner->seen, 0, catalog_count(assigner->catalog) * sizeof(*assigner->seen));
         assigner->seen_number = 1;
     }
-    const char *name = member->id + strlen(member->id) + 1;
-    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
-        size_t number = catalog_find(assigner->catalog, name);
+    for (uint32_t i = 0; i < member->name_count; i++) {
+        size_t number = member_number(member, i);
         if (number == CATALOG_NONE || assigner->seen[number] == assigner->seen_number)
             continue;
         assigner->seen[number] = assigner->seen_number;

@@ -29,7 +29,7 @@ static bool begin(struct explaining *explaining, const struct assigner *assigner
         return false;
     const char *name = member->id + strlen(member->id) + 1;
     for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
-        size_t number = catalog_find(assigner->catalog, name);
+        size_t number = member_number(member, i);
         explaining->names[i] = (char *)name; /* only read */
         if (i < member->assigned_count && number != CATALOG_NONE)
             explaining->assigned_now[number] = true;

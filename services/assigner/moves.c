@@ -17,11 +17,10 @@ const char *member_name(const struct member *member, uint32_t number)
     return name;
 }
 
-static size_t find_name(const struct assigner *assigner, const struct member *member, uint32_t count, size_t number)
+static size_t find_name(const struct member *member, uint32_t count, size_t number)
 {
-    const char *name = member_name(member, 0);
-    for (uint32_t i = 0; i < count; i++, name += strlen(name) + 1)
-        if (catalog_find(assigner->catalog, name) == number)
+    for (uint32_t i = 0; i < count; i++)
+        if (member_number(member, i) == number)
             return i;
     return CATALOG_NONE;
 }
@@ -31,19 +30,19 @@ bool member_is_settled(const struct assigner *assigner, const struct member *mem
     return map_get_text(&assigner->promises, member->id) == NULL;
 }
 
-size_t member_assigned(const struct assigner *assigner, const struct member *member, size_t number)
+size_t member_assigned(const struct member *member, size_t number)
 {
-    return find_name(assigner, member, member->assigned_count, number);
+    return find_name(member, member->assigned_count, number);
 }
 
-size_t member_serves(const struct assigner *assigner, const struct member *member, size_t number)
+size_t member_serves(const struct member *member, size_t number)
 {
-    return find_name(assigner, member, member->name_count, number);
+    return find_name(member, member->name_count, number);
 }
 
-bool member_is_able(const struct assigner *assigner, const struct member *member, size_t number)
+bool member_is_able(const struct member *member, size_t number)
 {
-    size_t name = member_serves(assigner, member, number);
+    size_t name = member_serves(member, number);
     return name != CATALOG_NONE && condition_is_able(member, (uint32_t)name);
 }
 
@@ -111,7 +110,7 @@ static bool fill_move(const struct assigner *assigner, const struct member *memb
     if (move->assigned == NULL)
         return false;
     for (uint32_t i = 0; i < member->assigned_count; i++) {
-        size_t number = catalog_find(assigner->catalog, member_name(member, i));
+        size_t number = member_number(member, i);
         if (number == CATALOG_NONE || number == change->remove)
             continue; /* the catalog has it no more, or that is the change */
         if (!keep_name(member, i, change, move))

@@ -22,7 +22,7 @@ static size_t what_is_missing(const struct assigner *assigner, const struct memb
     for (size_t i = 0; catalog_has_rules(assigner->catalog) && i < catalog_count(assigner->catalog); i++) {
         enum catalog_permission permission = member_permission(assigner, member, i);
         if ((permission == CATALOG_PINNED || permission == CATALOG_RESERVED) &&
-            member_serves(assigner, member, i) == CATALOG_NONE)
+            member_serves(member, i) == CATALOG_NONE)
             return i;
     }
     return CATALOG_NONE;
@@ -38,9 +38,8 @@ struct barred {
 static struct barred what_is_barred(const struct assigner *assigner, const struct member *member)
 {
     struct barred barred = {.droppable = CATALOG_NONE};
-    const char *name = member_name(member, 0);
-    for (uint32_t i = 0; i < member->assigned_count; i++, name += strlen(name) + 1) {
-        size_t number = catalog_find(assigner->catalog, name);
+    for (uint32_t i = 0; i < member->assigned_count; i++) {
+        size_t number = member_number(member, i);
         if (number == CATALOG_NONE)
             barred.unknown = true;
         else if (!catalog_permits(member_permission(assigner, member, number))) {

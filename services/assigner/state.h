@@ -34,6 +34,7 @@ struct member {
     bool limited;
     uint16_t load_thousandths;
     uint32_t running, unavailable; /* of its names, the first 32, as it says: bits; neither: it does not say */
+    uint32_t *numbers;             /* of its names in the catalog, behind everything else; see member_number */
     char id[];
 };
 
@@ -122,6 +123,12 @@ void assigner_recount(struct assigner *assigner);
 const char *member_location(const struct member *member);
 const char *member_name(const struct member *member, uint32_t number);
 
+/* The service of that name; CATALOG_NONE: the catalog has no such service. */
+static inline size_t member_number(const struct member *member, uint32_t name)
+{
+    return member->numbers[name] == UINT32_MAX ? CATALOG_NONE : member->numbers[name];
+}
+
 /* What its key lets it run, as catalog_permission_within takes it. */
 const char *member_permitted(const struct member *member);
 
@@ -164,10 +171,10 @@ bool member_is_settled(const struct assigner *assigner, const struct member *mem
 void moves_forget(struct assigner *assigner);
 
 /* The place of the service among the member's assigned names, or CATALOG_NONE; and among all of its names. */
-size_t member_assigned(const struct assigner *assigner, const struct member *member, size_t number);
-size_t member_serves(const struct assigner *assigner, const struct member *member, size_t number);
+size_t member_assigned(const struct member *member, size_t number);
+size_t member_serves(const struct member *member, size_t number);
 /* Whether requests for the service may be sent to the worker, as far as it says. */
-bool member_is_able(const struct assigner *assigner, const struct member *member, size_t number);
+bool member_is_able(const struct member *member, size_t number);
 
 /* --- condition.c --- */
 

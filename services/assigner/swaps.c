@@ -86,12 +86,11 @@ struct pair {
     size_t from, to;
 };
 
-static struct pair pair_of(const struct assigner *assigner, const struct member *member)
+static struct pair pair_of(const struct member *member)
 {
     if (member == NULL || member->swap_to == NAME_NONE)
         return (struct pair){CATALOG_NONE, CATALOG_NONE};
-    return (struct pair){catalog_find(assigner->catalog, member_name(member, member->swap_from)),
-                         catalog_find(assigner->catalog, member_name(member, member->swap_to))};
+    return (struct pair){member_number(member, member->swap_from), member_number(member, member->swap_to)};
 }
 
 bool swaps_have(const struct assigner *assigner, size_t number)
@@ -99,7 +98,7 @@ bool swaps_have(const struct assigner *assigner, size_t number)
     size_t position = 0;
     const struct swap *swap;
     while ((swap = map_next(&assigner->swaps, &position)) != NULL) {
-        struct pair pair = pair_of(assigner, map_get_text(&assigner->members, swap->worker_id));
+        struct pair pair = pair_of(map_get_text(&assigner->members, swap->worker_id));
         if (!swap->is_over && (pair.from == number || pair.to == number))
             return true;
     }
@@ -158,7 +157,7 @@ const struct assigner_move *swaps_next_move(struct assigner *assigner, uint64_t 
         return NULL; /* how the services are is not known */
     while ((swap = map_next(&assigner->swaps, &position)) != NULL) {
         const struct member *member = map_get_text(&assigner->members, swap->worker_id);
-        struct pair pair = pair_of(assigner, member);
+        struct pair pair = pair_of(member);
         struct change change;
         if (swap->since_ms == 0 || assigner->health_heard_ms > swap->since_ms)
             swap->since_ms = now_ms;

@@ -3,11 +3,13 @@
 #include "services/registry/record.h"
 
 #include "common/json/utf8.h"
+#include "common/protobuf/protobuf.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define REASON_MAX_BYTES 255
+#define PACKED_ON_STACK_BYTES 2048
 
 /* The bits that a record has for its type. */
 #define TYPE_MASK 0x1fu
@@ -64,9 +66,14 @@ struct record *record_create(const Muster__V1__Worker *worker)
     body.n_assigned_services = worker->n_assigned_services;
     body.assigned_services = worker->assigned_services;
     body.swap = worker->swap;
-    struct record *record = create_empty(worker, muster__v1__worker__get_packed_size(&body));
+    uint8_t memory[PACKED_ON_STACK_BYTES];
+    struct protobuf_packer packer = {memory, sizeof(memory), false};
+    size_t bytes;
+    const uint8_t *packed = protobuf_pack(&packer, &body.base, &bytes);
+    struct record *record = packed == NULL ? NULL : create_empty(worker, bytes);
     if (record != NULL)
-        muster__v1__worker__pack(&body, (uint8_t *)record_body(record));
+        memcpy(record_body(record), packed, bytes);
+    protobuf_packer_free(&packer);
     return record;
 }
 
@@ -78,13 +85,18 @@ struct record *record_create_from_wire(const Muster__V1__Worker *worker, const s
     rest.swap = worker->swap;
     uint8_t head[1 + WIRE_VARINT_BYTES] = {BODY_FIRST_BYTE};
     size_t head_bytes = 1 + wire_write_varint(spec->count, head + 1);
-    struct record *record = create_empty(worker, head_bytes + spec->count + muster__v1__worker__get_packed_size(&rest));
-    if (record == NULL)
-        return NULL;
-    uint8_t *at = (uint8_t *)record_body(record);
-    memcpy(at, head, head_bytes);
-    memcpy(at + head_bytes, spec->data, spec->count);
-    muster__v1__worker__pack(&rest, at + head_bytes + spec->count);
+    uint8_t memory[PACKED_ON_STACK_BYTES];
+    struct protobuf_packer packer = {memory, sizeof(memory), false};
+    size_t rest_bytes;
+    const uint8_t *packed = protobuf_pack(&packer, &rest.base, &rest_bytes);
+    struct record *record = packed == NULL ? NULL : create_empty(worker, head_bytes + spec->count + rest_bytes);
+    if (record != NULL) {
+        uint8_t *at = (uint8_t *)record_body(record);
+        memcpy(at, head, head_bytes);
+        memcpy(at + head_bytes, spec->data, spec->count);
+        memcpy(at + head_bytes + spec->count, packed, rest_bytes);
+    }
+    protobuf_packer_free(&packer);
     return record;
 }
 
@@ -228,13 +240,8 @@ void record_to_value(const struct record *record, struct buffer *value)
     message.worker.status_changed_at_ms = 0;
     message.worker.revision = 0;
 
-    size_t bytes = muster__v1__worker__get_packed_size(&message.worker);
     buffer_clear(value);
-    if (!buffer_reserve(value, bytes))
-        return;
-    muster__v1__worker__pack(&message.worker, (uint8_t *)value->data);
-    value->bytes = bytes;
-    value->data[bytes] = '\0';
+    protobuf_append(value, &message.worker.base);
 }
 
 struct record *record_from_value(const void *value, size_t value_bytes)

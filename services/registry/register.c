@@ -6,6 +6,7 @@
 #include "services/registry/spec.h"
 
 #include "common/auth/worker_token.h"
+#include "common/protobuf/protobuf.h"
 #include "common/map.h"
 #include "common/wire.h"
 
@@ -145,7 +146,7 @@ void register_worker(struct rpc_call *call, const void *message)
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "spec: is missing; say who registers");
         return;
     }
-    if (!spec_check(request->spec, error)) {
+    if (!spec_check(request->spec, 0, error)) {
         rpc_call_finish(call, RPC_INVALID_ARGUMENT, "%s", error);
         return;
     }
@@ -176,11 +177,7 @@ void register_worker(struct rpc_call *call, const void *message)
 
 static void append_answer(struct registering *registering, const Muster__V1__RegisterWorkersResponse *part)
 {
-    size_t bytes = muster__v1__register_workers_response__get_packed_size(part);
-    if (!buffer_reserve(&registering->answer, bytes))
-        return; /* it has failed, which reply looks at */
-    muster__v1__register_workers_response__pack(part, (uint8_t *)registering->answer.data + registering->answer.bytes);
-    registering->answer.bytes += bytes;
+    protobuf_append(&registering->answer, &part->base); /* reply looks at whether it has failed */
 }
 
 static void append_result(struct registering *registering, Muster__V1__RegisterWorkersResult *result,
@@ -311,7 +308,7 @@ void register_workers(struct rpc_call *call, const void *message)
     for (size_t i = 0; i < request->n_specs; i++) {
         struct newcomer *newcomer = &registering->newcomers[i];
         char error[SPEC_ERROR_BYTES];
-        if (!spec_check(request->specs[i], error))
+        if (!spec_check(request->specs[i], newcomer->wire.count, error))
             append_refusal(registering, newcomer, RPC_INVALID_ARGUMENT, error);
         else if (registry_check_key(handlers->registry, request->specs[i]->worker_id,
                                     request->specs[i]->registered_by) == REGISTRY_OF_ANOTHER_KEY)

@@ -259,10 +259,10 @@ static bool check_key(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_
     return check_text(spec->registered_by, KEY_NAME_MAX_BYTES, "registered_by", error);
 }
 
-bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES])
+bool spec_check(const Muster__V1__WorkerSpec *spec, size_t packed_bytes, char error[SPEC_ERROR_BYTES])
 {
     error[0] = '\0';
-    size_t bytes = muster__v1__worker_spec__get_packed_size(spec);
+    size_t bytes = packed_bytes != 0 ? packed_bytes : muster__v1__worker_spec__get_packed_size(spec);
     if (spec->worker_id[0] != '\0' && !spec_check_id(spec->worker_id, "worker_id", error))
         return false;
     if (spec->tunnel_url[0] == '\0')
@@ -298,7 +298,7 @@ bool spec_check_import(const Muster__V1__Worker *worker, char error[SPEC_ERROR_B
 {
     if (worker->spec == NULL)
         return refuse(error, "spec: is missing; say which worker this is");
-    if (!spec_check_id(worker->spec->worker_id, "worker_id", error) || !spec_check(worker->spec, error))
+    if (!spec_check_id(worker->spec->worker_id, "worker_id", error) || !spec_check(worker->spec, 0, error))
         return false;
     if (worker->type < MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED ||
         worker->type > MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE)

@@ -35,8 +35,8 @@ bool spec_check_id(const char *worker_id, const char *field, char error[SPEC_ERR
 
 /* Whether the spec may go on the roll; an empty worker_id is fine, the registry makes one up.
  * If not, `error` names the field and says what it must be: "services[2].url: must start with
- * http:// or https://". */
-bool spec_check(const Muster__V1__WorkerSpec *spec, char error[SPEC_ERROR_BYTES]);
+ * http:// or https://". `packed_bytes`: what it took on the wire; 0: that is computed. */
+bool spec_check(const Muster__V1__WorkerSpec *spec, size_t packed_bytes, char error[SPEC_ERROR_BYTES]);
 
 /* The largest incarnation that an imported worker may have: a number that JSON keeps exactly. */
 #define SPEC_INCARNATION_MAX (1ull << 53)

@@ -264,11 +264,14 @@ struct grpc_source registration_source(struct registrations *registrations)
                                 .context = registrations};
 }
 
-/* A RegisterWorkersRequest is the same bytes as RegisterWorkerRequests one after the other. */
+/* A RegisterWorkersRequest is the same bytes as RegisterWorkerRequests one after the other, and without_tokens: so a
+ * gateway asks that has no keys, as this one has none. */
 static void next_registrations(void *context, unsigned lane, uint64_t sequence, struct buffer *message)
 {
     for (unsigned i = 0; i < REGISTRATIONS_IN_A_CALL; i++)
         next_registration(context, lane, sequence, message);
+    static const uint8_t without_tokens[] = {2 << 3, true};
+    buffer_append(message, without_tokens, sizeof without_tokens);
 }
 
 static int64_t judge_registrations(void *context, unsigned lane, uint64_t answered, const uint8_t *answer, size_t bytes,

@@ -103,9 +103,9 @@ static void register_worker(const uint8_t *data, size_t bytes)
     char error[SPEC_ERROR_BYTES];
     if (request == NULL)
         return;
-    if (request->spec != NULL && spec_check(request->spec, error) && request->spec->worker_id[0] != '\0')
+    if (request->spec != NULL && spec_check(request->spec, 0, error) && request->spec->worker_id[0] != '\0')
         keep_as_it_came(request->spec, data, bytes);
-    if (request->spec != NULL && !spec_check(request->spec, error))
+    if (request->spec != NULL && !spec_check(request->spec, 0, error))
         require(error[0] != '\0' && strchr(error, '\n') == NULL);
     else if (request->spec != NULL && request->spec->worker_id[0] != '\0') {
         struct registry *registry = new_roll();
@@ -114,7 +114,7 @@ static void register_worker(const uint8_t *data, size_t bytes)
         char service[] = "notes-coa", *assigned[] = {service};
         const char *id = request->spec->worker_id;
         spec_normalise(request->spec);
-        require(spec_check(request->spec, error));
+        require(spec_check(request->spec, 0, error));
         require(registry_prepare_registration(registry, request->spec, NULL, assigned, 1, 0, &change) == REGISTRY_OK);
         registry_change_value(&change, &value);
         require(registry_apply(registry, &change) != 0);

@@ -38,7 +38,7 @@ std::string by_register_parser(const std::string &body)
     arena_init(&arena, nullptr, 0);
     if (register_request_from_json(body.data(), body.size(), &arena, &request, &error) == REQUEST_JSON_OK) {
         char refusal[SPEC_ERROR_BYTES];
-        bool taken = spec_check(request->spec, refusal);
+        bool taken = spec_check(request->spec, 0, refusal);
         EXPECT_TRUE(taken || std::string(refusal).find("announced twice") != std::string::npos)
             << body.substr(0, 300) << "\nthe registry: " << refusal;
     }

@@ -45,7 +45,7 @@ struct Spec {
     std::string check()
     {
         char error[SPEC_ERROR_BYTES] = "untouched";
-        bool legal = spec_check(&spec, error);
+        bool legal = spec_check(&spec, 0, error);
         EXPECT_EQ(legal, error[0] == '\0');
         EXPECT_EQ(std::string(error).find('\n'), std::string::npos);
         return error;
