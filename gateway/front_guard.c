@@ -136,15 +136,17 @@ static bool identify(struct front *front, struct http_exchange *exchange, const 
 {
     struct http_text credential;
     char message[256];
-    front->source = guard_credential(http_exchange_head(exchange), &credential);
+    front->source = guard_credential(http_exchange_head(exchange), (route->flags & API_WEBSOCKET) != 0, &credential);
     if (front->source == GUARD_AMBIGUOUS) {
-        refuse_credential(front, exchange, NULL, "X-API-Key or Authorization is there twice; send one of each at most");
+        refuse_credential(front, exchange, NULL, "X-API-Key, Authorization or muster.key is there twice; send one of each at most");
         return false;
     }
     if (front->source == GUARD_NOTHING) {
         snprintf(message, sizeof message,
-                 "this takes a key with the right %s; send it as X-API-Key: KEY or as Authorization: Bearer KEY",
-                 guard_right_word(guard_right(route)));
+                 "this takes a key with the right %s; send it as X-API-Key: KEY or as Authorization: Bearer KEY%s",
+                 guard_right_word(guard_right(route)),
+                 (route->flags & API_WEBSOCKET) == 0 ? ""
+                                                     : ", or offer the subprotocols muster and muster.key.KEY");
         refuse_credential(front, exchange, NULL, message);
         return false;
     }

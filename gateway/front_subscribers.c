@@ -291,11 +291,14 @@ static bool upgrade(struct subscriber *subscriber)
 {
     static const struct http_body_reader reader = {take_bytes, input_ended};
     struct front *front = subscriber->front;
-    const struct http_header headers[] = {{"Sec-WebSocket-Accept", subscriber->accept}};
+    const struct http_header headers[] = {{"Sec-WebSocket-Accept", subscriber->accept},
+                                          {"Sec-WebSocket-Protocol", WEBSOCKET_PROTOCOL}};
+    bool offered = http_head_has_token(http_exchange_head(subscriber->exchange), "sec-websocket-protocol",
+                                       WEBSOCKET_PROTOCOL);
     http_exchange_on_client_gone(subscriber->exchange, client_gone, subscriber);
     http_response_on_writable(subscriber->exchange, writable, subscriber);
     subscriber->heard_at_ms = loop_now_ms(front->loop);
-    if (!http_response_upgrade(subscriber->exchange, "websocket", headers, 1, &reader, subscriber)) {
+    if (!http_response_upgrade(subscriber->exchange, "websocket", headers, offered ? 2 : 1, &reader, subscriber)) {
         front_fail(front, subscriber->exchange, ERROR_INVALID_HANDSHAKE, "a WebSocket handshake has no body");
         return false;
     }

@@ -18,7 +18,39 @@ static unsigned count_fields(const struct http_head *head, const char *name, str
     return count;
 }
 
-enum guard_source guard_credential(const struct http_head *head, struct http_text *credential)
+static bool is_between(char c)
+{
+    return c == ',' || c == ' ' || c == '\t';
+}
+
+/* How many keys are among the subprotocols that are offered, and the last of them. */
+static unsigned count_offered_keys(const struct http_head *head, struct http_text *key)
+{
+    static const char prefix[] = "muster.key.";
+    const size_t prefix_bytes = sizeof prefix - 1;
+    unsigned count = 0;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        struct http_text list = http_field_value(head, &head->fields[i]);
+        if (!http_text_equal_ignoring_case(http_field_name_text(head, &head->fields[i]), "sec-websocket-protocol"))
+            continue;
+        for (size_t at = 0; at < list.bytes;) {
+            size_t start = at;
+            while (start < list.bytes && is_between(list.data[start]))
+                start++;
+            size_t end = start;
+            while (end < list.bytes && !is_between(list.data[end]))
+                end++;
+            if (end - start > prefix_bytes && memcmp(list.data + start, prefix, prefix_bytes) == 0) {
+                *key = (struct http_text){list.data + start + prefix_bytes, end - start - prefix_bytes};
+                count++;
+            }
+            at = end;
+        }
+    }
+    return count;
+}
+
+enum guard_source guard_credential(const struct http_head *head, bool is_websocket, struct http_text *credential)
 {
     struct http_text key, authorization;
     unsigned keys = count_fields(head, "x-api-key", &key);
@@ -32,7 +64,8 @@ enum guard_source guard_credential(const struct http_head *head, struct http_tex
     if (authorizations == 1 &&
         auth_bearer(authorization.data, authorization.bytes, &credential->data, &credential->bytes))
         return GUARD_BEARER;
-    return GUARD_NOTHING;
+    unsigned offered = is_websocket && authorizations == 0 ? count_offered_keys(head, credential) : 0;
+    return offered == 0 ? GUARD_NOTHING : offered == 1 ? GUARD_API_KEY : GUARD_AMBIGUOUS;
 }
 
 unsigned guard_right(const struct api_route *route)

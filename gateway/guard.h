@@ -4,6 +4,8 @@
  * only. With keys, a request to a route that is not for everybody must come with a credential: a key or a
  * token of somebody else's (JWT, see common/auth/jwt.h), or, where the route is about one worker, that
  * worker's own token. It is X-API-Key, or else Authorization: Bearer; two fields of one name are refused.
+ * A page cannot set these for a WebSocket; the one thing that it can say are subprotocols, and so for those
+ * routes "muster.key.KEY" among them is a key, too (and "muster" the one that is answered, see websocket.h).
  *
  *     route for     right      and a worker's own token, where API_OWN_WORKER is set
  *     everybody     none
@@ -26,13 +28,13 @@
 
 enum guard_source {
     GUARD_NOTHING,
-    GUARD_API_KEY, /* X-API-Key */
+    GUARD_API_KEY, /* X-API-Key, or a subprotocol */
     GUARD_BEARER,  /* Authorization: Bearer */
     GUARD_AMBIGUOUS,
 };
 
 /* The credential that a request came with, and where it was. */
-enum guard_source guard_credential(const struct http_head *head, struct http_text *credential);
+enum guard_source guard_credential(const struct http_head *head, bool is_websocket, struct http_text *credential);
 
 /* The right that a route takes; 0: it is for everybody. */
 unsigned guard_right(const struct api_route *route);

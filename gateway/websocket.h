@@ -22,6 +22,8 @@ enum websocket_verdict {
 };
 
 #define WEBSOCKET_VERSION "13"
+/* The subprotocol that is chosen when a client offers it: browsers that offer some want one of them answered. */
+#define WEBSOCKET_PROTOCOL "muster"
 #define WEBSOCKET_ACCEPT_BYTES 29 /* with the zero at its end */
 
 /* Judges a request. On WEBSOCKET_ACCEPTED `accept` is the value of Sec-WebSocket-Accept. A request

@@ -288,6 +288,27 @@ class OwnGateway(Shared):
                 await websockets.connect(url, origin="https://evil.example")
             self.assertEqual(refused.exception.status_code, 403)
 
+    async def test_a_page_offers_its_key_as_a_subprotocol(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "keys.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({"keys": [{"name": "operator", "key": "operator-key-of-the-test", "rights": ["admin"]},
+                                    {"name": "page", "key": "client-key-of-the-test", "rights": ["client"]}]}, file)
+            with self.gateway("--api-keys", path) as (port, text, _):
+                url = "ws://127.0.0.1:%d/ws/events" % port
+                async with websockets.connect(
+                        url, subprotocols=["muster", "muster.key.operator-key-of-the-test"]) as stream:
+                    self.assertEqual(stream.subprotocol, "muster")
+                    self.assertEqual((await read(stream))["type"], "ready")
+                for key, status in (("client-key-of-the-test", 403), ("no-such-key-at-all", 401)):
+                    with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                        await websockets.connect(url, subprotocols=["muster", "muster.key." + key])
+                    self.assertEqual(refused.exception.status_code, status)
+                with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                    await websockets.connect(url, subprotocols=["muster"])
+                self.assertEqual(refused.exception.status_code, 401)
+                self.assertNotIn("key-of-the-test", text())
+
     async def test_what_nobody_listens_to_is_counted_and_not_kept(self):
         def change(worker_id, port):
             body = {"worker_id": worker_id, "tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu"}

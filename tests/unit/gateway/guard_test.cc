@@ -87,7 +87,7 @@ TEST_F(Guard, AWorkersTokenIsForThatWorker)
 
 // --- Where the credential is ---
 
-enum guard_source find(const std::string &fields, std::string *credential)
+enum guard_source find(const std::string &fields, std::string *credential, bool is_websocket = false)
 {
     std::string text = "GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n";
     struct http_head head;
@@ -96,7 +96,7 @@ enum guard_source find(const std::string &fields, std::string *credential)
     struct http_text found = {nullptr, 0};
     http_parser_init_request(&parser, &head, limits);
     EXPECT_EQ(http_parser_feed(&parser, &head, text.data(), text.size()), HTTP_PARSE_DONE) << fields;
-    enum guard_source source = guard_credential(&head, &found);
+    enum guard_source source = guard_credential(&head, is_websocket, &found);
     credential->assign(found.data == nullptr ? "" : found.data, found.bytes);
     return source;
 }
@@ -116,6 +116,24 @@ TEST(GuardCredential, IsWhereItMayBe)
     EXPECT_EQ(find("X-API-Key: abc\r\nX-API-Key: abc\r\n", &credential), GUARD_AMBIGUOUS);
     EXPECT_EQ(find("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", &credential), GUARD_AMBIGUOUS);
     EXPECT_EQ(find("X-API-Key: abc\r\nAuthorization: a b\r\nAuthorization: c\r\n", &credential), GUARD_AMBIGUOUS);
+}
+
+TEST(GuardCredential, OfAWebSocketIsAmongItsProtocols)
+{
+    std::string credential;
+    const std::string offer = "Sec-WebSocket-Protocol: ";
+    EXPECT_EQ(find(offer + "muster, muster.key.abc\r\n", &credential, true), GUARD_API_KEY);
+    EXPECT_EQ(credential, "abc");
+    EXPECT_EQ(find(offer + "muster.key.a.b-c,muster\r\n", &credential, true), GUARD_API_KEY);
+    EXPECT_EQ(credential, "a.b-c");
+    EXPECT_EQ(find(offer + "muster\r\n" + offer + "muster.key.abc\r\n", &credential, true), GUARD_API_KEY);
+    EXPECT_EQ(credential, "abc");
+    EXPECT_EQ(find(offer + "muster.key.abc\r\nX-API-Key: def\r\n", &credential, true), GUARD_API_KEY);
+    EXPECT_EQ(credential, "def");
+    EXPECT_EQ(find(offer + "muster.key.abc, muster.key.def\r\n", &credential, true), GUARD_AMBIGUOUS);
+    for (const char *none : {"muster", "muster.key.", "muster.keys.abc", "xmuster.key.abc", ", ,", ""})
+        EXPECT_EQ(find(offer + none + "\r\n", &credential, true), GUARD_NOTHING) << none;
+    EXPECT_EQ(find(offer + "muster.key.abc\r\n", &credential), GUARD_NOTHING) << "no WebSocket";
 }
 
 } // namespace
