@@ -629,6 +629,19 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .label = "admin_coordinators",
             .help = "Lists the coordinators behind an edge router, and how they are.",
         },
+    [API_BALANCED] = /* the last one: it takes what is left */
+    {
+        .operation = API_BALANCED,
+        .method = "*",
+        .path = "/{rest...}",
+        .caller = API_FOR_CLIENTS,
+        .edge = API_BALANCER_ONLY,
+        .flags = API_RELAYED | API_ALL_SERVICES,
+        .errors = API_ERROR(ERROR_NO_UPSTREAM) | API_ERROR(ERROR_UPSTREAM_FAILED) | API_ERROR(ERROR_UPSTREAM_TIMEOUT) |
+                  API_ERROR(ERROR_LOOP_DETECTED) | API_ERROR(ERROR_INTERNAL),
+        .label = "balanced",
+        .help = "Goes to one of the upstreams, with its path and query as they are.",
+    },
 };
 
 /* Names in the braces of paths. */
@@ -671,12 +684,15 @@ bool api_has(enum api_role role, const struct api_route *route)
 {
     switch (role) {
     case API_EDGE_ROUTER:
-        return route->edge != API_EDGE_NOT;
+        return route->edge != API_EDGE_NOT && route->edge != API_BALANCER_ONLY;
     case API_EDGE_PROXY:
-        return route->edge != API_EDGE_NOT && route->edge != API_EDGE_ONLY;
+        return route->edge == API_EDGE_SAME || route->edge == API_EDGE_FORWARDED;
+    case API_LOAD_BALANCER:
+        return route->edge == API_BALANCER_ONLY || route->operation == API_HEALTH || route->operation == API_HEALTHZ ||
+               route->operation == API_READYZ || route->operation == API_METRICS;
     case API_COORDINATOR:
     default:
-        return route->edge != API_EDGE_ONLY;
+        return route->edge != API_EDGE_ONLY && route->edge != API_BALANCER_ONLY;
     }
 }
 

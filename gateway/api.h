@@ -65,11 +65,18 @@ enum api_operation {
     API_EDGE_CHALLENGE,
     API_EDGE_PEERS,
     API_COORDINATORS,
+    API_BALANCED,
     API_OPERATION_COUNT,
 };
 
 /* What a gateway is. */
-enum api_role { API_COORDINATOR, API_EDGE_ROUTER, API_EDGE_PROXY };
+enum api_role { API_COORDINATOR, API_EDGE_ROUTER, API_EDGE_PROXY, API_LOAD_BALANCER };
+
+/* Whether it works without registry, assigner, health and router behind it. */
+static inline bool api_stands_alone(enum api_role role)
+{
+    return role == API_EDGE_PROXY || role == API_LOAD_BALANCER;
+}
 
 /* What becomes of a route at an edge router. */
 enum api_edge {
@@ -77,6 +84,7 @@ enum api_edge {
     API_EDGE_FORWARDED, /* to a coordinator; front_forward.c says to which */
     API_EDGE_ONLY,      /* a coordinator does not have it */
     API_EDGE_NOT,       /* an edge router does not have it */
+    API_BALANCER_ONLY,  /* nobody but a load balancer has it */
 };
 
 /* Who an operation is meant for. Where keys are configured, who calls must have the right for it: guard.h. */

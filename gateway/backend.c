@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "common/http_calls.h"
+#include "gateway/balance.h"
 #include "gateway/edge.h"
 #include "gateway/front.h"
 #include "gateway/join.h"
@@ -160,6 +161,21 @@ static void follow_parts(struct backend *backend)
     backend_registrations_start(backend);
 }
 
+static bool start_role(struct backend *backend)
+{
+    switch (backend->gateway->role) {
+    case API_EDGE_ROUTER:
+        return edge_start(backend);
+    case API_EDGE_PROXY:
+        return proxy_start(backend);
+    case API_LOAD_BALANCER:
+        return balance_start(backend);
+    case API_COORDINATOR:
+    default:
+        return backend->gateway->settings.join[0] == '\0' || join_start(backend);
+    }
+}
+
 struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct gateway *gateway))
 {
     struct backend *backend = calloc(1, sizeof *backend);
@@ -179,14 +195,10 @@ struct backend *backend_create(struct gateway *gateway, void (*all_heard)(struct
         free(backend);
         return NULL;
     }
-    bool stands_alone = gateway->role == API_EDGE_PROXY;
+    bool stands_alone = api_stands_alone(gateway->role);
     if (!stands_alone)
         create_channels(backend);
-    bool started = gateway->role == API_EDGE_ROUTER    ? edge_start(backend)
-                   : gateway->role == API_EDGE_PROXY   ? proxy_start(backend)
-                   : gateway->settings.join[0] != '\0' ? join_start(backend)
-                                                       : true;
-    if (!started) {
+    if (!start_role(backend)) {
         backend_destroy(backend);
         return NULL;
     }
@@ -204,6 +216,8 @@ static void disconnect(struct backend *backend)
     backend_heartbeats_stop(backend);
     backend_registrations_stop(backend);
     backend_dht_stop(backend);
+    if (backend->balance != NULL)
+        balance_stop(backend);
     if (backend->proxy != NULL)
         proxy_stop(backend);
     if (backend->edge != NULL)
@@ -230,6 +244,8 @@ void backend_destroy(struct backend *backend)
     rpc_loop_timer_stop(backend->loop, &backend->stop_timer);
     for (size_t i = 0; i < VIEW_COUNT; i++)
         rendered_release(backend->rendered[i]);
+    if (backend->balance != NULL)
+        balance_free(backend);
     if (backend->proxy != NULL)
         proxy_free(backend);
     if (backend->edge != NULL)

@@ -30,6 +30,7 @@ struct backend_events {
 struct edge;
 struct join;
 struct proxy;
+struct balance;
 
 struct backend {
     struct gateway *gateway;
@@ -40,11 +41,12 @@ struct backend {
     bool heard[PART_COUNT];                     /* its watch brought everything once */
     void (*all_heard)(struct gateway *gateway); /* called once, when that is so for all */
 
-    struct replica replica; /* what is listed */
-    struct replica *roll;   /* what the registry has: the replica itself, or at an edge router the coordinators */
-    struct edge *edge;      /* NULL: this is no edge router */
-    struct join *join;      /* NULL: this coordinator has joined nobody */
-    struct proxy *proxy;    /* NULL: this is no edge proxy, which is an edge router besides */
+    struct replica replica;  /* what is listed */
+    struct replica *roll;    /* what the registry has: the replica itself, or at an edge router the coordinators */
+    struct edge *edge;       /* NULL: this is no edge router */
+    struct join *join;       /* NULL: this coordinator has joined nobody */
+    struct balance *balance; /* NULL: this is no load balancer */
+    struct proxy *proxy;     /* NULL: this is no edge proxy, which is an edge router besides */
     struct topology_coordinator *topology_coordinators; /* as backend_topology made them last, with these */
     struct view_regions topology_regions;
     struct pick_table *table;
@@ -122,8 +124,9 @@ void backend_url_stop(struct backend *backend);
 
 /* --- Posted by other threads --- */
 
-/* Reads the key file again, and an edge router's database of places; the argument is the backend. */
-void backend_read_keys(void *backend);
+/* SIGHUP: reads the key file again, an edge router's database of places, and a load balancer's upstreams; the argument
+ * is the backend. */
+void backend_reload(void *backend);
 
 /* A list of jobs, linked by `next`; not empty. */
 void backend_run_jobs(void *first_job);

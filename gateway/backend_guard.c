@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "gateway/backend.h"
+#include "gateway/balance.h"
 #include "gateway/edge.h"
 #include "gateway/front.h"
 
@@ -65,12 +66,14 @@ static void keys_due(struct timer *timer, void *argument)
     rpc_loop_timer_start(backend->loop, timer, KEYS_INTERVAL_MS, keys_due, backend);
 }
 
-void backend_read_keys(void *argument)
+void backend_reload(void *argument)
 {
     struct backend *backend = argument;
     read_keys(backend, true);
     if (backend->edge != NULL)
         edge_places_read(backend);
+    if (backend->balance != NULL)
+        balance_reload(backend);
 }
 
 void backend_guard_start(struct backend *backend)

@@ -8,6 +8,7 @@
 #include "common/http/target.h"
 #include "common/json/write.h"
 #include "gateway/backend.h"
+#include "gateway/balance.h"
 #include "gateway/edge.h"
 #include "gateway/front.h"
 #include "gateway/index_page.h"
@@ -31,7 +32,7 @@ static bool is_fresh(const struct backend *backend, const struct rendered *rende
 static size_t failed_parts(const struct backend *backend, const char *names[FAILED_MAX])
 {
     size_t count = 0;
-    for (size_t i = 0; i < PART_COUNT && backend->proxy == NULL; i++) {
+    for (size_t i = 0; i < PART_COUNT && !api_stands_alone(backend->gateway->role); i++) {
         if (!backend_part_is_up(backend, i))
             names[count++] = backend_part_name(i);
     }
@@ -275,13 +276,24 @@ void backend_run_locate(struct backend *backend, struct job *job)
 
 /* --- Operations --- */
 
+static void write_counts(const struct view_counts *counts, struct json_writer *writer)
+{
+    json_write_key(writer, "workers");
+    json_write_object_begin(writer);
+    json_write_named_uint(writer, "total", counts->total);
+    json_write_named_uint(writer, "active", counts->healthy);
+    json_write_named_uint(writer, "stale", counts->total - counts->healthy);
+    json_write_object_end(writer);
+}
+
 void backend_run_health(struct backend *backend, struct job *job)
 {
     struct view_counts counts;
     const char *failed[FAILED_MAX];
     size_t failed_count = failed_parts(backend, failed);
     bool warned = has_warning(backend);
-    bool is_degraded = failed_count > 0 || warned || (backend->proxy != NULL && proxy_is_degraded(backend));
+    bool is_degraded = failed_count > 0 || warned || (backend->proxy != NULL && proxy_is_degraded(backend)) ||
+                       (backend->balance != NULL && balance_is_degraded(backend));
     view_count(&backend->replica, &counts);
     struct json_writer inner = json_writer_into(&job->body);
     struct json_writer *writer = &inner;
@@ -292,15 +304,10 @@ void backend_run_health(struct backend *backend, struct job *job)
     json_write_text(writer, backend->gateway->coordinator_id);
     json_write_key(writer, "timestamp");
     json_write_time(writer, clock_unix_ms());
-    json_write_key(writer, "workers");
-    json_write_object_begin(writer);
-    json_write_key(writer, "total");
-    json_write_uint(writer, counts.total);
-    json_write_key(writer, "active");
-    json_write_uint(writer, counts.healthy);
-    json_write_key(writer, "stale");
-    json_write_uint(writer, counts.total - counts.healthy);
-    json_write_object_end(writer);
+    if (backend->balance != NULL)
+        balance_write_health(backend, writer);
+    else
+        write_counts(&counts, writer);
     if (backend->proxy != NULL) {
         proxy_write_health(backend, writer);
     } else if (backend->edge != NULL) {
@@ -325,7 +332,7 @@ void backend_run_metrics(struct backend *backend, struct job *job)
     struct gateway *gateway = backend->gateway;
     struct view_counts counts;
     struct part_metrics parts[PART_COUNT + 1];
-    size_t part_count = backend->proxy == NULL ? PART_COUNT : 0;
+    size_t part_count = api_stands_alone(gateway->role) ? 0 : PART_COUNT;
     const struct front_metrics **fronts = malloc((gateway->front_count + 1) * sizeof *fronts);
     if (fronts == NULL) {
         job_fail(job, ERROR_INTERNAL, "out of memory");
@@ -357,6 +364,8 @@ void backend_run_metrics(struct backend *backend, struct job *job)
     metrics_render(fronts, gateway->front_count, &coordinator, &job->body);
     if (backend->proxy != NULL)
         proxy_render_metrics(backend, &job->body);
+    if (backend->balance != NULL)
+        balance_render_metrics(backend, &job->body);
     free(fronts);
     job->content_type = "text/plain; version=0.0.4; charset=utf-8";
     job_done_with_body(job);

@@ -39,6 +39,9 @@ const struct error_kind *error_kind(enum error_id id)
         [ERROR_CHALLENGE_FAILED] = {"challenge_failed", 403, 0},
         [ERROR_FORBIDDEN_URL] = {"forbidden_url", 403, 0},
         [ERROR_FORBIDDEN_PEER] = {"forbidden_peer", 403, 0},
+        [ERROR_NO_UPSTREAM] = {"no_upstream", 503, 5},
+        [ERROR_UPSTREAM_FAILED] = {"upstream_failed", 502, 0},
+        [ERROR_UPSTREAM_TIMEOUT] = {"upstream_timeout", 504, 0},
         [ERROR_INTERNAL] = {"internal_error", 500, 0},
     };
     return &kinds[id];

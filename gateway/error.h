@@ -47,6 +47,9 @@ enum error_id {
     ERROR_CHALLENGE_FAILED, /* the registered URL is not the registrant's */
     ERROR_FORBIDDEN_URL,    /* it leads to a private address */
     ERROR_FORBIDDEN_PEER,   /* it is not configured as one */
+    ERROR_NO_UPSTREAM,      /* this one and the next ones: at a load balancer */
+    ERROR_UPSTREAM_FAILED,
+    ERROR_UPSTREAM_TIMEOUT,
     ERROR_INTERNAL,
     ERROR_COUNT,
 };

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "gateway/backend.h"
+#include "gateway/balancer/balancer.h"
 #include "gateway/websocket.h"
 
 /* Connections to one worker that a front keeps while they idle. With a thousand clients as many
@@ -322,6 +323,9 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
     case API_RELAY_RAW:
         front_handle_relay(front, exchange, match);
         return;
+    case API_BALANCED:
+        front_handle_balance(front, exchange);
+        return;
     case API_WORKERS:
         front_handle_view(front, exchange, match->route, VIEW_WORKERS);
         return;
@@ -540,6 +544,7 @@ static void free_front(struct front *front)
     front_relays_free(front);
     pick_state_free(&front->pick);
     pick_table_release(front->table);
+    balancer_table_release(front->upstream_table);
     auth_checker_free(front->checker);
     auth_keys_release(front->keys);
     free(front);

@@ -20,6 +20,7 @@
 #include "gateway/pick.h"
 #include "gateway/rendered.h"
 
+struct balancer_table;
 struct relay;
 struct subscriber;
 
@@ -64,6 +65,7 @@ struct front {
 
     struct pick_table *table;
     struct pick_state pick;
+    struct balancer_table *upstream_table; /* at a load balancer; NULL: not known yet */
 
     bool closed;                  /* there are keys: not everybody may do everything; never changes */
     struct auth_keys *keys;       /* a reference */
@@ -104,6 +106,9 @@ void front_stop(struct front *front);
 
 /* Gives the front the next version of the route table; takes over the reference. Any thread. */
 void front_set_table(struct front *front, struct pick_table *table);
+
+/* The same for who is up, at a load balancer. */
+void front_set_upstreams(struct front *front, struct balancer_table *table);
 
 /* Gives the front the keys, and the secret of the roll (NULL: not heard yet), that hold from now on; takes over the
  * reference. Any thread. */
@@ -177,6 +182,19 @@ bool front_take_name(struct job *job, struct http_text parameter);
  * room is left out. */
 void front_header_text(const char *id, char *text, size_t text_bytes);
 
+/* What is not passed on to whoever answers a request in the end: names of headers, and how many. With keys, X-API-Key
+ * is ours in any case. Authorization is ours when the key came with it; else it is between the client and the service.
+ */
+size_t front_withheld(enum guard_source source, const char *const **names);
+
+/* Where a request has been, and this gateway: as a header for who is asked next. `hops` is the memory for its value.
+ * False: it has been here, or at too many. */
+#define FRONT_HOPS_MAX 8
+#define FRONT_HOP_BYTES 16                                                  /* of a gateway's instance */
+#define FRONT_HOPS_BYTES ((FRONT_HOP_BYTES + 2) * (FRONT_HOPS_MAX + 1) + 1) /* all names and what is between them */
+bool front_add_hop(const struct front *front, struct http_exchange *exchange, char hops[FRONT_HOPS_BYTES],
+                   struct http_header *header);
+
 /* Sends it to the backend at the end of this turn. */
 void front_submit(struct job *job);
 
@@ -228,6 +246,9 @@ void front_dismiss_subscribers(struct front *front);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+/* front_balance.c: at a load balancer. */
+void front_handle_balance(struct front *front, struct http_exchange *exchange);
 
 /* front_forward.c: at an edge router, what a coordinator answers. */
 void front_handle_forward(struct front *front, struct http_exchange *exchange, const struct api_match *match);

@@ -5,8 +5,8 @@
  * Registrations and heartbeats are read before they are forwarded, since they say who sends them;
  * all other bodies stream.
  *
- * Loops. Each edge router adds its name to X-Muster-Hops; one that finds its own there, or
- * HOPS_MAX others, refuses. */
+ * Loops. Each edge router, and each load balancer, adds its name to X-Muster-Hops; one that finds its own
+ * there, or FRONT_HOPS_MAX others, refuses. */
 
 #define _GNU_SOURCE /* memmem */
 #include <stdio.h>
@@ -18,11 +18,7 @@
 #include "gateway/front.h"
 #include "gateway/request_json.h"
 
-#define HOPS_MAX 8
 #define HOPS_HEADER "X-Muster-Hops"
-#define HOP_BYTES 16 /* of a gateway's instance */
-/* All names and what is between them. */
-#define HOPS_BYTES ((HOP_BYTES + 2) * (HOPS_MAX + 1))
 #define COORDINATOR_BYTES (3 * REQUEST_WORKER_ID_BYTES_MAX + 1)
 
 struct forward {
@@ -42,7 +38,7 @@ struct forward {
     size_t response_header_count;
     struct http_header request_header;
     char coordinator[COORDINATOR_BYTES];
-    char hops[HOPS_BYTES + 1];
+    char hops[FRONT_HOPS_BYTES];
 };
 
 static void finished(void *context, struct http_exchange *exchange)
@@ -56,17 +52,17 @@ static void finished(void *context, struct http_exchange *exchange)
 
 /* --- Hops --- */
 
-/* Where this request has been, and this edge router; false: it has been here, or at too many. */
-static bool add_hop(struct forward *forward)
+bool front_add_hop(const struct front *front, struct http_exchange *exchange, char hops[FRONT_HOPS_BYTES],
+                   struct http_header *header)
 {
-    const char *instance = forward->front->gateway->instance;
-    struct http_text hops = http_head_get(http_exchange_head(forward->exchange), HOPS_HEADER);
-    if (hops.data != NULL &&
-        (hops.bytes > (HOP_BYTES + 2) * HOPS_MAX || memmem(hops.data, hops.bytes, instance, strlen(instance)) != NULL))
+    const char *instance = front->gateway->instance;
+    struct http_text before = http_head_get(http_exchange_head(exchange), HOPS_HEADER);
+    if (before.data != NULL && (before.bytes > (FRONT_HOP_BYTES + 2) * FRONT_HOPS_MAX ||
+                                memmem(before.data, before.bytes, instance, strlen(instance)) != NULL))
         return false;
-    snprintf(forward->hops, sizeof forward->hops, "%.*s%s%s", (int)hops.bytes, hops.data == NULL ? "" : hops.data,
-             hops.bytes > 0 ? ", " : "", instance);
-    forward->request_header = (struct http_header){HOPS_HEADER, forward->hops};
+    snprintf(hops, FRONT_HOPS_BYTES, "%.*s%s%s", (int)before.bytes, before.data == NULL ? "" : before.data,
+             before.bytes > 0 ? ", " : "", instance);
+    *header = (struct http_header){HOPS_HEADER, hops};
     return true;
 }
 
@@ -295,11 +291,11 @@ void front_handle_forward(struct front *front, struct http_exchange *exchange, c
     forward->exchange = exchange;
     forward->job = job;
     http_exchange_on_finished(exchange, finished, forward); /* frees the job as well */
-    if (!add_hop(forward)) {
+    if (!front_add_hop(front, exchange, forward->hops, &forward->request_header)) {
         front_fail(front, exchange, ERROR_LOOP_DETECTED,
                    "this request has come through here before, or through more than %d edge routers: an edge router is "
                    "registered as a coordinator at another one; take it off with DELETE /api/edge/unregister/ID",
-                   HOPS_MAX);
+                   FRONT_HOPS_MAX);
         return;
     }
     /* Without a caller, where there are keys, nothing is done here itself: see choose_holder. */

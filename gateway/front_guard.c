@@ -218,3 +218,10 @@ bool front_note_caller(struct front *front, struct job *job)
     job->caller = noted;
     return true;
 }
+
+size_t front_withheld(enum guard_source source, const char *const **names)
+{
+    static const char *const ours[] = {"X-API-Key", "Authorization"};
+    *names = ours;
+    return source == GUARD_NOTHING ? 0 : source == GUARD_BEARER ? 2 : 1;
+}

@@ -219,9 +219,6 @@ static bool choose(struct relay *relay)
 
 static bool next(void *context, struct http_exchange *exchange, unsigned number, struct http_relay_target *target)
 {
-    /* With keys, X-API-Key is ours in any case. Authorization is ours when the key came with it; else it is
-     * between the client and the service. */
-    static const char *const ours[] = {"X-API-Key", "Authorization"};
     struct relay *relay = context;
     (void)exchange;
     (void)number;
@@ -234,11 +231,8 @@ static bool next(void *context, struct http_exchange *exchange, unsigned number,
         .path = {relay->path.data, relay->path.bytes},
         .response_headers = relay->headers,
         .response_header_count = relay->header_count,
-        .withheld = ours,
-        .withheld_count = relay->source == GUARD_NOTHING  ? 0
-                          : relay->source == GUARD_BEARER ? 2
-                                                          : 1,
     };
+    target->withheld_count = front_withheld(relay->source, &target->withheld);
     return true;
 }
 

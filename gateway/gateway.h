@@ -13,7 +13,8 @@
  *
  * A gateway is a coordinator's, or an edge router (edge.h), which knows coordinators instead of
  * workers, or an edge proxy (proxy.h), which stands alone: its replica and its table come from the
- * lists that coordinators answer.
+ * lists that coordinators answer; or a load balancer (balance.h), which stands alone and knows nothing but
+ * addresses.
  *
  * Read your own writes: the backend changes the replica and publishes its version before the
  * request that caused the change is answered, and a front hands out a list that it keeps only
@@ -83,6 +84,13 @@ struct gateway_settings {
     const char *data_dir;    /* where lists are kept; "": nowhere */
     bool discover_elsewhere; /* coordinators are asked for services that no list has */
     double elsewhere_seconds;
+
+    /* Of a load balancer: balance.h. */
+    const char *upstreams, *upstreams_file, *upstream_service; /* "": not from there */
+    const char *check_path;
+    double check_interval_seconds, check_timeout_seconds;
+    uint64_t check_up, check_down;
+    bool pass_credentials;
 };
 
 struct gateway {
@@ -110,7 +118,8 @@ struct gateway {
     /* Of an edge proxy: when the oldest of the lists that it has was made, in monotonic milliseconds, before this
      * process began perhaps; LIST_UNBORN: it has none. */
     atomic_int_fast64_t list_born_ms;
-    atomic_uint_fast64_t jobs; /* at the backend, or on their way back */
+    atomic_uint_fast64_t balanced; /* requests, at a load balancer */
+    atomic_uint_fast64_t jobs;     /* at the backend, or on their way back */
     atomic_uint_fast64_t subscribers;
     atomic_uint_fast64_t subscriber_left_at_ms; /* when the last one did; 0: there was none */
     uint64_t first_event_revision;              /* the one before the first; set once */

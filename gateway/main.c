@@ -20,6 +20,7 @@
 #include "common/loopback.h"
 #include "common/random.h"
 #include "gateway/backend.h"
+#include "gateway/balancer/upstream_list.h"
 #include "gateway/front.h"
 #include "gateway/geoip.h"
 #include "gateway/proxy.h"
@@ -30,6 +31,8 @@
 /* How long to wait for the processes behind before saying that we serve: without them we
  * serve too, only worse. */
 #define READY_LIMIT_MS 5000
+/* Those that need no encoding in a path. */
+#define SERVICE_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 struct program {
     struct gateway gateway;
@@ -66,7 +69,7 @@ static void *wait_for_signals(void *argument)
         if (number == SIGUSR2)
             return NULL;
         if (number == SIGHUP)
-            rpc_loop_post(program->gateway.rpc_loop, backend_read_keys, program->gateway.backend);
+            rpc_loop_post(program->gateway.rpc_loop, backend_reload, program->gateway.backend);
         else
             rpc_loop_post(program->gateway.rpc_loop, stop, program);
     }
@@ -213,6 +216,36 @@ static bool take_port(struct program *program, uint64_t port_of_role)
     return true;
 }
 
+/* Where a load balancer's upstreams come from: from one place. */
+static bool take_upstreams(struct program *program)
+{
+    const struct gateway_settings *settings = &program->gateway.settings;
+    struct upstream_list list;
+    char problem[200];
+    int sources = (settings->upstreams[0] != '\0' ? 1 : 0) + (settings->upstreams_file[0] != '\0' ? 1 : 0) +
+                  (settings->upstream_service[0] != '\0' ? 1 : 0);
+    if (sources != 1)
+        return refuse(program, "a load balancer needs one of --upstreams, --upstreams-file and --upstream-service");
+    if (settings->check_path[0] != '/')
+        return refuse(program, "--check-path is a path that begins with a slash");
+    if (settings->upstream_service[0] != '\0') {
+        if (!are_urls(settings->coordinator_urls, PROXY_COORDINATORS_MAX))
+            return refuse(program, "--upstream-service needs --coordinator-url: http or https URLs of coordinators, "
+                                   "separated by commas, at most 64");
+        if (settings->upstream_service[strspn(settings->upstream_service, SERVICE_CHARACTERS)] != '\0')
+            return refuse(program, "--upstream-service is the name of a service: letters, digits, '-', '_' and '.'");
+        return true;
+    }
+    if (settings->upstreams[0] == '\0')
+        return true;
+    if (!upstream_list_read(settings->upstreams, strlen(settings->upstreams), &list, problem, sizeof problem)) {
+        snprintf(program->error, sizeof program->error, "--upstreams is wrong: %s", problem);
+        return false;
+    }
+    upstream_list_free(&list);
+    return true;
+}
+
 static bool take_role(struct program *program)
 {
     static const struct {
@@ -223,6 +256,7 @@ static bool take_role(struct program *program)
         {"coordinator", API_COORDINATOR, 8080},
         {"edge-router", API_EDGE_ROUTER, 8080},
         {"edge-proxy", API_EDGE_PROXY, 8787},
+        {"load-balancer", API_LOAD_BALANCER, 8090},
     };
     struct gateway *gateway = &program->gateway;
     struct gateway_settings *settings = &gateway->settings;
@@ -230,7 +264,7 @@ static bool take_role(struct program *program)
     while (i < sizeof roles / sizeof roles[0] && strcmp(settings->role, roles[i].name) != 0)
         i++;
     if (i == sizeof roles / sizeof roles[0])
-        return refuse(program, "--role is coordinator, edge-router or edge-proxy");
+        return refuse(program, "--role is coordinator, edge-router, edge-proxy or load-balancer");
     gateway->role = roles[i].role;
     if (!take_port(program, roles[i].port))
         return false;
@@ -238,7 +272,7 @@ static bool take_role(struct program *program)
         return refuse(program,
                       "an edge proxy needs --coordinator-url: http or https URLs of coordinators, separated by "
                       "commas, at most 64");
-    return true;
+    return gateway->role != API_LOAD_BALANCER || take_upstreams(program);
 }
 
 /* The role, and what goes with it; edge.h and join.h. */
@@ -256,9 +290,8 @@ static bool take_federation_settings(struct program *program)
         return refuse(program, "--coordinator-proof is auto, required or optional");
     if (gateway->role == API_EDGE_ROUTER && settings->join[0] != '\0')
         return refuse(program, "an edge router joins nobody: leave --join out; --peer names other edge routers");
-    if (gateway->role == API_EDGE_PROXY && settings->join[0] != '\0')
-        return refuse(program,
-                      "an edge proxy joins nobody: leave --join out; --coordinator-url names whose list it reads");
+    if (api_stands_alone(gateway->role) && settings->join[0] != '\0')
+        return refuse(program, "edge proxies and load balancers join nobody: leave --join out");
     if (gateway->role != API_EDGE_ROUTER && settings->peers[0] != '\0')
         return refuse(program, "--peer is for edge routers: add --role edge-router, or join one with --join");
     if (settings->public_url[0] != '\0' && settings->public_url_file[0] != '\0')
@@ -433,7 +466,7 @@ int main(int argc, char **argv)
         {"host", SETTING_TEXT, &settings->host, "127.0.0.1", "ADDRESS",
          "Address to listen on; one that others can reach takes keys, or --insecure.", 0, 0},
         {"port", SETTING_TEXT, &program.port, "", "PORT",
-         "TCP port to listen on; 0: any free one; empty: 8080, of an edge proxy 8787.", 0, 0},
+         "TCP port to listen on; 0: any free one; empty: 8080, of an edge proxy 8787, of a load balancer 8090.", 0, 0},
         {"http-threads", SETTING_UINT, &settings->http_threads, "0", "N", "Threads that serve HTTP; 0: one per core.",
          0, HTTP_THREADS_MAX},
         {"max-body-bytes", SETTING_UINT, &settings->max_body_bytes, "4194304", "BYTES",
@@ -473,14 +506,17 @@ int main(int argc, char **argv)
         {"insecure", SETTING_BOOL, &settings->insecure, NULL, NULL,
          "Listen on --host though others can reach it and there is no key.", 0, 0},
         {"role", SETTING_TEXT, &settings->role, "coordinator", "ROLE",
-         "coordinator; edge-router: the public address of coordinators, which join it; or edge-proxy: stands alone, "
-         "and "
-         "sends requests to workers by the lists of coordinators.",
+         "coordinator; edge-router: the public address of coordinators, which join it; edge-proxy: stands alone, and "
+         "sends "
+         "requests to workers by the lists of coordinators; or load-balancer: stands alone, and sends requests to "
+         "upstreams in turn.",
          0, 0},
         {"coordinator-url", SETTING_TEXT, &settings->coordinator_urls, "", "URLS",
-         "Whose lists of workers an edge proxy reads, separated by commas.", 0, 0},
+         "Whose lists of workers an edge proxy reads, and a load balancer with --upstream-service, separated by "
+         "commas.",
+         0, 0},
         {"poll-seconds", SETTING_DOUBLE, &settings->poll_seconds, "300", "SECONDS",
-         "How often an edge proxy reads them, a tenth more or less.", 0.01, 86400},
+         "How often it reads them, a tenth more or less.", 0.01, 86400},
         {"poll-retry-seconds", SETTING_DOUBLE, &settings->poll_retry_seconds, "5", "SECONDS",
          "How soon again after a failure, at first, and when a list turns out to be out of date.", 0.01, 3600},
         {"data-dir", SETTING_TEXT, &settings->data_dir, "", "FOLDER",
@@ -491,6 +527,24 @@ int main(int argc, char **argv)
          0, 0},
         {"elsewhere-seconds", SETTING_DOUBLE, &settings->elsewhere_seconds, "60", "SECONDS",
          "How long what they answer to that is good.", 0.01, 86400},
+        {"upstreams", SETTING_TEXT, &settings->upstreams, "", "URLS",
+         "Whom a load balancer sends requests to, in turn, separated by commas.", 0, 0},
+        {"upstreams-file", SETTING_TEXT, &settings->upstreams_file, "", "FILE",
+         "The same, one URL a line; read again when it changes, and on SIGHUP.", 0, 0},
+        {"upstream-service", SETTING_TEXT, &settings->upstream_service, "", "NAME",
+         "The same: the workers that a coordinator (--coordinator-url) names for this service.", 0, 0},
+        {"check-path", SETTING_TEXT, &settings->check_path, "/health", "PATH",
+         "What a load balancer asks each upstream for, to see whether it is up: 200 to 399 is a yes.", 0, 0},
+        {"check-interval-seconds", SETTING_DOUBLE, &settings->check_interval_seconds, "5", "SECONDS",
+         "How often, a tenth more or less.", 0.01, 86400},
+        {"check-timeout-seconds", SETTING_DOUBLE, &settings->check_timeout_seconds, "2", "SECONDS",
+         "How long the answer may take.", 0.01, 3600},
+        {"check-up", SETTING_UINT, &settings->check_up, "2", "N", "So many checks in a row bring an upstream back.", 1,
+         1000},
+        {"check-down", SETTING_UINT, &settings->check_down, "3", "N",
+         "So many failures in a row, of checks or to reach it, take it out.", 1, 1000},
+        {"pass-credentials", SETTING_BOOL, &settings->pass_credentials, NULL, NULL,
+         "Hand X-API-Key and Authorization on to upstreams, also where this load balancer asks for them itself.", 0, 0},
         {"location", SETTING_TEXT, &settings->location, "", "PLACE", "Where this coordinator is: \"uk\".", 0, 0},
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
          "Where others reach this coordinator; empty: the address that it listens on.", 0, 0},

@@ -753,6 +753,24 @@ static const struct schema health_list = {
 };
 static const struct schema_value health_list_value = {OBJECT(health_list)};
 
+static const char *const upstream_states[] = {"unchecked", "up", "down", NULL};
+
+static const struct schema health_upstream = {
+    .name = "HealthUpstream",
+    .help = "An upstream of a load balancer.",
+    .fields =
+        (const struct schema_field[]){
+            {"url", {.kind = SCHEMA_TEXT}, REQUIRED, NULL, "Which one."},
+            {"state", {.kind = SCHEMA_TEXT, .words = upstream_states}, REQUIRED, NULL, "All but down get requests."},
+            {"since_seconds", {.kind = SCHEMA_NUMBER}, REQUIRED, NULL, "How long it has been so."},
+            {"reason", {.kind = SCHEMA_TEXT}, 0, NULL, "Why its last check, or a request, failed."},
+            {"requests", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Attempts to have a request answered."},
+            {"failures", {.kind = SCHEMA_WHOLE}, REQUIRED, NULL, "Those of them that failed."},
+            {.name = NULL},
+        },
+};
+static const struct schema_value health_upstream_value = {OBJECT(health_upstream)};
+
 static const char *const health_words[] = {"healthy", "degraded", NULL};
 
 const struct schema schema_health = {
@@ -773,6 +791,7 @@ const struct schema schema_health = {
              SCHEMA_NULLABLE,
              NULL,
              "At an edge proxy: how old the oldest of the lists is that it goes by; null: it has none."},
+            {"upstreams", {LIST_OF(health_upstream_value)}, 0, NULL, "At a load balancer: each of them."},
             {"lists", {LIST_OF(health_list_value)}, 0, NULL, "At an edge proxy: each coordinator's list."},
             {.name = NULL},
         },

@@ -41,7 +41,9 @@ TEST(Api, EveryRouteIsInItsPlaceAndComplete)
         EXPECT_EQ(route.path[0], '/');
         EXPECT_GT(strlen(route.help), 10u);
         EXPECT_TRUE(labels.insert(route.label).second) << route.label;
-        ASSERT_TRUE(api_has(API_COORDINATOR, &route) || api_has(API_EDGE_ROUTER, &route)) << "somebody has it";
+        ASSERT_TRUE(api_has(API_COORDINATOR, &route) || api_has(API_EDGE_ROUTER, &route) ||
+                    api_has(API_LOAD_BALANCER, &route))
+            << "somebody has it";
         for (api_role role : {API_COORDINATOR, API_EDGE_ROUTER, API_EDGE_PROXY})
             EXPECT_EQ(find(strcmp(route.method, "*") == 0 ? "PATCH" : route.method, route.path, role).route,
                       api_has(role, &route) ? &route : nullptr)
@@ -132,6 +134,25 @@ TEST(Api, AnEdgeProxyAnswersClientsOfServicesAndForwardsTheRest)
     EXPECT_EQ(find("GET", "/api/edge/challenge", API_EDGE_PROXY).route, nullptr);
     for (size_t i = 0; i < API_OPERATION_COUNT; i++)
         EXPECT_FALSE(api_is_forwarded(API_COORDINATOR, &api_routes()[i])) << api_routes()[i].path;
+}
+
+TEST(Api, ALoadBalancerHandsOnWhatIsNotAboutItself)
+{
+    const auto operation = [](const std::string &method, const std::string &path) {
+        api_match match = find(method, path, API_LOAD_BALANCER);
+        return match.route == nullptr ? API_OPERATION_COUNT : match.route->operation;
+    };
+    EXPECT_EQ(operation("GET", "/health"), API_HEALTH);
+    EXPECT_EQ(operation("HEAD", "/healthz"), API_HEALTHZ);
+    EXPECT_EQ(operation("GET", "/readyz"), API_READYZ);
+    EXPECT_EQ(operation("GET", "/metrics"), API_METRICS);
+    for (const char *path : {"/", "/api/worker/register", "/docs", "/health/more", "/x/y", "//"})
+        EXPECT_EQ(operation("GET", path), API_BALANCED) << path;
+    EXPECT_EQ(operation("POST", "/health"), API_BALANCED);
+    EXPECT_EQ(operation("BREW", "/coffee"), API_BALANCED);
+    EXPECT_EQ(operation("OPTIONS", "*"), API_OPERATION_COUNT);
+    for (api_role role : {API_COORDINATOR, API_EDGE_ROUTER, API_EDGE_PROXY})
+        EXPECT_FALSE(api_has(role, &api_routes()[API_BALANCED]));
 }
 
 TEST(Api, OnlyForwardedRoutesFailForLackOfCoordinators)
