@@ -150,6 +150,14 @@ static bool set_headers(const struct http_calls *owner, struct transfer *transfe
             curl.easy_setopt(transfer->handle, CURLOPT_CUSTOMREQUEST, batch->method) == CURLE_OK);
 }
 
+static bool set_silence(CURL *handle, const struct http_call_batch *batch)
+{
+    long seconds = (long)batch->silence_seconds;
+    return seconds == 0 || (curl.easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, seconds) == CURLE_OK &&
+                            curl.easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L) == CURLE_OK &&
+                            curl.easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, seconds) == CURLE_OK);
+}
+
 static bool set_up(struct http_calls *owner, struct transfer *transfer)
 {
     CURL *handle = transfer->handle;
@@ -160,7 +168,7 @@ static bool set_up(struct http_calls *owner, struct transfer *transfer)
            curl.easy_setopt(handle, CURLOPT_NOPROXY, "*") == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl.easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)batch->timeout_ms) == CURLE_OK &&
-           set_headers(owner, transfer) &&
+           set_silence(handle, batch) && set_headers(owner, transfer) &&
            (!batch->packed || curl.easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "gzip") == CURLE_OK) &&
            curl.easy_setopt(handle, CURLOPT_USERAGENT, owner->user_agent) == CURLE_OK && set_body(handle, batch) &&
            keep_public(transfer) && curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_response) == CURLE_OK &&

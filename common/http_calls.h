@@ -51,6 +51,7 @@ struct http_call_batch {
     size_t body_bytes;
     size_t response_bytes_max; /* kept of each answer; 0: HTTP_CALLS_RESPONSE_BYTES_MAX */
     uint32_t timeout_ms;       /* of each call */
+    uint32_t silence_seconds;  /* without a byte, which end a call before that; 0: they do not */
     bool public_only;          /* no address of this machine or network is connected to (address.h) */
     struct http_call *calls;   /* the owner's, all zero but for id and url */
     size_t call_count;         /* at least 1 */

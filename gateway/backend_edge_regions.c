@@ -227,6 +227,7 @@ static struct reading *make_reading(struct backend *backend, const struct federa
                                  .if_none_match = backend->proxy == NULL ? NULL : proxy_etag(backend, region),
                                  .packed = true,
                                  .timeout_ms = (uint32_t)(settings->region_timeout_seconds * 1000),
+                                 .silence_seconds = (uint32_t)settings->region_silence_seconds,
                                  .response_bytes_max = LIST_BYTES_MAX,
                                  .public_only = backend->gateway->public_only,
                                  .calls = &reading->call,

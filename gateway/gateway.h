@@ -76,6 +76,7 @@ struct gateway_settings {
     double join_heartbeat_seconds;
     double region_interval_seconds;
     double region_timeout_seconds;
+    uint64_t region_silence_seconds;
     double peer_interval_seconds;
 
     /* Of an edge proxy: proxy.h. */

@@ -583,6 +583,8 @@ int main(int argc, char **argv)
          "How often an edge router reads each coordinator's list of workers.", 0.01, 3600},
         {"region-timeout-seconds", SETTING_DOUBLE, &settings->region_timeout_seconds, "10", "SECONDS",
          "How long a coordinator may take to list its workers.", 0.01, 3600},
+        {"region-silence-seconds", SETTING_UINT, &settings->region_silence_seconds, "4", "SECONDS",
+         "How long it may send nothing meanwhile, before it is out of the pool; 0: as long as that.", 0, 3600},
         {"ready-fd", SETTING_TEXT, &settings->ready_descriptor, "", "N",
          "Write HOST:PORT to this file descriptor when serving.", 0, 0},
     };

@@ -215,6 +215,18 @@ static struct holding *hold(struct federation *federation, const char *worker_id
     return NULL;
 }
 
+/* Each worker counts for the region that holds it, and for no other. */
+static void set_region(struct holding *holding, struct federation_region *region)
+{
+    if (holding->region == region)
+        return;
+    if (holding->region != NULL)
+        holding->region->worker_count--;
+    if (region != NULL)
+        region->worker_count++;
+    holding->region = region;
+}
+
 /* Whether somebody else holds it, and rightly: it has registered there later. */
 static bool is_held_elsewhere(const struct holding *holding, const struct federation_region *region,
                               int64_t registered_at_ms)
@@ -235,11 +247,10 @@ static bool take_worker(struct federation *federation, struct federation_region 
     }
     uint64_t digest = digest_of(listed->record);
     bool is_new = holding->region != region || holding->digest != digest || digest == 0;
-    holding->region = region;
+    set_region(holding, region);
     holding->registered_at_ms = listed->record->registered_at_ms;
     if (holding->listing < federation->listing)
         holding->listing = federation->listing;
-    region->worker_count++;
     if (is_new) {
         /* Revisions are the registry's own in its records; here they count what was read. */
         listed->record->revision = ++fleet->revision;
@@ -284,7 +295,7 @@ bool federation_read_list(struct federation *federation, struct federation_regio
     struct json_splitter splitter;
     bool fine = true;
     federation->listing++;
-    region->worker_count = region->passed_over = 0;
+    region->passed_over = 0;
     json_splitter_init(&splitter, "workers", REQUEST_IMPORTED_BYTES_MAX);
     splitter.wanted = federation->catalog == NULL ? NULL : "catalog";
     splitter.wanted_text = federation->catalog;
@@ -335,7 +346,7 @@ bool federation_hold(struct federation *federation, const char *worker_id, struc
         return false;
     if (holding->region != region)
         holding->digest = 0;
-    holding->region = region;
+    set_region(holding, region);
     holding->registered_at_ms = unix_ms;
     /* A list that is on its way may not have it yet. */
     holding->listing = federation->listing + 1;
@@ -351,6 +362,7 @@ void federation_release(struct federation *federation, const char *worker_id)
     /* Without memory it stays in the lists until it is seen elsewhere. */
     (void)replica_remove(federation->fleet, holding->worker_id, ++federation->fleet->revision,
                          "its coordinator does not list it any more");
+    set_region(holding, NULL);
     free(holding);
 }
 

@@ -30,7 +30,7 @@ struct federation_region {
     uint64_t listing;  /* number of the last list that was read whole; 0: none was */
     int64_t as_of_ms;  /* when that was asked for, unix_ms; 0: none was */
     char problem[160]; /* why the last one could not be read; "": it could */
-    size_t worker_count;
+    size_t worker_count; /* that it holds; one that has moved counts elsewhere from then on */
     size_t passed_over; /* workers of its last list that another region holds */
     bool on_roll;       /* during federation_reconcile */
 

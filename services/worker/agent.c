@@ -9,6 +9,9 @@
 #define LONGEST_WAIT_MS (600 * SECOND_MS)
 #define LOST_UNREACHABLE 3
 #define LOST_FAILING_MS (15 * SECOND_MS)
+#define SILENT_UNREACHABLE 2
+#define SILENT_FAILING_MS (2 * SECOND_MS)
+#define WATCHING_MS (3 * SECOND_MS)
 #define LOST_JITTER_MS (2 * SECOND_MS)
 #define NEXT_JITTER_MS (SECOND_MS / 4)
 
@@ -70,10 +73,20 @@ static void beat_on_stream(struct agent *agent, uint64_t now_ms)
     act(agent, AGENT_ACTION_BEAT_STREAM);
 }
 
+/* Who has somewhere else to go finds out soon whether it has to; the coordinator asked for what is enough for itself.
+ */
+static uint64_t jittered_interval_ms(const struct agent *agent)
+{
+    uint64_t interval_ms = agent->interval_ms;
+    if (agent->choices > 1 && agent->config.interval_ms == 0 && interval_ms > WATCHING_MS)
+        interval_ms = WATCHING_MS;
+    return backoff_jitter_ms(interval_ms, agent->random);
+}
+
 /* One heartbeat the best way there is; the next one is due an interval later. */
 static void beat(struct agent *agent, uint64_t now_ms)
 {
-    agent->beat_at_ms = now_ms + backoff_jitter_ms(agent->interval_ms, agent->random);
+    agent->beat_at_ms = now_ms + jittered_interval_ms(agent);
     if (agent->stream == AGENT_STREAM_PROVEN) {
         beat_on_stream(agent, now_ms);
     } else if (now_ms < agent->wait_until_ms) {
@@ -220,8 +233,10 @@ static void register_again(struct agent *agent, uint64_t now_ms)
 static void move_if_lost(struct agent *agent, uint64_t now_ms)
 {
     bool streaming = agent->stream == AGENT_STREAM_OPENING || stream_connected(agent);
+    uint64_t failing_ms = agent->failing ? now_ms - agent->failing_since_ms : 0;
     bool over = agent->unreachable >= LOST_UNREACHABLE ||
-                (agent->failing && now_ms - agent->failing_since_ms >= LOST_FAILING_MS);
+                (agent->unreachable >= SILENT_UNREACHABLE && failing_ms >= SILENT_FAILING_MS) ||
+                failing_ms >= LOST_FAILING_MS;
     if (agent->state != AGENT_REGISTERED || agent->choices < 2 || streaming || !over)
         return;
     close_stream(agent);
@@ -253,6 +268,17 @@ static void pushed_out(struct agent *agent, uint64_t now_ms)
     register_at(agent, now_ms + backoff_jitter_ms(agent->config.conflict_wait_ms, agent->random));
 }
 
+/* A heartbeat was not taken; the trying began a while ago. */
+static void not_taken(struct agent *agent, uint64_t since_ms, bool reached)
+{
+    miss_answer(agent);
+    if (!reached)
+        agent->unreachable++;
+    if (!agent->failing)
+        agent->failing_since_ms = since_ms;
+    agent->failing = true;
+}
+
 /* ---- heartbeats over HTTP ---- */
 
 void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnation, enum agent_http_answer answer)
@@ -279,12 +305,7 @@ void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnat
         break;
     case AGENT_HTTP_UNREACHABLE:
     case AGENT_HTTP_FAILED: {
-        miss_answer(agent);
-        if (answer == AGENT_HTTP_UNREACHABLE)
-            agent->unreachable++;
-        if (!agent->failing)
-            agent->failing_since_ms = now_ms;
-        agent->failing = true;
+        not_taken(agent, now_ms, answer != AGENT_HTTP_UNREACHABLE);
         /* Sooner than the next beat: the coordinator's patience may be shorter. */
         uint64_t again_ms = now_ms + backoff_next_ms(&agent->http_backoff, agent->random);
         if (again_ms < agent->beat_at_ms)
@@ -324,6 +345,12 @@ void agent_stream_closed(struct agent *agent, uint64_t now_ms)
         move_if_lost(agent, now_ms);
 }
 
+void agent_stream_silent(struct agent *agent, uint64_t now_ms, uint64_t silent_ms)
+{
+    if (on_the_roll(agent) && stream_connected(agent))
+        not_taken(agent, now_ms - silent_ms, false);
+}
+
 void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t sequence)
 {
     if (!stream_connected(agent) || sequence == 0 || sequence > agent->sequence)
@@ -334,7 +361,7 @@ void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t se
     if (agent->stream == AGENT_STREAM_OPEN) {
         agent->stream = AGENT_STREAM_PROVEN;
         backoff_reset(&agent->stream_backoff);
-        agent->beat_at_ms = now_ms + backoff_jitter_ms(agent->interval_ms, agent->random);
+        agent->beat_at_ms = now_ms + jittered_interval_ms(agent);
     }
 }
 

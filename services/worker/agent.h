@@ -25,12 +25,13 @@
  * away, long when it refuses what we say (an operator has to change that). A worker that
  * the coordinator does not know any more registers again at once.
  *
- * Several coordinators. The shell says how many there are to choose from (agent_set_choices)
+ * Several coordinators. A worker that has others to go to beats every three seconds at least, unless it was told an
+ * interval itself, so that it notices soon. The shell says how many there are to choose from (agent_set_choices)
  * and keeps which (coordinators.h). With one, all is as above. With more, a registration that
  * fails is tried at the next one at once, and the back-off comes when all of them were tried.
  * A coordinator is lost when three heartbeats over HTTP could not reach it since it was last heard (one that
- * is started anew is back before the third), or none was taken for 15 s, and there is no stream
- * and none under way. Then the worker waits for up to two seconds, so that not all that were
+ * is started anew is back before the third), or two in two seconds or more (it does not refuse, it is silent; a stream
+ * that fell silent counts as one), or none was taken for 15 s, and there is no stream and none under way. Then the worker waits for up to two seconds, so that not all that were
  * there arrive elsewhere in one instant, and registers with the others. A worker that is
  * leaving does not move.
  *
@@ -184,6 +185,8 @@ void agent_http_answered(struct agent *agent, uint64_t now_ms, uint64_t incarnat
 
 void agent_stream_opened(struct agent *agent, uint64_t now_ms);
 void agent_stream_closed(struct agent *agent, uint64_t now_ms);
+/* To be said before that: it is closed because nothing has been heard on it for so long. */
+void agent_stream_silent(struct agent *agent, uint64_t now_ms, uint64_t silent_ms);
 void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t sequence);
 
 /* A command from the stream, with the sequence that it answers (0: none). ASSIGNMENT is the

@@ -17,8 +17,8 @@
 #define METHOD "/muster.v1.HealthService/Heartbeat"
 #define MESSAGE_LIMIT_BYTES (256 * 1024)
 #define CONNECT_TIMEOUT_MS 5000u
-#define DOUBT_MS 5000u /* without an acknowledgement: ask for a sign of life */
-#define DEAD_MS 10000u /* without that either */
+#define DOUBT_MS 2000u /* without an acknowledgement: ask for a sign of life */
+#define DEAD_MS 4000u  /* without that either */
 #define SLOW_MS 30000u /* alive, but does not acknowledge */
 #define OUTPUT_BYTES 65536u
 
@@ -40,6 +40,7 @@ struct heartbeat_link {
     uint64_t waiting_since_ms; /* for the acknowledgement of something */
     uint64_t pongs_before;
     bool doubted; /* a ping is on its way */
+    bool silent;  /* and was not answered */
     struct timer timer;
 
     bool ended; /* the server ended the call, or the connection broke: */
@@ -68,7 +69,7 @@ void heartbeat_link_close(struct heartbeat_link *link)
     grpc_stream_free(link->stream);
     link->stream = NULL;
     buffer_free(&link->out);
-    link->ended = false;
+    link->ended = link->silent = false;
 }
 
 static void settle(struct loop_hook *hook)
@@ -78,8 +79,9 @@ static void settle(struct loop_hook *hook)
         return;
     char reason[sizeof link->reason];
     memcpy(reason, link->reason, sizeof reason);
+    uint64_t silent_ms = link->silent ? DEAD_MS : 0;
     heartbeat_link_close(link);
-    link->calls->closed(link->context, reason);
+    link->calls->closed(link->context, reason, silent_ms);
 }
 
 /* The stream may be on the stack: it is freed at the end of the turn. */
@@ -135,6 +137,7 @@ static void patience_over(struct timer *timer, void *argument)
         loop_timer_start(link->loop, &link->timer, DEAD_MS - DOUBT_MS, patience_over, link);
         flush(link);
     } else if (grpc_stream_pongs(link->stream) == link->pongs_before) {
+        link->silent = true;
         fail(link, "no sign of life from the server");
     } else if (waited_ms < SLOW_MS) {
         loop_timer_start(link->loop, &link->timer, SLOW_MS - waited_ms, patience_over, link);
@@ -222,7 +225,7 @@ static void connected(void *context, int descriptor, const char *error)
     struct heartbeat_link *link = context;
     link->connecting = NULL;
     if (descriptor < 0) {
-        link->calls->closed(link->context, error);
+        link->calls->closed(link->context, error, 0);
         return;
     }
     set_socket_options(descriptor);
@@ -233,7 +236,7 @@ static void connected(void *context, int descriptor, const char *error)
     if (link->stream == NULL || !loop_watch_add(link->loop, &link->watch, descriptor, ready)) {
         close(descriptor);
         heartbeat_link_close(link);
-        link->calls->closed(link->context, "out of memory or descriptors");
+        link->calls->closed(link->context, "out of memory or descriptors", 0);
         return;
     }
     link->descriptor = descriptor;

@@ -5,8 +5,8 @@
  * which is silent. Callbacks come from the loop, never from inside a function of this
  * header, and may call any of them.
  *
- * A dead peer. An acknowledgement that has not come after 5 s makes the link send an HTTP/2
- * PING. If that is not answered within 5 s more, the connection is dead; if it is, the
+ * A dead peer. An acknowledgement that has not come after 2 s makes the link send an HTTP/2
+ * PING. If that is not answered within 2 s more, the connection is dead; if it is, the
  * server is there but slow, and has 30 s in all. No pings are sent otherwise: the
  * heartbeats are what keeps the connection alive, and gRPC servers object to more.
  *
@@ -25,7 +25,7 @@ struct heartbeat_link;
 
 struct heartbeat_link_calls {
     void (*opened)(void *context);
-    void (*closed)(void *context, const char *reason);
+    void (*closed)(void *context, const char *reason, uint64_t silent_ms); /* 0: it is no dead peer */
     void (*acknowledged)(void *context, uint64_t sequence);
     void (*command)(void *context, const struct heartbeat_command *command);
 };

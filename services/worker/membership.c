@@ -12,6 +12,7 @@
 #define CALL_TIMEOUT_MS 5000u
 /* While others are left to be tried, one that is silent is not waited for as long. */
 #define IMPATIENT_TIMEOUT_MS 2000u
+#define IMPATIENT_BEAT_TIMEOUT_MS 2500u
 #define TEXT_BYTES 512
 
 struct membership {
@@ -364,9 +365,10 @@ static void beat_http(struct membership *membership)
     struct buffer body = BUFFER_INIT;
     fill_heartbeat(membership, &heartbeat, states);
     membership->incarnation_on_http = heartbeat.incarnation;
+    unsigned timeout_ms = membership->agent.choices > 1 ? IMPATIENT_BEAT_TIMEOUT_MS : CALL_TIMEOUT_MS;
     if (heartbeat_encode_json(&heartbeat, &body))
-        membership->beating = call(membership, "POST", "/api/worker/heartbeat", &body, credential(membership),
-                                   CALL_TIMEOUT_MS, http_answered);
+        membership->beating =
+            call(membership, "POST", "/api/worker/heartbeat", &body, credential(membership), timeout_ms, http_answered);
     buffer_free(&body);
     if (membership->beating == NULL)
         agent_http_answered(&membership->agent, now_ms(membership), heartbeat.incarnation, AGENT_HTTP_FAILED);
@@ -392,7 +394,7 @@ static void stream_opened(void *context)
     wake(membership);
 }
 
-static void stream_closed(void *context, const char *reason)
+static void stream_closed(void *context, const char *reason, uint64_t silent_ms)
 {
     struct membership *membership = context;
     /* Once when it breaks, or was never there; the attempts after that would fill the log. */
@@ -405,6 +407,8 @@ static void stream_closed(void *context, const char *reason)
     else
         log_debug("heartbeat stream is not there", LOG_TEXT("address", membership->stream), LOG_TEXT("reason", reason));
     membership->no_stream_said = true;
+    if (silent_ms > 0)
+        agent_stream_silent(&membership->agent, now_ms(membership), silent_ms);
     agent_stream_closed(&membership->agent, now_ms(membership));
     wake(membership);
 }

@@ -139,7 +139,13 @@ bool Coordinator::start()
     // Sanitizers and a machine that runs other tests make everything slower.
     arguments.insert(arguments.end(), {"--start-timeout-seconds", "90"});
     arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
-    musterctl = std::make_unique<Process>("services/ctl/musterctl", arguments, options.environment);
+    std::string program = "services/ctl/musterctl";
+    if (!options.launcher.empty()) {
+        arguments.insert(arguments.begin(), program);
+        arguments.insert(arguments.begin(), options.launcher.begin() + 1, options.launcher.end());
+        program = options.launcher[0];
+    }
+    musterctl = std::make_unique<Process>(program, arguments, options.environment);
     const std::string word = "ready ";
     std::string line;
     eventually(

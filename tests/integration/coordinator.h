@@ -141,6 +141,7 @@ struct CoordinatorOptions {
     std::string data_dir = {};                 // empty: a fresh one
     std::vector<std::string> flags = {};       // more of `musterctl up`
     std::vector<std::string> environment = {}; // "NAME=value", for all its processes
+    std::vector<std::string> launcher = {};    // a program that runs the one that follows it: {"/usr/bin/nsenter", …}
 };
 
 class Coordinator

@@ -138,9 +138,11 @@ TEST_F(Federation, AWorkerInTwoPlacesCountsOnceWhereItRegisteredLast)
     ASSERT_TRUE(read(uk, {worker("a", "2026-01-05T10:00:00.000Z")}));
     ASSERT_TRUE(read(us, {worker("a", "2026-01-05T10:00:05.000Z")}));
     EXPECT_EQ(listed(), (Ids{"us/a"}));
+    EXPECT_EQ(uk->worker_count, 0u) << "before it has said so itself, which it may never do";
+    EXPECT_EQ(us->worker_count, 1u);
     ASSERT_TRUE(read(uk, {worker("a", "2026-01-05T10:00:00.000Z")}));
     EXPECT_EQ(listed(), (Ids{"us/a"})) << "the old place does not get it back";
-    EXPECT_EQ(uk->worker_count, 0u);
+    EXPECT_EQ(uk->worker_count, 0u) << "though its own list may still name it";
     ASSERT_TRUE(read(uk, {}));
     EXPECT_EQ(listed(), (Ids{"us/a"}));
     ASSERT_TRUE(read(uk, {worker("a", "2026-01-05T10:00:07.000Z")}));
@@ -155,6 +157,8 @@ TEST_F(Federation, ARegistrationIsKnownBeforeAnyListShowsIt)
     ASSERT_TRUE(read(uk, {worker("a")}));
     ASSERT_TRUE(federation_hold(&federation, "a", us, 1767609000000));
     EXPECT_EQ(holder("a"), "us");
+    EXPECT_EQ(uk->worker_count, 0u);
+    EXPECT_EQ(us->worker_count, 1u);
     ASSERT_TRUE(read(us, {})); // one that was on its way already
     EXPECT_EQ(holder("a"), "us");
     ASSERT_TRUE(read(us, {worker("a", "2026-01-05T11:00:00.000Z")}));
@@ -164,6 +168,7 @@ TEST_F(Federation, ARegistrationIsKnownBeforeAnyListShowsIt)
     federation_hold(&federation, "b", us, 1767609000000);
     federation_release(&federation, "b");
     EXPECT_EQ(holder("b"), "nobody");
+    EXPECT_EQ(us->worker_count, 0u);
 }
 
 TEST_F(Federation, AListThatIsNoneChangesNothing)

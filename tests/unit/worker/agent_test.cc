@@ -522,6 +522,58 @@ TEST_F(Agent, MovesWhenTheStreamIsBrokenAndNobodyAnswers)
     EXPECT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP}) << "as if it had never been elsewhere";
 }
 
+TEST_F(Agent, WhoHasSomewhereElseToGoBeatsOftenEnoughToNotice)
+{
+    for (bool alone : {false, true}) {
+        for (uint64_t own_interval : {0u, 60000u}) {
+            agent_config config = AGENT_CONFIG_DEFAULT;
+            config.interval_ms = own_interval;
+            agent_init(&agent, &config, &random, now);
+            agent_set_choices(&agent, alone ? 1 : 2);
+            next();
+            agent_registered(&agent, now, 1, 30000, false, false);
+            ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+            agent_http_answered(&agent, now, 1, AGENT_HTTP_TAKEN);
+            uint64_t wait = agent_next_ms(&agent) - now;
+            EXPECT_LE(wait, own_interval != 0 ? 66000u : alone ? 33000u : 3300u);
+            EXPECT_GE(wait, own_interval != 0 ? 54000u : alone ? 27000u : 2700u);
+        }
+    }
+}
+
+TEST_F(Agent, ASilentCoordinatorIsLostAfterTwoHeartbeatsThatTakeTime)
+{
+    agent_set_choices(&agent, 2);
+    next();
+    agent_registered(&agent, now, 1, 30000, false, false);
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+    now += 2500;
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    ASSERT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+    EXPECT_EQ(agent.state, AGENT_REGISTERED) << "one may be lost on its way";
+    now += 2500;
+    agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_LOST});
+}
+
+TEST_F(Agent, AStreamThatFellSilentCountsAsOneOfThem)
+{
+    for (bool silent : {true, false}) {
+        agent_config config = AGENT_CONFIG_DEFAULT;
+        agent_init(&agent, &config, &random, now);
+        agent_set_choices(&agent, 2);
+        prove_stream();
+        if (silent)
+            agent_stream_silent(&agent, now, 4000);
+        agent_stream_closed(&agent, now);
+        ASSERT_EQ(drain(), Actions{AGENT_ACTION_BEAT_HTTP});
+        now += 200;
+        agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+        EXPECT_EQ(agent.state, silent ? AGENT_WAITING : AGENT_REGISTERED);
+        drain();
+    }
+}
+
 TEST_F(Agent, AHeartbeatThatWasUnderWayWhenItTurnedAwayDoesNotHoldUpOthers)
 {
     agent_set_choices(&agent, 2);

@@ -1,0 +1,329 @@
+// The federation as its users have it: coordinators far away from one another, workers that find the nearest one, and
+// what becomes of both when the network, a coordinator or the edge router fails. Times are printed, not judged: they
+// depend on the machine.
+
+#include "tests/integration/fake_worker.h"
+#include "tests/integration/regions.h"
+
+#include <curl/curl.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace
+{
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin)
+{
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+void print(const std::string &what, double figure, const char *unit)
+{
+    printf("[ measured ] %s: %.1f %s\n", what.c_str(), figure, unit);
+    fflush(stdout);
+}
+
+class Regions : public ::testing::Test
+{
+  protected:
+    Regions()
+        : machine([](FakeWorker::Connection &connection, const std::string &) {
+              return connection.write(FakeWorker::answer("served"));
+          }),
+          edge_port(free_port()), edge_folder(temporary_folder())
+    {
+    }
+    bool start_edge()
+    {
+        CoordinatorOptions options;
+        options.flags = {"--role", "edge-router", "--port", std::to_string(edge_port)};
+        options.data_dir = edge_folder;
+        edge = std::make_unique<Coordinator>(options);
+        return edge->start();
+    }
+    Region &add_region(const std::string &id, int round_trip_ms, const std::vector<std::string> &environment = {})
+    {
+        return *regions.emplace_back(std::make_unique<Region>(id, round_trip_ms, edge->url(), environment));
+    }
+    // Whether the edge router has measured how far away all are.
+    bool all_known()
+    {
+        return eventually([&] {
+            Json list = edge->get("/api/admin/coordinators").json();
+            size_t known = 0;
+            for (size_t i = 0; i < list.size(); i++)
+                known += list[i]["in_pool"].boolean() && list[i]["latency_ms"].number() > 0 ? 1 : 0;
+            return known == regions.size();
+        });
+    }
+    bool in_pool(const Region &region)
+    {
+        return edge->get("/api/admin/coordinators").json().find("worker_id", region.id)["in_pool"].boolean();
+    }
+    void add_worker(const std::string &id, const std::string &location = "")
+    {
+        const std::vector<std::string> arguments = {"--coordinator-url",
+                                                    edge->url(),
+                                                    "--worker-id",
+                                                    id,
+                                                    "--worker-type",
+                                                    "cpu",
+                                                    "--port",
+                                                    "0",
+                                                    "--host",
+                                                    hub_address(),
+                                                    "--location",
+                                                    location,
+                                                    "--demo=false",
+                                                    "--service",
+                                                    "files=" + machine.url()};
+        workers.push_back(std::make_unique<Process>("services/worker/muster-worker", arguments));
+    }
+    // How many of the workers that the edge router lists are there, and healthy.
+    size_t workers_at(const Region &region)
+    {
+        Json list = edge->get("/api/admin/workers").json()["workers"];
+        size_t count = 0;
+        for (size_t i = 0; i < list.size(); i++)
+            count += list[i]["coordinator"].text() == region.id && list[i]["is_healthy"].boolean() ? 1 : 0;
+        return count;
+    }
+    bool all_at(const Region &region, size_t count)
+    {
+        return eventually([&] { return workers_at(region) == count; }, 120000);
+    }
+    // Each worker is in the lists once, wherever it has been.
+    void expect_nobody_twice()
+    {
+        Json all = edge->get("/api/admin/workers").json();
+        EXPECT_EQ(all["total"].integer(), static_cast<long long>(workers.size())) << all.dump();
+        EXPECT_EQ(all["healthy"].integer(), static_cast<long long>(workers.size())) << all.dump();
+        EXPECT_EQ(edge->get("/api/services/list").json()["services"]["files"]["healthy_workers"].integer(),
+                  static_cast<long long>(workers.size()));
+        long long sum = 0;
+        for (size_t i = 0; i < all["regions"].size(); i++)
+            sum += all["regions"][i]["workers"].integer();
+        EXPECT_EQ(sum, static_cast<long long>(workers.size())) << all["regions"].dump();
+    }
+    std::string described()
+    {
+        std::string text =
+            edge->get("/api/admin/coordinators").body + "\n" + edge->get("/api/admin/workers").body + "\n";
+        for (const auto &worker : workers)
+            text += worker->errors();
+        return text;
+    }
+
+    FakeWorker machine; // what the workers serve
+    int edge_port;
+    std::string edge_folder;
+    std::unique_ptr<Coordinator> edge;
+    std::vector<std::unique_ptr<Region>> regions;
+    std::vector<std::unique_ptr<Process>> workers;
+};
+
+TEST_F(Regions, WorkersFindTheNearestAndMoveWhenItFails)
+{
+    ASSERT_TRUE(start_edge()) << edge->log();
+    Region &near = add_region("near", 5), &middle = add_region("middle", 80), &far = add_region("far", 200);
+    for (const auto &region : regions)
+        ASSERT_TRUE(region->start()) << region->coordinator().log();
+    ASSERT_TRUE(all_known()) << described();
+
+    const size_t count = 6;
+    for (size_t i = 0; i < count; i++)
+        add_worker("w" + std::to_string(i));
+    ASSERT_TRUE(all_at(near, count)) << "without a location the measured latency decides\n" << described();
+    add_worker("far-away", "far");
+    ASSERT_TRUE(all_at(far, 1)) << described();
+    expect_nobody_twice();
+
+    // A region is cut off from the world.
+    Traffic requests(edge->url() + "/service/files/x", {});
+    ASSERT_TRUE(requests.more(100));
+    auto begin = Clock::now();
+    near.set(DelayingRelay::CUT);
+    ASSERT_TRUE(eventually([&] { return !in_pool(near); }));
+    ASSERT_TRUE(all_at(middle, count)) << "the next one is nearer than the far one\n" << described();
+    print("a region is cut off; its workers are elsewhere after", seconds_since(begin), "s");
+    ASSERT_TRUE(requests.more(300));
+    expect_nobody_twice();
+    near.set(DelayingRelay::PASSES);
+    ASSERT_TRUE(eventually([&] { return in_pool(near); })) << described();
+    add_worker("new");
+    ASSERT_TRUE(eventually([&] { return edge->worker("new")["coordinator"].text() == "near"; })) << described();
+    expect_nobody_twice();
+    ASSERT_TRUE(requests.more(300));
+    requests.stop();
+    EXPECT_EQ(requests.failed(), 0u) << requests.failures();
+
+    // The edge router dies. Coordinators and workers go on; it comes back with what it had.
+    long long incarnation = edge->worker("w0")["incarnation"].integer();
+    std::string holder = edge->worker("w0")["coordinator"].text();
+    kill_all(*edge);
+    ASSERT_TRUE(start_edge()) << edge->log();
+    ASSERT_TRUE(all_known()) << described();
+    EXPECT_TRUE(eventually([&] { return edge->get("/api/admin/workers").json()["healthy"].integer() == count + 2; }))
+        << described();
+    EXPECT_EQ(edge->worker("w0")["incarnation"].integer(), incarnation) << "nobody had to register again";
+    EXPECT_EQ(edge->worker("w0")["coordinator"].text(), holder);
+    EXPECT_EQ(edge->get("/service/files/x").body, "served");
+    expect_nobody_twice();
+}
+
+TEST_F(Regions, ACoordinatorIsKilledInTheMiddleOfAThousandRequests)
+{
+    ASSERT_TRUE(start_edge()) << edge->log();
+    Region &near = add_region("near", 5), &middle = add_region("middle", 80);
+    add_region("far", 200);
+    for (const auto &region : regions)
+        ASSERT_TRUE(region->start()) << region->coordinator().log();
+    ASSERT_TRUE(all_known()) << described();
+    const size_t count = 6;
+    for (size_t i = 0; i < count; i++)
+        add_worker("w" + std::to_string(i));
+    ASSERT_TRUE(all_at(near, count)) << described();
+    add_worker("other", "middle");
+    ASSERT_TRUE(all_at(middle, 1)) << described();
+
+    Traffic requests(edge->url() + "/service/files/x", {}, 8);
+    ASSERT_TRUE(requests.more(300));
+    auto begin = Clock::now();
+    near.kill();
+    ASSERT_TRUE(requests.more(700));
+    ASSERT_TRUE(all_at(middle, count + 1)) << described();
+    print("a coordinator is killed; its workers are elsewhere after", seconds_since(begin), "s");
+    requests.stop();
+    EXPECT_EQ(requests.failed(), 0u) << requests.failures();
+    EXPECT_GE(requests.succeeded(), 1000u);
+    expect_nobody_twice();
+
+    ASSERT_TRUE(near.start()) << near.coordinator().log();
+    ASSERT_TRUE(eventually([&] { return in_pool(near); })) << described();
+    EXPECT_FALSE(near.coordinator().worker("w0").is_null()) << "it still has them on its own roll";
+    expect_nobody_twice();
+    EXPECT_EQ(workers_at(middle), count + 1);
+}
+
+TEST_F(Regions, ACoordinatorFallsSilent)
+{
+    ASSERT_TRUE(start_edge()) << edge->log();
+    Region &near = add_region("near", 5), &middle = add_region("middle", 80);
+    for (const auto &region : regions)
+        ASSERT_TRUE(region->start()) << region->coordinator().log();
+    ASSERT_TRUE(all_known()) << described();
+    const size_t count = 6;
+    for (size_t i = 0; i < count; i++)
+        add_worker("w" + std::to_string(i));
+    ASSERT_TRUE(all_at(near, count)) << described();
+    std::this_thread::sleep_for(std::chrono::seconds(2)); // the first heartbeats after a registration come soon
+    auto begin = Clock::now();
+    near.set(DelayingRelay::SILENT);
+    ASSERT_TRUE(eventually([&] { return !in_pool(near); }, 120000)) << described();
+    print("a coordinator falls silent; the edge router has noticed after", seconds_since(begin), "s");
+    ASSERT_TRUE(all_at(middle, count)) << described();
+    print("a coordinator falls silent; its workers are elsewhere after", seconds_since(begin), "s");
+    expect_nobody_twice();
+    near.set(DelayingRelay::PASSES);
+    ASSERT_TRUE(eventually([&] { return in_pool(near); })) << described();
+    expect_nobody_twice();
+}
+
+// How long each of 1,000 registrations takes that arrive within a second, from the first byte of its own connection to
+// the last of its answer.
+class Arrivals
+{
+  public:
+    Arrivals(const std::string &url, size_t count) : bodies(count), multi(curl_multi_init())
+    {
+        headers = curl_slist_append(nullptr, "Content-Type: application/json");
+        auto begin = Clock::now();
+        size_t started = 0, ended = 0;
+        int running = 0;
+        while (ended < count && seconds_since(begin) < 120) {
+            while (started < count && seconds_since(begin) >= static_cast<double>(started) / static_cast<double>(count))
+                start(url, started++);
+            curl_multi_perform(multi, &running);
+            int left;
+            while (CURLMsg *message = curl_multi_info_read(multi, &left)) {
+                end(message->easy_handle);
+                ended++;
+            }
+            curl_multi_poll(multi, nullptr, 0, 1, nullptr);
+        }
+    }
+    ~Arrivals()
+    {
+        curl_slist_free_all(headers);
+        curl_multi_cleanup(multi);
+    }
+    size_t taken = 0;
+    std::vector<double> times_ms;
+    double percentile(double share)
+    {
+        std::sort(times_ms.begin(), times_ms.end());
+        return times_ms.empty() ? 0 : times_ms[static_cast<size_t>(share * static_cast<double>(times_ms.size() - 1))];
+    }
+
+  private:
+    static size_t ignore(char *, size_t size, size_t count, void *)
+    {
+        return size * count;
+    }
+    void start(const std::string &url, size_t number)
+    {
+        CURL *handle = curl_easy_init();
+        std::string id = "arrival-" + std::to_string(number);
+        bodies[number] = R"({"worker_id": ")" + id + R"(", "tunnel_url": "http://)" + id + R"(.example.org"})";
+        curl_easy_setopt(handle, CURLOPT_URL, (url + "/api/worker/register").c_str());
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDS, bodies[number].c_str());
+        curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, ignore);
+        curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, 1L);
+        curl_multi_add_handle(multi, handle);
+    }
+    void end(CURL *handle)
+    {
+        long status = 0;
+        curl_off_t total_us = 0;
+        curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(handle, CURLINFO_TOTAL_TIME_T, &total_us);
+        taken += status == 200 ? 1 : 0;
+        times_ms.push_back(static_cast<double>(total_us) / 1000);
+        curl_multi_remove_handle(multi, handle);
+        curl_easy_cleanup(handle);
+    }
+    std::vector<std::string> bodies;
+    CURLM *multi;
+    curl_slist *headers;
+};
+
+TEST_F(Regions, AThousandWorkersArriveWithinASecond)
+{
+    ASSERT_TRUE(start_edge()) << edge->log();
+    Region &region = add_region("middle", 80);
+    ASSERT_TRUE(region.start()) << region.coordinator().log();
+    ASSERT_TRUE(all_known()) << described();
+    Arrivals few(edge->url(), 50); // connections are there
+    ASSERT_EQ(few.taken, 50u);
+    Arrivals arrivals(edge->url(), 1000);
+    EXPECT_EQ(arrivals.taken, 1000u);
+    print("a registration over 80 ms, 50 within a second, median", few.percentile(0.5), "ms");
+    print("a registration over 80 ms, 1,000 within a second, median", arrivals.percentile(0.5), "ms");
+    print("a registration over 80 ms, 1,000 within a second, 95th percentile", arrivals.percentile(0.95), "ms");
+    print("a registration over 80 ms, 1,000 within a second, slowest", arrivals.percentile(1), "ms");
+    EXPECT_TRUE(eventually([&] { return edge->get("/api/admin/workers").json()["total"].integer() == 1000; }));
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    networks_ready();
+    ::testing::InitGoogleTest(&argc, argv);
+    return RUN_ALL_TESTS();
+}
