@@ -122,22 +122,33 @@ static void wait_to_ask(struct backend *backend)
                              backend);
 }
 
-/* False: it names nobody. */
+/* Those of the service with the prefix behind each. False: it names nobody, or memory ran out. */
+static bool set_offers(struct backend *backend, const struct elsewhere_service *service)
+{
+    char *urls[ELSEWHERE_WORKERS_MAX];
+    size_t count = 0;
+    while (count < service->offer_count &&
+           (urls[count] = http_calls_url(service->offers[count].url, backend->gateway->settings.upstream_prefix)) !=
+               NULL)
+        count++;
+    bool fine = count > 0 && count == service->offer_count;
+    if (fine)
+        balance_set(backend, (const char *const *)urls, count);
+    for (size_t i = 0; i < count; i++)
+        free(urls[i]);
+    return fine;
+}
+
 static bool take_answer(struct backend *backend, const struct http_call *call)
 {
     struct elsewhere_table table = {.services = MAP_INIT};
-    const char *urls[ELSEWHERE_WORKERS_MAX];
-    size_t count = 0;
     const struct elsewhere_service *service = NULL;
     if (call->status == 200 && !call->truncated &&
         elsewhere_put(&table, "", call->response.data == NULL ? "" : call->response.data, call->response.bytes, 1))
         service = elsewhere_find(&table, "", 0);
-    for (size_t i = 0; service != NULL && i < service->offer_count; i++)
-        urls[count++] = service->offers[i].url;
-    if (count > 0)
-        balance_set(backend, urls, count);
+    bool fine = service != NULL && set_offers(backend, service);
     elsewhere_table_free(&table);
-    return count > 0;
+    return fine;
 }
 
 static void answered(struct http_call_batch *batch)

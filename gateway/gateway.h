@@ -88,6 +88,7 @@ struct gateway_settings {
 
     /* Of a load balancer: balance.h. */
     const char *upstreams, *upstreams_file, *upstream_service; /* "": not from there */
+    const char *upstream_prefix; /* path behind the URLs of upstream_service; "": none */
     const char *check_path;
     double check_interval_seconds, check_timeout_seconds;
     uint64_t check_up, check_down;

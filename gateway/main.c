@@ -228,6 +228,8 @@ static bool take_upstreams(struct program *program)
         return refuse(program, "a load balancer needs one of --upstreams, --upstreams-file and --upstream-service");
     if (settings->check_path[0] != '/')
         return refuse(program, "--check-path is a path that begins with a slash");
+    if (settings->upstream_prefix[0] != '\0' && settings->upstream_prefix[0] != '/')
+        return refuse(program, "--upstream-prefix is a path that begins with a slash");
     if (settings->upstream_service[0] != '\0') {
         if (!are_urls(settings->coordinator_urls, PROXY_COORDINATORS_MAX))
             return refuse(program, "--upstream-service needs --coordinator-url: http or https URLs of coordinators, "
@@ -533,6 +535,8 @@ int main(int argc, char **argv)
          "The same, one URL a line; read again when it changes, and on SIGHUP.", 0, 0},
         {"upstream-service", SETTING_TEXT, &settings->upstream_service, "", "NAME",
          "The same: the workers that a coordinator (--coordinator-url) names for this service.", 0, 0},
+        {"upstream-prefix", SETTING_TEXT, &settings->upstream_prefix, "", "PATH",
+         "Path on these workers that comes before every request's: \"/service/edge-proxy\".", 0, 0},
         {"check-path", SETTING_TEXT, &settings->check_path, "/health", "PATH",
          "What a load balancer asks each upstream for, to see whether it is up: 200 to 399 is a yes.", 0, 0},
         {"check-interval-seconds", SETTING_DOUBLE, &settings->check_interval_seconds, "5", "SECONDS",

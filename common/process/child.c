@@ -191,17 +191,27 @@ static void probe(struct timer *timer, void *argument)
 
 /* ---- its start ---- */
 
-/* Appends the command with the port filled in. */
-static void fill_in_port(const char *command, uint16_t port, struct buffer *out)
+/* Nothing in it ends a word or stands for something else: it may be a stranger's, a tunnel's say. */
+static bool is_plain_url(const char *url)
 {
-    static const char slot[] = "{port}";
-    const char *at;
-    while ((at = strstr(command, slot)) != NULL) {
-        buffer_append(out, command, (size_t)(at - command));
-        buffer_append_uint(out, port);
-        command = at + sizeof slot - 1;
+    return url[strspn(url, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:/._-%[]@~+")] == '\0';
+}
+
+/* Appends the command with the port and the URL filled in. */
+static void fill_in(const char *command, uint16_t port, const char *url, struct buffer *out)
+{
+    static const char port_slot[] = "{port}", url_slot[] = "{url}";
+    for (const char *at = command; *at != '\0';) {
+        if (strncmp(at, port_slot, sizeof port_slot - 1) == 0) {
+            buffer_append_uint(out, port);
+            at += sizeof port_slot - 1;
+        } else if (url != NULL && strncmp(at, url_slot, sizeof url_slot - 1) == 0) {
+            buffer_append_text(out, is_plain_url(url) ? url : "");
+            at += sizeof url_slot - 1;
+        } else {
+            buffer_append_char(out, *at++);
+        }
     }
-    buffer_append_text(out, command);
 }
 
 /* A port that nobody listens on now; 0: none can be had. Somebody may take it before the
@@ -250,7 +260,7 @@ static void append_script(const struct child *child, struct buffer *out)
     if (child->port != 0)
         buffer_append_format(out, "PORT=%u; export PORT; ", child->port);
     buffer_append_text(out, "trap 'kill -KILL 0' HUP; trap : TERM; {\n");
-    fill_in_port(child->config.command, child->port, out);
+    fill_in(child->config.command, child->port, child->config.url, out);
     buffer_append_text(out, "\n} & while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done; exit $status");
 }
 

@@ -9,8 +9,9 @@
  *     STOPPED   child_stop
  *
  * "{port}" in the command stands for the port, at 127.0.0.1; the environment has it as
- * PORT. A new port is picked at each start. What the program writes goes to our standard
- * error. Should we be killed, the whole group is.
+ * PORT. A new port is picked at each start. "{url}" stands for a URL that the owner knows, as it is at
+ * that start; for nothing if it has a character that means something to a shell. What the program writes goes to our
+ * standard error. Should we be killed, the whole group is.
  *
  * Threading: the loop's thread. */
 
@@ -33,6 +34,7 @@ struct child_config {
     struct random *random;
     const char *name;    /* for logs; outlives the child */
     const char *command; /* the same */
+    const char *url;     /* what {url} stands for; it may change, and outlives the child; NULL: {url} is left alone */
 
     /* NULL, or for a program that is no server: no port is picked, it is RUNNING from its start, and what it writes
      * comes here, a line at a time, cut at CHILD_LINE_BYTES_MAX; it may be given one more "NAME=value" (or NULL) in

@@ -252,8 +252,9 @@ static bool note_success(const struct balancer *balancer, struct balancer_upstre
     upstream->failed = 0;
     if (upstream->passed < balancer->up_after)
         upstream->passed++;
-    upstream->reason[0] = '\0';
     bool is_over = upstream->state == BALANCER_UNCHECKED || upstream->passed >= balancer->up_after;
+    if (is_over || upstream->state == BALANCER_UP)
+        upstream->reason[0] = '\0'; /* one that is down says why until it is back */
     return is_over && enter(upstream, BALANCER_UP, now_ms);
 }
 

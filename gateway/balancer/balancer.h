@@ -54,7 +54,7 @@ struct balancer_upstream {
     uint64_t since_ms;       /* when the state became what it is */
     uint64_t check_at_ms;
     uint64_t check;   /* number of the one under way; 0: none */
-    char reason[160]; /* of the last failure; "": the last check passed, or none was made */
+    char reason[160]; /* of the last failure; "": it is up, and its last check passed, or none was made */
 };
 
 struct balancer {

@@ -60,7 +60,7 @@ static bool fill_default(struct catalog *catalog, const struct catalog_default_s
         service->port = defaults[i].port;
         service->repeatable = defaults[i].repeatable;
         service->name = strdup(defaults[i].name);
-        service->path = strdup("");
+        service->path = strdup(defaults[i].path);
         service->aliases = calloc(1, sizeof(char *));
         if (service->name == NULL || service->path == NULL || service->aliases == NULL ||
             !map_put_text(&catalog->names, service->name, service, NULL))

@@ -15,6 +15,7 @@ struct catalog_default_service {
     uint32_t port;
     const char *alias; /* NULL: none */
     bool repeatable;
+    const char *path; /* ""; the default */
 };
 
 const struct catalog_default_service *catalog_default_services(size_t *count);

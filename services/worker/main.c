@@ -49,6 +49,17 @@ int main(int argc, char **argv)
          0},
         {"run-assigned", SETTING_LIST, &options.on_demand, NULL, "NAME=COMMAND",
          "The same, but it runs only while the coordinator assigns it to this worker.", 0, 0},
+        {"edge-services", SETTING_BOOL, &options.edge_services, "true", NULL,
+         "Run coordinator, edge-proxy and load-balancer with Muster's own programs while they are assigned, unless "
+         "given "
+         "by --run-assigned, --run or --service.",
+         0, 0},
+        {"edge-join", SETTING_TEXT, &options.edge_join, NULL, "URLS",
+         "Edge routers that a coordinator which this worker runs joins; empty: --coordinator-url.", 0, 0},
+        {"edge-api-keys", SETTING_TEXT, &options.edge_api_keys, NULL, "FILE",
+         "Keys that these services ask for (common/auth/keys.h); needed where others reach this worker.", 0, 0},
+        {"edge-insecure", SETTING_BOOL, &options.edge_insecure, NULL, NULL,
+         "Run these services without keys though others reach this worker.", 0, 0},
         {"demo", SETTING_BOOL, &options.demonstration, "true", NULL,
          "Offer document-processing, which is built in, unless it is given by --service or --run.", 0, 0},
         {"heartbeat-interval-seconds", SETTING_DOUBLE, &heartbeat_interval_seconds, "0", "SECONDS",

@@ -32,6 +32,7 @@ struct supervisor {
     struct random *random;
     const struct supervisor_calls *calls;
     void *context;
+    const char *url; /* of this worker; NULL: not known */
     struct post posts[SERVICE_TABLE_MAX];
     size_t count;
     bool stopping;
@@ -133,6 +134,7 @@ static bool start_command(struct post *post)
         .random = supervisor->random,
         .name = post->service->name,
         .command = post->command,
+        .url = supervisor->url,
         .changed = child_changed,
         .context = post,
     };
@@ -218,6 +220,20 @@ bool supervisor_add(struct supervisor *supervisor, struct service *service, cons
     }
     supervisor->count++;
     return true;
+}
+
+void supervisor_set_url(struct supervisor *supervisor, const char *url)
+{
+    supervisor->url = url;
+}
+
+void supervisor_moved(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->count; i++) {
+        const struct post *post = &supervisor->posts[i];
+        if (post->child != NULL && strstr(post->command, "{url}") != NULL && !child_is_stopping(post->child))
+            child_restart(post->child);
+    }
 }
 
 struct supervisor *supervisor_create(struct loop *loop, struct control *control, struct random *random,

@@ -30,6 +30,11 @@ struct supervisor *supervisor_create(struct loop *loop, struct control *control,
  * supervisor. One on demand does not run yet. False when memory runs out. */
 bool supervisor_add(struct supervisor *supervisor, struct service *service, const char *command);
 
+/* What "{url}" stands for in commands from now on: where this worker is reached. The text outlives the supervisor and
+ * may change; then supervisor_moved starts the commands again that speak of it. */
+void supervisor_set_url(struct supervisor *supervisor, const char *url);
+void supervisor_moved(struct supervisor *supervisor);
+
 /* A service on demand: runs it, or stops it again. It is stopped after SUPERVISOR_LINGER_MS, during which those who
  * send requests learn that it goes, and when its last request is over (after SUPERVISOR_FINISH_MS in any case). */
 #define SUPERVISOR_LINGER_MS 5000u

@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/loopback.h"
 #include "common/loop/loop.h"
 #include "common/random.h"
 #include "services/worker/control.h"
 #include "services/worker/coordinators.h"
 #include "services/worker/detect.h"
+#include "services/worker/edge_services.h"
 #include "services/worker/front.h"
 #include "services/worker/gpu_monitor.h"
 #include "services/worker/load.h"
@@ -43,6 +45,7 @@ struct worker {
     struct random random;
     struct service_table table;
     struct supervisor *supervisor;
+    struct buffer edge_commands[EDGE_SERVICE_COUNT];
     struct http_resolver *resolver;
     struct front *front;
     struct membership *membership;
@@ -270,6 +273,50 @@ static enum worker_result add_commands(struct worker *worker, const struct setti
     return result;
 }
 
+/* Whether others reach what this worker runs: they would reach an open coordinator. */
+static bool is_reached_by_others(const struct worker_options *options)
+{
+    return !host_is_loopback(options->host) || options->tunnel[0] != '\0' || options->tunnel_url[0] != '\0';
+}
+
+/* They run when they are assigned, which edge workers alone are. */
+static enum worker_result add_edge_services(struct worker *worker)
+{
+    const struct worker_options *options = worker->options;
+    char musterctl[4096], gateway[4096], folder[4096];
+    bool is_named = options->worker_id[0] != '\0';
+    if (!edge_services_find("musterctl", musterctl, sizeof musterctl) ||
+        !edge_services_find("muster-gateway", gateway, sizeof gateway))
+        return WORKER_OK; /* they are not installed here */
+    if (is_reached_by_others(options) && options->edge_api_keys[0] == '\0' && !options->edge_insecure) {
+        log_info("what edge workers run is not run here: others reach this worker, and it would be open to them; give "
+                 "--edge-api-keys FILE, or say --edge-insecure");
+        return WORKER_OK;
+    }
+    snprintf(folder, sizeof folder, "%.3800s/muster-edge%s%s", options->storage_folder, is_named ? "-" : "",
+             is_named ? worker->worker_id : "");
+    const struct edge_settings settings = {
+        .musterctl = musterctl,
+        .gateway = gateway,
+        .folder = folder,
+        .worker_id = worker->worker_id,
+        .location = options->location,
+        .coordinator_urls = options->coordinator_urls,
+        .join = options->edge_join[0] != '\0' ? options->edge_join : options->coordinator_urls,
+        .api_keys = options->edge_api_keys,
+    };
+    enum worker_result result = WORKER_OK;
+    for (enum edge_service i = 0; i < EDGE_SERVICE_COUNT && result == WORKER_OK; i++) {
+        if (service_table_find(&worker->table, edge_service_name(i)) != NULL)
+            continue; /* given otherwise */
+        edge_service_command(i, &settings, &worker->edge_commands[i]);
+        result = buffer_failed(&worker->edge_commands[i])
+                     ? out_of_memory(worker)
+                     : add_service(worker, edge_service_name(i), SERVICE_COMMAND, worker->edge_commands[i].data, true);
+    }
+    return result;
+}
+
 static enum worker_result add_services(struct worker *worker)
 {
     static const struct supervisor_calls calls = {service_changed, commands_stopped};
@@ -278,6 +325,7 @@ static enum worker_result add_services(struct worker *worker)
     worker->supervisor = supervisor_create(worker->loop, worker->control, &worker->random, &calls, worker);
     if (worker->supervisor == NULL)
         return out_of_memory(worker);
+    supervisor_set_url(worker->supervisor, worker->tunnel_url);
     enum worker_result result = WORKER_OK;
     for (size_t i = 0; i < options->services.count && result == WORKER_OK; i++) {
         const char *value = cut_value(options->services.items[i], name);
@@ -291,6 +339,8 @@ static enum worker_result add_services(struct worker *worker)
         result = add_commands(worker, &options->commands, false);
     if (result == WORKER_OK)
         result = add_commands(worker, &options->on_demand, true);
+    if (result == WORKER_OK && options->edge_services)
+        result = add_edge_services(worker);
     if (result == WORKER_OK && options->demonstration && service_table_find(&worker->table, DEMONSTRATION) == NULL)
         result = add_service(worker, DEMONSTRATION, SERVICE_BUILT_IN, NULL, false);
     return result;
@@ -452,8 +502,11 @@ static enum worker_result create_membership(struct worker *worker)
 static void tunnel_moved(void *context, const char *url)
 {
     struct worker *worker = context;
+    bool is_new = worker->tunnel_url[0] == '\0';
     strcpy(worker->tunnel_url, url);
     membership_moved(worker->membership);
+    if (!is_new)
+        supervisor_moved(worker->supervisor);
 }
 
 static enum worker_result create_tunnel(struct worker *worker)
@@ -546,6 +599,8 @@ static void destroy(struct worker *worker)
     if (worker->resolver != NULL)
         http_resolver_destroy(worker->resolver);
     supervisor_destroy(worker->supervisor);
+    for (size_t i = 0; i < EDGE_SERVICE_COUNT; i++)
+        buffer_free(&worker->edge_commands[i]);
     control_destroy(worker->control);
     if (worker->listener >= 0)
         close(worker->listener);

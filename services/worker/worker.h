@@ -35,6 +35,10 @@ struct worker_options {
     struct setting_list services;   /* NAME=URL */
     struct setting_list commands;   /* NAME=COMMAND */
     struct setting_list on_demand;  /* the same, run while they are assigned */
+    bool edge_services;             /* runs those of an edge worker while they are assigned, unless given above */
+    const char *edge_join;          /* edge routers that its coordinator joins; "": coordinator_urls */
+    const char *edge_api_keys;      /* the key file of what it runs so; "": none */
+    bool edge_insecure;             /* though others reach it, and there is none */
     bool demonstration;             /* offers document-processing itself */
     uint64_t heartbeat_interval_ms; /* 0: the coordinator's */
     uint64_t drain_timeout_ms;

@@ -68,6 +68,7 @@ TEST(DefaultCatalog, IsThatOfTheContract)
         EXPECT_EQ(service->priority, rows[i].priority);
         EXPECT_EQ(service->port, rows[i].port);
         EXPECT_EQ(service->repeatable, rows[i].repeatable) << rows[i].name;
+        EXPECT_STREQ(service->path, rows[i].tier == 4 ? "/service/{type}" : "") << rows[i].name;
         EXPECT_EQ(catalog_find(catalog, rows[i].name), i);
         EXPECT_EQ(service->alias_count, rows[i].alias != nullptr ? 1u : 0u);
         if (rows[i].alias != nullptr) {

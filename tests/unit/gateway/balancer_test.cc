@@ -111,6 +111,7 @@ TEST_F(Balancer, SoManyFailuresInARowTakeItOutAndSoManyChecksBringItBack)
     EXPECT_EQ(next(true), "a=down");
     EXPECT_EQ(next(false), "a=down");
     EXPECT_EQ(next(true), "a=down");
+    EXPECT_STREQ(balancer.list[0]->reason, "no") << "why it is down";
     EXPECT_EQ(next(true), "a=up");
     EXPECT_STREQ(balancer.list[0]->reason, "");
     EXPECT_EQ(changes, 2);
