@@ -1,0 +1,79 @@
+/**
+ * What both scripts do around an operation: preflights, keys, errors, and the headers that every answer carries.
+ */
+
+import { parseOrigins } from "./cors.js";
+import { ApiError } from "./errors.js";
+import { finishResponse, preflight, requestId } from "./http.js";
+import { admit, readKeys } from "./keys.js";
+import { routeOf } from "./routes.js";
+import { textOf } from "./settings.js";
+
+/**
+ * @typedef {object} Call one request
+ * @property {Request} request
+ * @property {URL} url
+ * @property {string} id X-Request-Id
+ * @property {object} route of routes.js
+ * @property {{source: string, isKey: boolean}} caller
+ * @property {[string, string][]} extra headers of the answer
+ * @property {object} env
+ * @property {ExecutionContext} context
+ */
+
+/** What depends on the variables only, read once for each isolate. */
+async function guardOf(env) {
+  return {
+    cors: parseOrigins(textOf(env, "ALLOWED_ORIGINS")),
+    keys: await readKeys(textOf(env, "API_KEY"), textOf(env, "API_KEYS")),
+  };
+}
+
+async function admitted(guard, request, route, nameOf) {
+  return admit(guard.keys, request.headers, {
+    right: route.right === "peer" ? "" : route.right,
+    ownWorker: route.ownWorker,
+    service: route.isService ? nameOf(route.name) : undefined,
+    allServices: route.allServices,
+  });
+}
+
+/**
+ * @param {(call: Call) => Promise<Response>} run
+ * @param {(name: string) => string} [nameOf] a service's name, of an alias
+ * @returns {{fetch: (request: Request, env: object, context: object) => Promise<Response>}} what a script exports
+ */
+export function entry(run, nameOf = (name) => name) {
+  /** @type {Awaited<ReturnType<typeof guardOf>> | null} */
+  let guard = null;
+  return {
+    async fetch(request, env, context) {
+      const id = requestId(request.headers);
+      const extra = [];
+      let response;
+      try {
+        guard ??= await guardOf(env);
+        const answered = preflight(request, guard.cors);
+        if (answered !== null) {
+          answered.headers.set("X-Request-Id", id);
+          return answered;
+        }
+        const url = new URL(request.url);
+        const route = routeOf(request.method, url.pathname);
+        const caller = await admitted(guard, request, route, nameOf);
+        response = await run({ request, url, id, route, caller, extra, env, context });
+      } catch (error) {
+        response = refuse(error);
+      }
+      return finishResponse(response, { request, id, cors: guard?.cors ?? parseOrigins(""), extra });
+    },
+  };
+}
+
+function refuse(error) {
+  if (error instanceof ApiError) {
+    return error.response();
+  }
+  console.error(error.stack ?? String(error));
+  return new ApiError("internal_error", `this script failed: ${error.message}`).response();
+}

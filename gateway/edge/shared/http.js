@@ -1,0 +1,162 @@
+/** What both scripts do with requests and answers. */
+
+import { ApiError } from "./errors.js";
+import { corsHeaders } from "./cors.js";
+
+/** Of one hop only (RFC 9110 section 7.6.1), and what the runtime writes itself. */
+const HOP_BY_HOP = [
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "host",
+  "content-length",
+];
+
+/** @param {unknown} value @param {number} [status] @param {Record<string, string>} [headers] */
+export function jsonResponse(value, status = 200, headers = {}) {
+  const all = { "Content-Type": "application/json", ...headers };
+  return new Response(JSON.stringify(value), { status, headers: all });
+}
+
+/**
+ * Reads a stream that may be longer than is good.
+ * @param {ReadableStream | null} stream
+ * @param {number} limitBytes
+ * @returns {Promise<Uint8Array | null>} null: it is longer
+ */
+export async function readStream(stream, limitBytes) {
+  const chunks = [];
+  let bytes = 0;
+  if (stream === null) {
+    return new Uint8Array(0);
+  }
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) {
+      break;
+    }
+    bytes += value.length;
+    if (bytes > limitBytes) {
+      await reader.cancel().catch(() => {}); /* it has been refused already */
+      return null;
+    }
+    chunks.push(value);
+  }
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+/** The body of a request, whole. @throws {ApiError} */
+export async function readBody(request, limitBytes) {
+  const body = await readStream(request.body, limitBytes);
+  if (body === null) {
+    throw new ApiError("body_too_large", `the body is longer than ${limitBytes} bytes`);
+  }
+  return body;
+}
+
+/** @param {Uint8Array} body @returns {unknown} @throws {ApiError} */
+export function parseJson(body) {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));
+  } catch (error) {
+    throw new ApiError("malformed_json", `the body is not JSON: ${error.message}`);
+  }
+}
+
+/** The client's id of the request, if it is a sane one, else a new one. */
+export function requestId(headers) {
+  const given = headers.get("X-Request-Id") ?? "";
+  return /^[\x21-\x7e]{1,128}$/.test(given) ? given : crypto.randomUUID();
+}
+
+/** @param {string} text an id @returns {string} as a header may have it */
+export function headerText(text) {
+  return Array.from(new TextEncoder().encode(text), (byte) =>
+    byte > 0x20 && byte < 0x7f && byte !== 0x25
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`,
+  ).join("");
+}
+
+/**
+ * The headers of a request as they go on.
+ * @param {Headers} headers
+ * @param {string[]} withheld what is nobody's business there
+ */
+export function forwardedHeaders(headers, withheld = []) {
+  const result = new Headers(headers);
+  const isUpgrade = (headers.get("Upgrade") ?? "").toLowerCase() === "websocket";
+  const named = (headers.get("Connection") ?? "").split(",").map((name) => name.trim().toLowerCase());
+  for (const name of [...HOP_BY_HOP, ...named, ...withheld]) {
+    if (/^[a-z0-9-]+$/i.test(name) && !(isUpgrade && name === "upgrade")) {
+      result.delete(name);
+    }
+  }
+  return result;
+}
+
+/** A segment of a path as it is meant. @throws {ApiError} */
+export function decodeSegment(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new ApiError("invalid_path", "the path is not well encoded");
+  }
+}
+
+/** What every answer carries. */
+export function finishResponse(response, { request, id, cors, extra = [] }) {
+  const headers = new Headers(response.headers);
+  for (const name of [...headers.keys()]) {
+    if (name.startsWith("access-control-")) {
+      headers.delete(name);
+    }
+  }
+  headers.set("X-Request-Id", id);
+  for (const [name, value] of [...corsHeaders(cors, request.headers.get("Origin"), false), ...extra]) {
+    name === "Vary" ? headers.append(name, value) : headers.set(name, value);
+  }
+  if (response.webSocket) {
+    return new Response(null, { status: 101, webSocket: response.webSocket, headers });
+  }
+  const isEmpty = request.method === "HEAD" || [204, 205, 304].includes(response.status);
+  return new Response(isEmpty ? null : response.body, {
+    status: response.status,
+    statusText: response.statusText,
+    headers,
+  });
+}
+
+/** A preflight, or null: it is none. */
+export function preflight(request, cors) {
+  const isPreflight = request.method === "OPTIONS" && request.headers.has("Access-Control-Request-Method");
+  if (!isPreflight) {
+    return null;
+  }
+  return new Response(null, { status: 204, headers: corsHeaders(cors, request.headers.get("Origin"), true) });
+}
+
+/** Only these methods. @throws {ApiError} */
+export function allowMethods(request, methods) {
+  if (!methods.includes(request.method)) {
+    throw new ApiError("method_not_allowed", `use ${methods.join(" or ")}`, { Allow: methods.join(", ") });
+  }
+}
+
+/** @param {string} list of URLs, separated by commas */
+export function splitList(list) {
+  return list.split(/[\s,]+/).filter((item) => item !== "");
+}
