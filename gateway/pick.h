@@ -10,9 +10,9 @@
  * A struct pick_table is one version of the table and never changes once it is published: HTTP
  * threads hold references, and get the next version by a message. Versions share all but what
  * changed (pick_tree.h): with a million endpoints a change of a thousand copies some thousand
- * small nodes. A version that is held keeps what was current with it; what a request holds for as
- * long as it lasts are therefore the endpoints that it went to and the service's description,
- * never a service. A struct pick_state is what one thread knows on top: its requests in flight
+ * small nodes. A version that is held keeps what was current with it, and what was replaced since; what a
+ * request holds for as long as it lasts are therefore the endpoints that it went to and the service's
+ * description, never a service. A struct pick_state is what one thread knows on top: its requests in flight
  * and the failures that it saw.
  *
  * A snapshot that comes in pieces replaces the table piece by piece: an endpoint stays until the
@@ -71,8 +71,8 @@ struct pick_table;
 /* An empty one, with one reference. NULL when memory ran out. */
 struct pick_table *pick_table_create(void);
 
-/* The table after a message of WatchRoutes; to those who read it the old one stays as it is. NULL
- * when memory ran out: watch again, from where the old one is. */
+/* The table after a message of WatchRoutes; to those who read it the old one stays as it is. Only the newest has
+ * one after it. NULL when memory ran out: watch again, from where the old one is. */
 struct pick_table *pick_table_apply(struct pick_table *table, const Muster__V1__WatchRoutesResponse *change);
 
 struct pick_table *pick_table_reference(struct pick_table *table);

@@ -22,9 +22,7 @@ static const struct pick_kind endpoint_kind = {endpoint_key, destroy_endpoint};
 static struct pick_endpoint *create_endpoint(const char *worker_id, const char *url)
 {
     size_t id_bytes = strlen(worker_id) + 1, url_bytes = strlen(url) + 1;
-    struct pick_endpoint *endpoint = malloc(sizeof *endpoint + id_bytes + url_bytes);
-    if (endpoint == NULL)
-        return NULL;
+    struct pick_endpoint *endpoint = pick_allocate(sizeof *endpoint + id_bytes + url_bytes);
     atomic_init(&endpoint->item.references, 1);
     endpoint->url_offset = (uint32_t)(offsetof(struct pick_endpoint, worker_id) + id_bytes);
     memcpy(endpoint->worker_id, worker_id, id_bytes);
@@ -71,25 +69,23 @@ static const char *path_of(const char *path)
     return path[0] == '\0' ? PICK_DEFAULT_PATH : path;
 }
 
+static char *copy_text(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    return memcpy(pick_allocate(bytes), text, bytes);
+}
+
 static struct pick_description *create_description(const Muster__V1__ServiceRoutes *routes)
 {
-    struct pick_description *description = calloc(1, sizeof *description);
-    if (description == NULL)
-        return NULL;
+    struct pick_description *description = pick_allocate(sizeof *description);
     atomic_init(&description->references, 1);
     description->repeatable = routes->repeatable;
-    description->name = strdup(routes->service);
-    description->path = strdup(path_of(routes->path));
-    description->aliases = calloc(routes->n_aliases + 1, sizeof *description->aliases);
-    bool fine = description->name != NULL && description->path != NULL && description->aliases != NULL;
-    for (size_t i = 0; fine && i < routes->n_aliases; i++) {
-        description->aliases[description->alias_count] = strdup(routes->aliases[i]);
-        fine = description->aliases[description->alias_count++] != NULL;
-    }
-    if (fine)
-        return description;
-    free_description(description);
-    return NULL;
+    description->name = copy_text(routes->service);
+    description->path = copy_text(path_of(routes->path));
+    description->aliases = pick_allocate((routes->n_aliases + 1) * sizeof *description->aliases);
+    for (size_t i = 0; i < routes->n_aliases; i++)
+        description->aliases[description->alias_count++] = copy_text(routes->aliases[i]);
+    return description;
 }
 
 struct pick_description *pick_description_reference(const struct pick_description *description)
@@ -149,8 +145,6 @@ static const char *service_key(const struct pick_item *item)
 static void destroy_service(struct pick_item *item)
 {
     struct pick_service *service = (struct pick_service *)item;
-    for (size_t i = 0; i < service->group_count; i++)
-        pick_tree_release(&service->groups[i].endpoints);
     free(service->groups);
     pick_description_release(service->description);
     free(service);
@@ -158,9 +152,16 @@ static void destroy_service(struct pick_item *item)
 
 const struct pick_kind pick_service_kind = {service_key, destroy_service};
 
-void pick_service_release(struct pick_service *service)
+void pick_service_discard(const struct pick_service *service, const struct pick_edit *edit)
 {
-    pick_item_release(&pick_service_kind, (struct pick_item *)service);
+    for (size_t i = 0; i < service->group_count; i++)
+        pick_tree_discard(&service->groups[i].endpoints, edit);
+}
+
+void pick_service_destroy_endpoints(struct pick_service *service)
+{
+    for (size_t i = 0; i < service->group_count; i++)
+        pick_tree_destroy(&service->groups[i].endpoints);
 }
 
 const struct pick_description *pick_service_description(const struct pick_service *service)
@@ -188,21 +189,15 @@ const struct pick_endpoint *pick_service_endpoint(const struct pick_service *ser
     return (const struct pick_endpoint *)entry->item;
 }
 
-/* Takes over the description; NULL: memory ran out for it already. */
+/* Takes over the description. */
 static struct pick_service *create_service(uint64_t edit, struct pick_description *description, size_t group_count)
 {
-    struct pick_service *service = description == NULL ? NULL : calloc(1, sizeof *service);
-    if (service == NULL) {
-        pick_description_release(description);
-        return NULL;
-    }
+    struct pick_service *service = pick_allocate(sizeof *service);
     atomic_init(&service->item.references, 1);
     service->edit = edit;
     service->description = description;
-    if (group_count > 0 && (service->groups = calloc(group_count, sizeof *service->groups)) == NULL) {
-        pick_service_release(service);
-        return NULL;
-    }
+    if (group_count > 0)
+        service->groups = pick_allocate(group_count * sizeof *service->groups);
     return service;
 }
 
@@ -217,18 +212,16 @@ struct pick_service *pick_service_copy(const struct pick_service *service, uint6
     struct pick_description *description =
         routes == NULL ? pick_description_reference(service->description) : create_description(routes);
     struct pick_service *copy = create_service(edit, description, service->group_count);
-    if (copy == NULL)
-        return NULL;
     copy->group_count = service->group_count;
-    for (size_t i = 0; i < service->group_count; i++) {
-        copy->groups[i].priority = service->groups[i].priority;
-        copy->groups[i].endpoints = pick_tree_reference(&service->groups[i].endpoints);
-    }
+    if (service->group_count > 0)
+        memcpy(copy->groups, service->groups, service->group_count * sizeof *copy->groups);
     return copy;
 }
 
 struct pick_service *pick_service_single(const char *name, const char *path, const char *worker_id, const char *url)
 {
+    if (!map_seed())
+        return NULL;
     /* Nothing is written to through the messages. */
     Muster__V1__ServiceRoutes routes = MUSTER__V1__SERVICE_ROUTES__INIT;
     routes.service = (char *)name;
@@ -236,12 +229,19 @@ struct pick_service *pick_service_single(const char *name, const char *path, con
     Muster__V1__Endpoint endpoint = MUSTER__V1__ENDPOINT__INIT;
     endpoint.worker_id = (char *)worker_id;
     endpoint.url = (char *)url;
-    struct pick_service *service = pick_service_create(1, &routes);
-    if (service != NULL && !pick_service_put(service, &endpoint, 0)) {
-        pick_service_release(service);
-        return NULL;
-    }
+    struct pick_trash nothing = {NULL, 0, 0};
+    const struct pick_edit edit = {1, &nothing};
+    struct pick_service *service = pick_service_create(edit.number, &routes);
+    pick_service_put(service, &edit, &endpoint, 0);
     return service;
+}
+
+void pick_service_release(struct pick_service *service)
+{
+    if (service == NULL)
+        return;
+    pick_service_destroy_endpoints(service);
+    pick_item_release(&pick_service_kind, &service->item);
 }
 
 /* --- Their endpoints --- */
@@ -252,12 +252,12 @@ static uint32_t weight_of(const Muster__V1__Endpoint *endpoint)
 }
 
 /* The worker's entry and the number of its group; NULL: it has none. */
-static struct pick_entry *find_endpoint(const struct pick_service *service, const char *worker_id, size_t *group)
+static struct pick_entry *find_endpoint(const struct pick_service *service, const struct pick_key *worker_id,
+                                        size_t *group)
 {
     struct pick_entry *entry = NULL;
-    size_t id_bytes = strlen(worker_id);
     for (*group = 0; *group < service->group_count; (*group)++) {
-        entry = pick_tree_find(&service->groups[*group].endpoints, worker_id, id_bytes);
+        entry = pick_tree_find(&service->groups[*group].endpoints, worker_id);
         if (entry != NULL)
             break;
     }
@@ -269,18 +269,29 @@ static bool has_url(const struct pick_entry *entry, const char *url)
     return strcmp(pick_endpoint_url((const struct pick_endpoint *)entry->item), url) == 0;
 }
 
+static bool is_same(const struct pick_group *group, const struct pick_entry *entry, const Muster__V1__Endpoint *endpoint)
+{
+    return group->priority == endpoint->priority && entry->weight == weight_of(endpoint) &&
+           has_url(entry, endpoint->url);
+}
+
+static struct pick_key key_of(const char *worker_id)
+{
+    return pick_key_of(worker_id, strlen(worker_id));
+}
+
 bool pick_service_has(const struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark)
 {
     size_t group;
-    struct pick_entry *entry = find_endpoint(service, endpoint->worker_id, &group);
-    if (entry == NULL || service->groups[group].priority != endpoint->priority ||
-        entry->weight != weight_of(endpoint) || !has_url(entry, endpoint->url))
+    struct pick_key key = key_of(endpoint->worker_id);
+    struct pick_entry *entry = find_endpoint(service, &key, &group);
+    if (entry == NULL || !is_same(&service->groups[group], entry, endpoint))
         return false;
     entry->mark = mark;
     return true;
 }
 
-/* The group of that priority, made if there is none; NULL when memory ran out. */
+/* The group of that priority, made if there is none. */
 static struct pick_group *get_group(struct pick_service *service, uint32_t priority)
 {
     size_t i = 0;
@@ -290,7 +301,7 @@ static struct pick_group *get_group(struct pick_service *service, uint32_t prior
         return &service->groups[i];
     struct pick_group *groups = realloc(service->groups, (service->group_count + 1) * sizeof *groups);
     if (groups == NULL)
-        return NULL;
+        abort();
     service->groups = groups;
     memmove(&groups[i + 1], &groups[i], (service->group_count - i) * sizeof *groups);
     groups[i] = (struct pick_group){.priority = priority, .endpoints = {.kind = &endpoint_kind}};
@@ -298,43 +309,38 @@ static struct pick_group *get_group(struct pick_service *service, uint32_t prior
     return &groups[i];
 }
 
-static bool remove_from_group(struct pick_service *service, size_t i, const char *worker_id)
+static void remove_from_group(struct pick_service *service, const struct pick_edit *edit, size_t i,
+                              const struct pick_key *worker_id)
 {
     struct pick_group *group = &service->groups[i];
-    if (!pick_tree_remove(&group->endpoints, service->edit, worker_id))
-        return false;
+    pick_tree_remove(&group->endpoints, edit, worker_id);
     if (pick_tree_count(&group->endpoints) == 0) {
         service->group_count--;
         memmove(group, group + 1, (service->group_count - i) * sizeof *group);
     }
-    return true;
 }
 
-bool pick_service_put(struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark)
+void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const Muster__V1__Endpoint *endpoint,
+                      uint16_t mark)
 {
     size_t place;
-    struct pick_entry *entry = find_endpoint(service, endpoint->worker_id, &place);
-    struct pick_endpoint *item = NULL;
-    if (entry != NULL && has_url(entry, endpoint->url)) {
-        item = (struct pick_endpoint *)entry->item;
-        pick_item_reference(entry->item);
-    } else {
-        item = create_endpoint(endpoint->worker_id, endpoint->url);
+    struct pick_key key = key_of(endpoint->worker_id);
+    struct pick_entry *entry = find_endpoint(service, &key, &place);
+    struct pick_item *item = entry == NULL || !has_url(entry, endpoint->url)
+                                 ? &create_endpoint(endpoint->worker_id, endpoint->url)->item
+                                 : entry->item;
+    if (entry != NULL && service->groups[place].priority != endpoint->priority) {
+        if (item == entry->item)
+            pick_item_reference(item); /* for its other group; that of this one is trash */
+        remove_from_group(service, edit, place, &key);
     }
-    if (item == NULL)
-        return false;
-    bool fine = entry == NULL || service->groups[place].priority == endpoint->priority ||
-                remove_from_group(service, place, endpoint->worker_id);
-    struct pick_group *group = fine ? get_group(service, endpoint->priority) : NULL;
-    if (group == NULL) {
-        pick_endpoint_release(item);
-        return false;
-    }
-    return pick_tree_put(&group->endpoints, service->edit, &item->item, weight_of(endpoint), mark);
+    pick_tree_put(&get_group(service, endpoint->priority)->endpoints, edit, &key, item, weight_of(endpoint), mark);
 }
 
-bool pick_service_remove(struct pick_service *service, const char *worker_id)
+void pick_service_remove(struct pick_service *service, const struct pick_edit *edit, const char *worker_id)
 {
     size_t group;
-    return find_endpoint(service, worker_id, &group) == NULL || remove_from_group(service, group, worker_id);
+    struct pick_key key = key_of(worker_id);
+    if (find_endpoint(service, &key, &group) != NULL)
+        remove_from_group(service, edit, group, &key);
 }

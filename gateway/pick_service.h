@@ -35,22 +35,28 @@ struct pick_service {
     size_t group_count;
 };
 
-extern const struct pick_kind pick_service_kind;
+extern const struct pick_kind pick_service_kind; /* destroying one leaves its groups' trees, which the next may share */
 
 /* Whether the message says nothing new of the service itself. */
 bool pick_description_matches(const struct pick_description *description, const Muster__V1__ServiceRoutes *routes);
 
-/* Without endpoints. NULL when memory ran out. */
+/* Without endpoints. */
 struct pick_service *pick_service_create(uint64_t edit, const Muster__V1__ServiceRoutes *routes);
 
-/* A copy that this change may change. With `routes` they describe it anew, NULL: as it was. NULL
- * when memory ran out. */
+/* A copy that this change may change. With `routes` they describe it anew, NULL: as it was. */
 struct pick_service *pick_service_copy(const struct pick_service *service, uint64_t edit,
                                        const Muster__V1__ServiceRoutes *routes);
 
 /* Whether it has exactly this endpoint; marks it in that case. */
 bool pick_service_has(const struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark);
 
-/* Changes one endpoint of a service of this change's own. False: memory ran out. */
-bool pick_service_put(struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark);
-bool pick_service_remove(struct pick_service *service, const char *worker_id);
+/* Changes one endpoint of a service of this change's own. */
+void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const Muster__V1__Endpoint *endpoint,
+                      uint16_t mark);
+void pick_service_remove(struct pick_service *service, const struct pick_edit *edit, const char *worker_id);
+
+/* Its endpoints are trash; it itself is not to be used in the version that is being made. */
+void pick_service_discard(const struct pick_service *service, const struct pick_edit *edit);
+
+/* Frees its endpoints, of which there are no other versions. */
+void pick_service_destroy_endpoints(struct pick_service *service);

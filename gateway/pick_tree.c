@@ -17,11 +17,10 @@
 #define LEAF_STEP 8
 
 struct pick_node {
-    atomic_uint references;
-    uint32_t count; /* of items */
-    uint64_t weight;
-    uint64_t edit;     /* the change that made it */
+    uint32_t count;    /* of items */
     uint32_t capacity; /* of a leaf's entries; 0: it is a branch */
+    uint64_t weight;
+    uint64_t edit; /* the change that made it */
 };
 
 struct leaf {
@@ -35,19 +34,12 @@ struct branch {
     uint64_t weights[CHILDREN];
 };
 
-/* What is being changed, or looked for. */
+/* What is being changed. */
 struct place {
     const struct pick_kind *kind;
-    uint64_t edit;
-    const char *key;
-    size_t key_bytes;
-    uint32_t hash;
+    const struct pick_edit *edit;
+    const struct pick_key *key;
 };
-
-static struct place place_of(const struct pick_tree *tree, uint64_t edit, const char *key, size_t key_bytes)
-{
-    return (struct place){tree->kind, edit, key, key_bytes, map_hash(key, key_bytes)};
-}
 
 static struct leaf *leaf_of(struct pick_node *node)
 {
@@ -74,7 +66,15 @@ static uint16_t tag_of(uint32_t hash)
     return (uint16_t)hash;
 }
 
-/* --- References --- */
+/* --- Memory --- */
+
+void *pick_allocate(size_t bytes)
+{
+    void *memory = calloc(1, bytes);
+    if (memory == NULL)
+        abort();
+    return memory;
+}
 
 void pick_item_reference(struct pick_item *item)
 {
@@ -87,35 +87,61 @@ void pick_item_release(const struct pick_kind *kind, struct pick_item *item)
         kind->destroy(item);
 }
 
-static void release(const struct pick_kind *kind, struct pick_node *node)
+static void discard(struct pick_trash *trash, const struct pick_kind *kind, void *thing)
 {
-    if (node == NULL || atomic_fetch_sub_explicit(&node->references, 1, memory_order_acq_rel) != 1)
-        return;
-    if (is_leaf(node)) {
-        for (size_t i = 0; i < node->count; i++)
-            pick_item_release(kind, leaf_of(node)->entries[i].item);
-    } else {
-        for (size_t i = 0; i < CHILDREN; i++)
-            release(kind, branch_of(node)->children[i]);
+    if (trash->count == trash->capacity) {
+        trash->capacity = trash->capacity * 2 + 16;
+        trash->things = realloc(trash->things, trash->capacity * sizeof *trash->things);
+        if (trash->things == NULL)
+            abort();
     }
+    trash->things[trash->count++] = (struct pick_discarded){kind, thing};
+}
+
+void pick_trash_empty(struct pick_trash *trash)
+{
+    for (size_t i = 0; i < trash->count; i++) {
+        if (trash->things[i].kind != NULL)
+            pick_item_release(trash->things[i].kind, trash->things[i].thing);
+        else
+            free(trash->things[i].thing);
+    }
+    free(trash->things);
+    *trash = (struct pick_trash){NULL, 0, 0};
+}
+
+/* Of the node alone. One that this change has made nobody else has. */
+static void discard_node(const struct pick_edit *edit, struct pick_node *node)
+{
+    if (node->edit == edit->number)
+        free(node);
+    else
+        discard(edit->trash, NULL, node);
+}
+
+static void discard_branches(const struct pick_edit *edit, struct pick_node *node)
+{
+    for (size_t i = 0; !is_leaf(node) && i < CHILDREN; i++) {
+        if (branch_of(node)->children[i] != NULL)
+            discard_branches(edit, branch_of(node)->children[i]);
+    }
+    discard_node(edit, node);
+}
+
+static void destroy(const struct pick_kind *kind, struct pick_node *node)
+{
+    if (node == NULL)
+        return;
+    for (size_t i = 0; is_leaf(node) && i < node->count; i++)
+        pick_item_release(kind, leaf_of(node)->entries[i].item);
+    for (size_t i = 0; !is_leaf(node) && i < CHILDREN; i++)
+        destroy(kind, branch_of(node)->children[i]);
     free(node);
 }
 
-static void reference(struct pick_node *node)
+void pick_tree_destroy(struct pick_tree *tree)
 {
-    if (node != NULL)
-        atomic_fetch_add_explicit(&node->references, 1, memory_order_relaxed);
-}
-
-struct pick_tree pick_tree_reference(const struct pick_tree *tree)
-{
-    reference(tree->root);
-    return *tree;
-}
-
-void pick_tree_release(struct pick_tree *tree)
-{
-    release(tree->kind, tree->root);
+    destroy(tree->kind, tree->root);
     tree->root = NULL;
 }
 
@@ -131,32 +157,34 @@ uint64_t pick_tree_weight(const struct pick_tree *tree)
     return tree->root == NULL ? 0 : tree->root->weight;
 }
 
-static bool has_key(const struct place *place, const struct pick_entry *entry)
+struct pick_key pick_key_of(const char *text, size_t bytes)
 {
-    if (entry->tag != tag_of(place->hash))
-        return false;
-    const char *key = place->kind->key(entry->item);
-    return strlen(key) == place->key_bytes && memcmp(key, place->key, place->key_bytes) == 0;
+    return (struct pick_key){text, bytes, map_hash(text, bytes)};
 }
 
 /* Its place in the leaf; the count if it is not there. */
-static size_t index_in(struct leaf *leaf, const struct place *place)
+static size_t index_in(const struct pick_kind *kind, const struct leaf *leaf, const struct pick_key *key)
 {
+    const uint16_t tag = tag_of(key->hash);
     size_t i = 0;
-    while (i < leaf->node.count && !has_key(place, &leaf->entries[i]))
-        i++;
+    for (; i < leaf->node.count; i++) {
+        if (leaf->entries[i].tag != tag)
+            continue;
+        const char *text = kind->key(leaf->entries[i].item);
+        if (strlen(text) == key->bytes && memcmp(text, key->text, key->bytes) == 0)
+            break;
+    }
     return i;
 }
 
-struct pick_entry *pick_tree_find(const struct pick_tree *tree, const char *key, size_t key_bytes)
+struct pick_entry *pick_tree_find(const struct pick_tree *tree, const struct pick_key *key)
 {
-    const struct place place = place_of(tree, 0, key, key_bytes);
     struct pick_node *node = tree->root;
     for (unsigned depth = 0; node != NULL && !is_leaf(node); depth++)
-        node = branch_of(node)->children[child_of(place.hash, depth)];
+        node = branch_of(node)->children[child_of(key->hash, depth)];
     if (node == NULL)
         return NULL;
-    size_t i = index_in(leaf_of(node), &place);
+    size_t i = index_in(tree->kind, leaf_of(node), key);
     return i == node->count ? NULL : &leaf_of(node)->entries[i];
 }
 
@@ -188,24 +216,19 @@ struct pick_entry *pick_tree_at(const struct pick_tree *tree, size_t index)
     return &leaf_of(node)->entries[index];
 }
 
-static bool visit_each(struct pick_node *node, bool (*visit)(void *context, struct pick_entry *entry), void *context)
+static void visit_each(struct pick_node *node, void (*visit)(void *context, struct pick_entry *entry), void *context)
 {
     if (node == NULL)
-        return true;
-    for (size_t i = 0; is_leaf(node) && i < node->count; i++) {
-        if (!visit(context, &leaf_of(node)->entries[i]))
-            return false;
-    }
-    for (size_t i = 0; !is_leaf(node) && i < CHILDREN; i++) {
-        if (!visit_each(branch_of(node)->children[i], visit, context))
-            return false;
-    }
-    return true;
+        return;
+    for (size_t i = 0; is_leaf(node) && i < node->count; i++)
+        visit(context, &leaf_of(node)->entries[i]);
+    for (size_t i = 0; !is_leaf(node) && i < CHILDREN; i++)
+        visit_each(branch_of(node)->children[i], visit, context);
 }
 
-bool pick_tree_each(const struct pick_tree *tree, bool (*visit)(void *context, struct pick_entry *entry), void *context)
+void pick_tree_each(const struct pick_tree *tree, void (*visit)(void *context, struct pick_entry *entry), void *context)
 {
-    return visit_each(tree->root, visit, context);
+    visit_each(tree->root, visit, context);
 }
 
 /* --- Nodes that may be written to --- */
@@ -215,63 +238,44 @@ static struct pick_node *make_leaf(uint64_t edit, size_t entries)
     size_t capacity = (entries + LEAF_STEP - 1) / LEAF_STEP * LEAF_STEP;
     struct leaf *leaf = malloc(sizeof *leaf + capacity * sizeof leaf->entries[0]);
     if (leaf == NULL)
-        return NULL;
+        abort();
     leaf->node = (struct pick_node){.edit = edit, .capacity = (uint32_t)capacity};
-    atomic_init(&leaf->node.references, 1);
     return &leaf->node;
 }
 
 static struct pick_node *make_branch(uint64_t edit)
 {
-    struct branch *branch = calloc(1, sizeof *branch);
-    if (branch == NULL)
-        return NULL;
+    struct branch *branch = pick_allocate(sizeof *branch);
     branch->node.edit = edit;
-    atomic_init(&branch->node.references, 1);
     return &branch->node;
 }
 
 /* Puts in the slot a leaf with the same entries that may be written to and has room for `more`. */
-static bool write_leaf(const struct place *place, struct pick_node **slot, size_t more)
+static void write_leaf(const struct place *place, struct pick_node **slot, size_t more)
 {
     struct pick_node *old = *slot;
-    bool own = old->edit == place->edit;
-    if (own && old->count + more <= old->capacity)
-        return true;
-    struct pick_node *node = make_leaf(place->edit, old->count + more);
-    if (node == NULL)
-        return false;
+    if (old->edit == place->edit->number && old->count + more <= old->capacity)
+        return;
+    struct pick_node *node = make_leaf(place->edit->number, old->count + more);
     memcpy(leaf_of(node)->entries, leaf_of(old)->entries, old->count * sizeof leaf_of(node)->entries[0]);
     node->count = old->count;
     node->weight = old->weight;
     *slot = node;
-    if (own) {
-        free(old); /* its references of items have moved */
-        return true;
-    }
-    for (size_t i = 0; i < node->count; i++)
-        pick_item_reference(leaf_of(node)->entries[i].item);
-    release(place->kind, old);
-    return true;
+    discard_node(place->edit, old);
 }
 
-static bool write_branch(const struct place *place, struct pick_node **slot)
+static void write_branch(const struct place *place, struct pick_node **slot)
 {
     struct pick_node *old = *slot;
-    if (old->edit == place->edit)
-        return true;
-    struct pick_node *node = make_branch(place->edit);
-    if (node == NULL)
-        return false;
-    node->count = old->count;
-    node->weight = old->weight;
-    memcpy(branch_of(node)->children, branch_of(old)->children, sizeof branch_of(node)->children);
-    memcpy(branch_of(node)->weights, branch_of(old)->weights, sizeof branch_of(node)->weights);
-    for (size_t i = 0; i < CHILDREN; i++)
-        reference(branch_of(node)->children[i]);
-    *slot = node;
-    release(place->kind, old);
-    return true;
+    if (old->edit == place->edit->number)
+        return;
+    struct branch *branch = malloc(sizeof *branch);
+    if (branch == NULL)
+        abort();
+    *branch = *branch_of(old);
+    branch->node.edit = place->edit->number;
+    *slot = &branch->node;
+    discard_node(place->edit, old);
 }
 
 /* --- Changing --- */
@@ -300,146 +304,140 @@ static void sum_up(struct pick_node *node, size_t i, size_t count_before)
 }
 
 /* Puts a branch with the same items in place of a leaf. */
-static bool split(const struct place *place, struct pick_node **slot, unsigned depth)
+static void split(const struct place *place, struct pick_node **slot, unsigned depth)
 {
     struct pick_node *leaf = *slot;
-    struct pick_node *node = make_branch(place->edit);
-    if (node == NULL)
-        return false;
+    struct pick_node *node = make_branch(place->edit->number);
     size_t counts[CHILDREN] = {0};
     uint8_t child[PICK_LEAF_MAX];
     for (size_t i = 0; i < leaf->count; i++) {
         child[i] = (uint8_t)child_of(hash_of(place->kind, leaf_of(leaf)->entries[i].item), depth);
         counts[child[i]]++;
     }
-    bool fine = true;
-    for (size_t i = 0; fine && i < CHILDREN; i++) {
+    for (size_t i = 0; i < CHILDREN; i++) {
         if (counts[i] > 0)
-            fine = (branch_of(node)->children[i] = make_leaf(place->edit, counts[i])) != NULL;
+            branch_of(node)->children[i] = make_leaf(place->edit->number, counts[i]);
     }
-    for (size_t i = 0; fine && i < leaf->count; i++) {
+    for (size_t i = 0; i < leaf->count; i++)
         append(branch_of(node)->children[child[i]], leaf_of(leaf)->entries[i]);
-        pick_item_reference(leaf_of(leaf)->entries[i].item);
-    }
-    for (size_t i = 0; fine && i < CHILDREN; i++)
+    for (size_t i = 0; i < CHILDREN; i++)
         sum_up(node, i, 0);
-    if (!fine) {
-        release(place->kind, node);
-        return false;
-    }
     *slot = node;
-    release(place->kind, leaf);
-    return true;
+    discard_node(place->edit, leaf);
 }
 
-/* Takes over the entry's reference of its item, also on failure. */
-static bool put(const struct place *place, struct pick_node **slot, unsigned depth, struct pick_entry entry)
+static void put_into_leaf(const struct place *place, struct pick_node **slot, struct pick_entry entry)
+{
+    size_t i = index_in(place->kind, leaf_of(*slot), place->key);
+    bool is_new = i == (*slot)->count;
+    write_leaf(place, slot, is_new ? 1 : 0);
+    struct pick_node *node = *slot;
+    if (is_new) {
+        append(node, entry);
+        return;
+    }
+    struct pick_entry *old = &leaf_of(node)->entries[i];
+    node->weight += (uint64_t)entry.weight - old->weight;
+    if (old->item != entry.item)
+        discard(place->edit->trash, place->kind, old->item);
+    *old = entry;
+}
+
+static void put(const struct place *place, struct pick_node **slot, unsigned depth, struct pick_entry entry)
 {
     struct pick_node *node = *slot;
-    bool fine = true;
     if (node == NULL) {
-        fine = (*slot = make_leaf(place->edit, 1)) != NULL;
-        if (fine)
-            append(*slot, entry);
-    } else if (is_leaf(node)) {
-        size_t i = index_in(leaf_of(node), place);
-        bool is_new = i == node->count;
-        if (is_new && node->count == PICK_LEAF_MAX && depth < DEPTH_MAX) {
-            if (split(place, slot, depth))
-                return put(place, slot, depth, entry);
-            fine = false;
-        }
-        fine = fine && write_leaf(place, slot, is_new ? 1 : 0);
-        node = *slot;
-        if (fine && is_new) {
-            append(node, entry);
-        } else if (fine) {
-            struct pick_entry *old = &leaf_of(node)->entries[i];
-            node->weight += (uint64_t)entry.weight - old->weight;
-            pick_item_release(place->kind, old->item);
-            *old = entry;
-        }
-    } else {
-        fine = write_branch(place, slot);
-        if (fine) {
-            size_t i = child_of(place->hash, depth);
-            struct pick_node **child = &branch_of(*slot)->children[i];
-            size_t before = *child == NULL ? 0 : (*child)->count;
-            if (!put(place, child, depth + 1, entry))
-                return false;
-            sum_up(*slot, i, before);
-        }
+        *slot = make_leaf(place->edit->number, 1);
+        append(*slot, entry);
+        return;
     }
-    if (!fine)
-        pick_item_release(place->kind, entry.item);
-    return fine;
+    bool is_full = is_leaf(node) && node->count == PICK_LEAF_MAX && depth < DEPTH_MAX &&
+                   index_in(place->kind, leaf_of(node), place->key) == node->count;
+    if (is_full)
+        split(place, slot, depth);
+    else if (is_leaf(node)) {
+        put_into_leaf(place, slot, entry);
+        return;
+    }
+    write_branch(place, slot);
+    size_t i = child_of(place->key->hash, depth);
+    struct pick_node **child = &branch_of(*slot)->children[i];
+    size_t before = *child == NULL ? 0 : (*child)->count;
+    put(place, child, depth + 1, entry);
+    sum_up(*slot, i, before);
 }
 
-bool pick_tree_put(struct pick_tree *tree, uint64_t edit, struct pick_item *item, uint32_t weight, uint16_t mark)
+void pick_tree_put(struct pick_tree *tree, const struct pick_edit *edit, const struct pick_key *key,
+                   struct pick_item *item, uint32_t weight, uint16_t mark)
 {
-    if (!map_seed()) { /* as long as nothing was put, nobody cares about hashes */
-        pick_item_release(tree->kind, item);
-        return false;
-    }
-    const char *key = tree->kind->key(item);
-    struct place place = place_of(tree, edit, key, strlen(key));
-    return put(&place, &tree->root, 0, (struct pick_entry){item, weight, tag_of(place.hash), mark});
+    struct place place = {tree->kind, edit, key};
+    put(&place, &tree->root, 0, (struct pick_entry){item, weight, tag_of(key->hash), mark});
 }
 
-static bool gather(void *context, struct pick_entry *entry)
+static void gather(void *context, struct pick_entry *entry)
 {
     append(context, *entry);
-    pick_item_reference(entry->item);
-    return true;
 }
 
-static bool make_leaf_again(const struct place *place, struct pick_node **slot)
+static void make_leaf_again(const struct place *place, struct pick_node **slot)
 {
-    struct pick_node *leaf = make_leaf(place->edit, (*slot)->count);
-    if (leaf == NULL)
-        return false;
-    (void)visit_each(*slot, gather, leaf); /* never ends early */
-    release(place->kind, *slot);
+    struct pick_node *leaf = make_leaf(place->edit->number, (*slot)->count);
+    visit_each(*slot, gather, leaf);
+    discard_branches(place->edit, *slot);
     *slot = leaf;
-    return true;
 }
 
 /* It is known to be there. */
-static bool take_out(const struct place *place, struct pick_node **slot, unsigned depth)
+static void take_out(const struct place *place, struct pick_node **slot, unsigned depth)
 {
     if (!is_leaf(*slot)) {
-        if (!write_branch(place, slot))
-            return false;
-        size_t i = child_of(place->hash, depth);
+        write_branch(place, slot);
+        size_t i = child_of(place->key->hash, depth);
         struct pick_node **child = &branch_of(*slot)->children[i];
         size_t before = (*child)->count;
-        if (!take_out(place, child, depth + 1))
-            return false;
+        take_out(place, child, depth + 1);
         sum_up(*slot, i, before);
-        /* Without memory it stays a branch, which is right as well. */
         if ((*slot)->count <= LEAF_AGAIN)
-            (void)make_leaf_again(place, slot);
-        return true;
+            make_leaf_again(place, slot);
+        return;
     }
-    if ((*slot)->count == 1) {
-        release(place->kind, *slot);
-        *slot = NULL;
-        return true;
-    }
-    if (!write_leaf(place, slot, 0))
-        return false;
+    write_leaf(place, slot, 0);
     struct pick_node *node = *slot;
-    struct pick_entry *entry = &leaf_of(node)->entries[index_in(leaf_of(node), place)];
+    struct pick_entry *entry = &leaf_of(node)->entries[index_in(place->kind, leaf_of(node), place->key)];
     node->weight -= entry->weight;
-    pick_item_release(place->kind, entry->item);
+    discard(place->edit->trash, place->kind, entry->item);
     *entry = leaf_of(node)->entries[--node->count];
-    return true;
+    if (node->count == 0) {
+        free(node); /* it is this change's own */
+        *slot = NULL;
+    }
 }
 
-bool pick_tree_remove(struct pick_tree *tree, uint64_t edit, const char *key)
+void pick_tree_remove(struct pick_tree *tree, const struct pick_edit *edit, const struct pick_key *key)
 {
-    struct place place = place_of(tree, edit, key, strlen(key));
-    return pick_tree_find(tree, key, place.key_bytes) == NULL || take_out(&place, &tree->root, 0);
+    struct place place = {tree->kind, edit, key};
+    if (pick_tree_find(tree, key) != NULL)
+        take_out(&place, &tree->root, 0);
+}
+
+struct discarding {
+    const struct pick_kind *kind;
+    struct pick_trash *trash;
+};
+
+static void discard_item(void *context, struct pick_entry *entry)
+{
+    const struct discarding *discarding = context;
+    discard(discarding->trash, discarding->kind, entry->item);
+}
+
+void pick_tree_discard(const struct pick_tree *tree, const struct pick_edit *edit)
+{
+    struct discarding discarding = {tree->kind, edit->trash};
+    if (tree->root == NULL)
+        return;
+    visit_each(tree->root, discard_item, &discarding);
+    discard_branches(edit, tree->root);
 }
 
 /* --- For tests --- */

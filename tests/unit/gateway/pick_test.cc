@@ -6,10 +6,13 @@ extern "C" {
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <deque>
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace
@@ -298,6 +301,64 @@ std::map<std::string, EndpointSpec> contents(const pick_service *service)
 bool operator==(const EndpointSpec &a, const EndpointSpec &b)
 {
     return a.url == b.url && a.weight == b.weight && a.priority == b.priority;
+}
+
+// As on the gateway: one thread makes versions and lets them go, others take the newest, read it for a while and let it
+// go whenever they get to it, so that versions end in any order.
+TEST_F(Pick, VersionsAreReadAndReleasedByOtherThreads)
+{
+    constexpr int kReaders = 3, kWorkers = 300;
+    std::array<std::atomic<pick_table *>, kReaders> offered{};
+    std::atomic<bool> over{false};
+    std::array<std::thread, kReaders> readers;
+    std::atomic<uint64_t> chosen{0};
+    for (int r = 0; r < kReaders; r++) {
+        readers[r] = std::thread([&, r] {
+            pick_state mine;
+            pick_state_init(&mine, 1 + r);
+            std::deque<pick_table *> held;
+            std::mt19937 random(r);
+            while (!over || offered[r] != nullptr) {
+                pick_table *next = offered[r].exchange(nullptr);
+                if (next != nullptr)
+                    held.push_back(next);
+                for (pick_table *version : held) {
+                    const pick_service *service = pick_table_find(version, "s", 1);
+                    const pick_endpoint *endpoint =
+                        service == nullptr ? nullptr : pick_choose(&mine, service, nullptr, 0, 0);
+                    if (endpoint != nullptr && pick_endpoint_worker(endpoint)[0] == 'w')
+                        chosen++;
+                }
+                if (!held.empty() && held.size() > random() % 4) {
+                    pick_table_release(held.front());
+                    held.pop_front();
+                }
+            }
+            for (pick_table *version : held)
+                pick_table_release(version);
+            pick_state_free(&mine);
+        });
+    }
+    std::mt19937 random(11);
+    apply(Change(true).service("s", {}));
+    for (uint64_t step = 0; step < 1500 || chosen == 0; step++) {
+        std::map<std::string, EndpointSpec> changes;
+        for (int i = 0; i < 5; i++) {
+            std::string id = "w" + std::to_string(random() % kWorkers);
+            bool stays = random() % 3 != 0;
+            changes[id] = stays ? EndpointSpec{id, "http://x", 1 + uint32_t(random() % 9), uint32_t(random() % 2)} : gone(id);
+        }
+        std::vector<EndpointSpec> list;
+        for (auto &[id, spec] : changes)
+            list.push_back(spec);
+        apply(Change(false, step + 2).service("s", list));
+        // What a reader has not taken is replaced, as by a message that comes before the last one was looked at.
+        pick_table_release(offered[step % kReaders].exchange(pick_table_reference(table)));
+    }
+    over = true;
+    for (auto &reader : readers)
+        reader.join();
+    EXPECT_GT(chosen, 0u);
 }
 
 TEST_F(Pick, ChangesAtRandomLeaveEveryVersionRight)
