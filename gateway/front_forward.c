@@ -19,6 +19,8 @@
 #include "gateway/request_json.h"
 
 #define HOPS_HEADER "X-Muster-Hops"
+/* A coordinator that has not answered a registration by then is passed over: the worker waits. */
+#define REGISTER_TIMEOUT_MS 4000
 #define COORDINATOR_BYTES (3 * REQUEST_WORKER_ID_BYTES_MAX + 1)
 
 struct forward {
@@ -99,9 +101,12 @@ static char *put_text(char *at, const char *text, const char **into)
     return at + bytes;
 }
 
-/* That it was too slow, or answered something odd, may be the worker's fault behind it. */
-static bool is_failure(enum http_relay_result result)
+/* That it was too slow, or answered something odd, may be the worker's fault behind it; but a registration is its own
+ * business. */
+static bool is_failure(enum api_operation operation, enum http_relay_result result)
 {
+    if (result == HTTP_RELAY_TIMEOUT)
+        return operation == API_REGISTER;
     return result == HTTP_RELAY_CONNECT_FAILED || result == HTTP_RELAY_CONNECT_TIMEOUT ||
            result == HTTP_RELAY_CLOSED_EARLY || result == HTTP_RELAY_TRUNCATED;
 }
@@ -133,7 +138,7 @@ static void attempted(void *context, struct http_exchange *exchange, const struc
     if (attempt->will_retry)
         metrics_add(&metrics->relay_retries, 1);
     if (attempt->result != HTTP_RELAY_CLIENT_GONE)
-        tell(forward, (struct edge_attempt){.failed = is_failure(attempt->result),
+        tell(forward, (struct edge_attempt){.failed = is_failure(forward->job->route->operation, attempt->result),
                                             .answered = attempt->result == HTTP_RELAY_ANSWERED});
 }
 
@@ -237,6 +242,7 @@ static void chosen(struct job *job)
                    .context = forward,
                    .safe_to_repeat = is_safe_to_repeat(job->route->operation),
                    .attempts_max = FEDERATION_CHOICES_MAX,
+                   .first_byte_timeout_ms = job->route->operation == API_REGISTER ? REGISTER_TIMEOUT_MS : 0,
                    .body = forward->body,
                });
 }
