@@ -435,6 +435,19 @@ void agent_moved(struct agent *agent, uint64_t now_ms)
         register_at(agent, now_ms);
 }
 
+bool agent_turn(struct agent *agent, uint64_t now_ms)
+{
+    if (agent->state != AGENT_REGISTERED || agent->stopping)
+        return false;
+    close_stream(agent);
+    agent->http_in_flight = false;
+    agent->wait_until_ms = 0;
+    heard(agent);
+    begin_round(agent);
+    register_at(agent, now_ms);
+    return true;
+}
+
 void agent_stop(struct agent *agent, uint64_t now_ms)
 {
     if (agent->stopping) {

@@ -202,6 +202,10 @@ void agent_set_active_requests(struct agent *agent, uint64_t now_ms, uint32_t ac
 /* The worker is reached at another URL, which the roll has to show: register, at once. */
 void agent_moved(struct agent *agent, uint64_t now_ms);
 
+/* The coordinator is left for another one, which the shell has turned to: registers there. False: not now. A heartbeat
+ * under way is given up. */
+bool agent_turn(struct agent *agent, uint64_t now_ms);
+
 /* Leave. A second call leaves without waiting for requests. */
 void agent_stop(struct agent *agent, uint64_t now_ms);
 void agent_unregistered(struct agent *agent, uint64_t now_ms);

@@ -157,3 +157,20 @@ void coordinators_lost(struct coordinators *coordinators)
 {
     begin_round(coordinators, "", coordinators->home);
 }
+
+void coordinators_return(struct coordinators *coordinators, const char *url)
+{
+    char back[COORDINATORS_URL_BYTES];
+    snprintf(back, sizeof back, "%s", url); /* it may be in the round that ends */
+    strcpy(coordinators->back, back);
+    begin_round(coordinators, coordinators->back, "");
+    /* Home second. */
+    size_t home = 1;
+    while (home < coordinators->round_count && strcmp(coordinators->round[home], coordinators->home) != 0)
+        home++;
+    if (home < coordinators->round_count) {
+        const char *text = coordinators->round[home];
+        memmove(&coordinators->round[2], &coordinators->round[1], (home - 1) * sizeof coordinators->round[0]);
+        coordinators->round[1] = text;
+    }
+}

@@ -6,6 +6,7 @@
  *     at first             the configured list, in its order
  *     while registered     the one that heartbeats go to, then fallbacks, then the configured list
  *     after a loss         fallbacks, then the configured list; the lost one last of all, for it may be back
+ *     on the way back      the one that it goes back to, then the one that it leaves, then fallbacks and the list
  *
  * An edge router names the coordinator that took the worker: heartbeats go straight there (`home`), and while it cannot
  * be reached that way, through the one that took the registration (`via`). At a coordinator both are the same.
@@ -23,8 +24,8 @@
 #define COORDINATORS_URL_BYTES 1024 /* with the zero byte */
 #define COORDINATORS_CONFIGURED_MAX 8
 #define COORDINATORS_FALLBACKS_MAX 16
-/* Those, via and home. */
-#define COORDINATORS_ROUND_MAX (COORDINATORS_CONFIGURED_MAX + COORDINATORS_FALLBACKS_MAX + 2)
+/* Those, via, home, and one to go back to. */
+#define COORDINATORS_ROUND_MAX (COORDINATORS_CONFIGURED_MAX + COORDINATORS_FALLBACKS_MAX + 3)
 
 /* Fields are for reading. Not to be copied: the round points into it. */
 struct coordinators {
@@ -34,6 +35,7 @@ struct coordinators {
     size_t fallback_count;
     char home[COORDINATORS_URL_BYTES]; /* "": never registered */
     char via[COORDINATORS_URL_BYTES];
+    char back[COORDINATORS_URL_BYTES];
     bool through_via;  /* heartbeats go to `via` */
     bool home_answers; /* it has taken a heartbeat */
     const char *round[COORDINATORS_ROUND_MAX];
@@ -63,6 +65,9 @@ void coordinators_unheard(struct coordinators *coordinators);
 /* Whether the current one may be somebody else than it was said to be: it was only named, has never taken a heartbeat,
  * and there is another way. What it says of a worker then is not believed. */
 bool coordinators_doubtful(const struct coordinators *coordinators);
+
+/* A round begins at that one, and goes on at home. */
+void coordinators_return(struct coordinators *coordinators, const char *url);
 
 /* Home is lost: a round of the others begins. */
 void coordinators_lost(struct coordinators *coordinators);

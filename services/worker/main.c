@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 {
     struct worker_options options = {0};
     uint64_t port, most_requests, ready_descriptor;
-    double heartbeat_interval_seconds, drain_timeout_seconds, tunnel_timeout_seconds;
+    double heartbeat_interval_seconds, drain_timeout_seconds, tunnel_timeout_seconds, return_after_seconds;
     const char *api_key, *tunnel_token;
     const struct setting settings[] = {
         {"coordinator-url", SETTING_TEXT, &options.coordinator_urls, "http://127.0.0.1:8080", "URL[,URL...]",
@@ -66,6 +66,10 @@ int main(int argc, char **argv)
          "Time between heartbeats; 0: what the coordinator says.", 0, 86400},
         {"drain-timeout-seconds", SETTING_DOUBLE, &drain_timeout_seconds, "10", "SECONDS",
          "How long requests may take to finish when the worker stops.", 0, 86400},
+        {"return-after-seconds", SETTING_DOUBLE, &return_after_seconds, "60", "SECONDS",
+         "How long the coordinator that this worker had to leave must answer again before it goes back; 0: it stays "
+         "where it is.",
+         0, 86400},
         {"max-requests", SETTING_UINT, &most_requests, "256", "N",
          "Requests that are worked on at once; more are refused.", 1, 100000},
         {"storage-dir", SETTING_TEXT, &options.storage_folder, ".", "FOLDER",
@@ -92,6 +96,7 @@ int main(int argc, char **argv)
     options.drain_timeout_ms = (uint64_t)(drain_timeout_seconds * 1000);
 
     options.tunnel_timeout_ms = (uint64_t)(tunnel_timeout_seconds * 1000);
+    options.return_after_ms = (uint64_t)(return_after_seconds * 1000);
 
     /* What this worker runs is not to find the secrets in its environment. */
     char *own_api_key = strdup(api_key), *own_tunnel_token = strdup(tunnel_token);

@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "services/worker/heartbeat_link.h"
+#include "services/worker/homeward.h"
 #include "services/worker/registration.h"
 
 #define REGISTER_TIMEOUT_MS 15000u /* the registry waits for the disk and the assigner */
@@ -19,7 +20,11 @@ struct membership {
     struct membership_config config;
     struct agent agent;
     struct heartbeat_link *link;
-    struct timer timer;      /* agent_next_ms */
+    struct timer timer; /* agent_next_ms */
+    struct homeward homeward;
+    struct timer look_timer; /* homeward.look_at_ms */
+    /* Where it was, on the way back from there: it is taken off that roll once it has arrived. "": it stays. */
+    char left[COORDINATORS_URL_BYTES], left_token[REGISTRATION_TOKEN_BYTES];
     struct loop_hook settle; /* carries out what the agent wants */
 
     struct detect_coordinator coordinator;
@@ -31,7 +36,7 @@ struct membership {
     uint64_t incarnation_on_http; /* of the heartbeat that is under way */
 
     /* Calls under way; NULL: none. */
-    struct control_call *measuring, *registering, *beating, *unregistering;
+    struct control_call *measuring, *registering, *beating, *unregistering, *looking, *taking_leave;
 };
 
 static void wake(struct membership *membership)
@@ -127,11 +132,16 @@ static void registration_failed(struct membership *membership, const struct cont
                     LOG_TEXT("error", error));
 }
 
+static void arrive(struct membership *membership, const char *before);
+
 static void take_reply(struct membership *membership, const struct registration_reply *reply)
 {
     const char *stream =
         reply->stream != NULL && strlen(reply->stream) < sizeof membership->stream ? reply->stream : "";
-    bool moved = strcmp(stream, membership->stream) != 0;
+    struct coordinators *coordinators = membership->config.coordinators;
+    char before[COORDINATORS_URL_BYTES];
+    strcpy(before, coordinators->home);
+    bool stream_moved = strcmp(stream, membership->stream) != 0;
     strcpy(membership->stream, stream);
     strcpy(membership->token, reply->token); /* its length was checked */
     if (strcmp(reply->worker_id, membership->config.worker_id) != 0)
@@ -146,11 +156,11 @@ static void take_reply(struct membership *membership, const struct registration_
              LOG_TEXT("worker_id", membership->config.worker_id), LOG_TEXT("worker_type", membership->worker_type),
              LOG_UINT("incarnation", reply->incarnation), LOG_TEXT("heartbeat_stream", stream));
     take_assignment(membership, &reply->assigned);
-    struct coordinators *coordinators = membership->config.coordinators;
     coordinators_registered(coordinators, reply->coordinator_url, reply->fallbacks, reply->fallback_count);
     agent_set_choices(&membership->agent, (unsigned)coordinators->round_count);
     agent_registered(&membership->agent, now_ms(membership), reply->incarnation, reply->interval_ms, stream[0] != '\0',
-                     moved);
+                     stream_moved || strcmp(before, coordinators->home) != 0);
+    arrive(membership, before);
 }
 
 static void register_answered(void *context, const struct control_answer *answer)
@@ -244,6 +254,105 @@ static void lose_coordinator(struct membership *membership)
     turn_away(membership);
 }
 
+/* ---- going back ---- */
+
+static void append_unregister_path(struct buffer *path, const char *worker_id)
+{
+    static const char hexadecimal[] = "0123456789ABCDEF";
+    buffer_append_text(path, "/api/worker/unregister/");
+    for (const char *p = worker_id; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+                     c == '.' || c == '_' || c == '~';
+        if (!plain) {
+            buffer_append_char(path, '%');
+            buffer_append_char(path, hexadecimal[c >> 4]);
+            buffer_append_char(path, hexadecimal[c & 15]);
+        } else {
+            buffer_append_char(path, *p);
+        }
+    }
+}
+
+static void look(struct timer *timer, void *argument);
+
+static void look_when_due(struct membership *membership)
+{
+    uint64_t at_ms = membership->homeward.look_at_ms, now = now_ms(membership);
+    if (at_ms == UINT64_MAX)
+        loop_timer_stop(membership->config.loop, &membership->look_timer);
+    else
+        loop_timer_start(membership->config.loop, &membership->look_timer, at_ms > now ? at_ms - now : 0, look,
+                         membership);
+}
+
+static void go_back(struct membership *membership)
+{
+    struct coordinators *coordinators = membership->config.coordinators;
+    if (!agent_turn(&membership->agent, now_ms(membership)))
+        return;
+    log_info("the coordinator that this worker had to leave is back, registering there",
+             LOG_TEXT("coordinator", membership->homeward.url), LOG_TEXT("now_at", coordinators->home));
+    strcpy(membership->left, coordinators->home);
+    strcpy(membership->left_token, credential(membership));
+    coordinators_return(coordinators, membership->homeward.url);
+    turn_away(membership);
+    wake(membership);
+}
+
+static void looked(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    membership->looking = NULL;
+    if (homeward_looked(&membership->homeward, answer->status == 200, now_ms(membership), membership->config.random))
+        go_back(membership);
+    look_when_due(membership);
+}
+
+static void look(struct timer *timer, void *argument)
+{
+    (void)timer;
+    struct membership *membership = argument;
+    struct buffer url = BUFFER_INIT;
+    cancel(&membership->looking);
+    buffer_append_format(&url, "%s/health", membership->homeward.url);
+    struct control_request request = {.method = "GET", .url = url.data, .timeout_ms = IMPATIENT_TIMEOUT_MS};
+    if (!buffer_failed(&url))
+        membership->looking = control_send(membership->config.control, &request, looked, membership);
+    buffer_free(&url);
+    if (membership->looking == NULL)
+        looked(membership, &(struct control_answer){.status = 0});
+}
+
+static void leave_taken(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    membership->taking_leave = NULL;
+    if (answer->status != 200)
+        log_info("the coordinator that was left will notice by itself", LOG_UINT("status", answer->status));
+}
+
+/* A registration was taken: what does that mean for where it was, and where it wants to be? */
+static void arrive(struct membership *membership, const char *before)
+{
+    const struct coordinators *coordinators = membership->config.coordinators;
+    struct buffer url = BUFFER_INIT;
+    homeward_registered(&membership->homeward, before, coordinators->home, now_ms(membership),
+                        membership->config.random);
+    look_when_due(membership);
+    if (membership->left[0] != '\0' && strcmp(membership->left, coordinators->home) != 0) {
+        cancel(&membership->taking_leave);
+        buffer_append_text(&url, membership->left);
+        append_unregister_path(&url, membership->config.worker_id);
+        struct control_request request = {
+            .method = "DELETE", .url = url.data, .credential = membership->left_token, .timeout_ms = CALL_TIMEOUT_MS};
+        if (!buffer_failed(&url)) /* else that one notices by itself */
+            membership->taking_leave = control_send(membership->config.control, &request, leave_taken, membership);
+    }
+    membership->left[0] = membership->left_token[0] = '\0';
+    buffer_free(&url);
+}
+
 /* ---- unregistration ---- */
 
 static void unregister_answered(void *context, const struct control_answer *answer)
@@ -264,21 +373,8 @@ static void unregister_answered(void *context, const struct control_answer *answ
 
 static void unregister(struct membership *membership)
 {
-    static const char hexadecimal[] = "0123456789ABCDEF";
     struct buffer path = BUFFER_INIT;
-    buffer_append_text(&path, "/api/worker/unregister/");
-    for (const char *p = membership->config.worker_id; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-                     c == '.' || c == '_' || c == '~';
-        if (!plain) {
-            buffer_append_char(&path, '%');
-            buffer_append_char(&path, hexadecimal[c >> 4]);
-            buffer_append_char(&path, hexadecimal[c & 15]);
-        } else {
-            buffer_append_char(&path, *p);
-        }
-    }
+    append_unregister_path(&path, membership->config.worker_id);
     if (!buffer_failed(&path))
         membership->unregistering =
             call(membership, "DELETE", path.data, NULL, credential(membership), CALL_TIMEOUT_MS, unregister_answered);
@@ -526,6 +622,7 @@ struct membership *membership_create(const struct membership_config *config)
         free(membership);
         return NULL;
     }
+    homeward_init(&membership->homeward, config->return_after_ms);
     agent_init(&membership->agent, &config->agent, config->random, loop_now_ms(config->loop));
     agent_set_choices(&membership->agent, (unsigned)config->coordinators->round_count);
     loop_timer_start(config->loop, &membership->timer, 0, time_came, membership);
@@ -540,6 +637,9 @@ void membership_destroy(struct membership *membership)
     cancel(&membership->registering);
     cancel(&membership->beating);
     cancel(&membership->unregistering);
+    cancel(&membership->looking);
+    cancel(&membership->taking_leave);
+    loop_timer_stop(membership->config.loop, &membership->look_timer);
     heartbeat_link_destroy(membership->link);
     loop_timer_stop(membership->config.loop, &membership->timer);
     free(membership);

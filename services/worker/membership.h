@@ -33,6 +33,7 @@ struct membership_config {
     const char *tunnel_url;            /* may change, with membership_moved */
     const char *worker_type;
     const char *location;
+    uint64_t return_after_ms; /* homeward.h; 0: never */
     const struct detect_machine_figures *machine;
     struct service_table *table; /* assignments go in here */
 

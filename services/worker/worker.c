@@ -485,6 +485,7 @@ static enum worker_result create_membership(struct worker *worker)
         .tunnel_url = worker->tunnel_url,
         .worker_type = worker->options->worker_type,
         .location = worker->options->location,
+        .return_after_ms = worker->options->return_after_ms,
         .machine = &worker->machine,
         .table = &worker->table,
         .measure = measure,

@@ -25,6 +25,7 @@ struct worker_options {
     /* Of a named tunnel, which is at tunnel_url: its token, or its credentials file; both "": a quick one. */
     const char *tunnel_token, *tunnel_credentials;
     const char *cloudflared;    /* the program */
+    uint64_t return_after_ms;   /* homeward.h */
     uint64_t tunnel_timeout_ms; /* until it is connected */
     const char *host;
     uint16_t port; /* 0: any */

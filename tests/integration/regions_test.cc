@@ -64,7 +64,7 @@ class Regions : public ::testing::Test
     {
         return edge->get("/api/admin/coordinators").json().find("worker_id", region.id)["in_pool"].boolean();
     }
-    void add_worker(const std::string &id, const std::string &location = "")
+    void add_worker(const std::string &id, const std::string &location = "", const std::string &return_after = "0")
     {
         const std::vector<std::string> arguments = {"--coordinator-url",
                                                     edge->url(),
@@ -80,7 +80,9 @@ class Regions : public ::testing::Test
                                                     location,
                                                     "--demo=false",
                                                     "--service",
-                                                    "files=" + machine.url()};
+                                                    "files=" + machine.url(),
+                                                    "--return-after-seconds",
+                                                    return_after};
         workers.push_back(std::make_unique<Process>("services/worker/muster-worker", arguments));
     }
     // How many of the workers that the edge router lists are there, and healthy.
@@ -136,7 +138,7 @@ TEST_F(Regions, WorkersFindTheNearestAndMoveWhenItFails)
 
     const size_t count = 6;
     for (size_t i = 0; i < count; i++)
-        add_worker("w" + std::to_string(i));
+        add_worker("w" + std::to_string(i), "", "2");
     ASSERT_TRUE(all_at(near, count)) << "without a location the measured latency decides\n" << described();
     add_worker("far-away", "far");
     ASSERT_TRUE(all_at(far, 1)) << described();
@@ -156,6 +158,10 @@ TEST_F(Regions, WorkersFindTheNearestAndMoveWhenItFails)
     ASSERT_TRUE(eventually([&] { return in_pool(near); })) << described();
     add_worker("new");
     ASSERT_TRUE(eventually([&] { return edge->worker("new")["coordinator"].text() == "near"; })) << described();
+    ASSERT_TRUE(all_at(near, count + 1)) << "and those that had to leave it come back\n" << described();
+    EXPECT_TRUE(eventually([&] {
+        return middle.coordinator().get("/api/admin/stats").json()["total_workers"].integer() == 0;
+    })) << "they have said goodbye where they were";
     expect_nobody_twice();
     ASSERT_TRUE(requests.more(300));
     requests.stop();

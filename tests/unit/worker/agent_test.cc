@@ -574,6 +574,21 @@ TEST_F(Agent, AStreamThatFellSilentCountsAsOneOfThem)
     }
 }
 
+TEST_F(Agent, TurnsToAnotherOneWhenItIsToldTo)
+{
+    EXPECT_FALSE(agent_turn(&agent, now)) << "it has not registered yet";
+    prove_stream();
+    EXPECT_TRUE(agent_turn(&agent, now));
+    EXPECT_EQ(drain(), Actions{AGENT_ACTION_CLOSE_STREAM});
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_REGISTER});
+    EXPECT_FALSE(agent_turn(&agent, now)) << "it is under way";
+    agent_registered(&agent, now, 7, 30000, false, true);
+    EXPECT_EQ(next(), Actions{AGENT_ACTION_BEAT_HTTP});
+    agent_stop(&agent, now);
+    drain();
+    EXPECT_FALSE(agent_turn(&agent, now)) << "it is leaving";
+}
+
 TEST_F(Agent, AHeartbeatThatWasUnderWayWhenItTurnedAwayDoesNotHoldUpOthers)
 {
     agent_set_choices(&agent, 2);

@@ -88,6 +88,20 @@ TEST_F(Coordinators, OneAloneStaysTheOnlyOne)
     }
 }
 
+TEST_F(Coordinators, OnTheWayBackTheOneThatIsLeftComesSecond)
+{
+    ASSERT_TRUE(init("http://edge,http://spare")) << error;
+    registered("http://near", {"http://far"});
+    coordinators_lost(&coordinators);
+    registered("http://far", {"http://other"});
+    coordinators_return(&coordinators, "http://near");
+    EXPECT_EQ(round(), (Urls{"http://near", "http://far", "http://other", "http://edge", "http://spare"}));
+    coordinators_return(&coordinators, coordinators_current(&coordinators));
+    EXPECT_STREQ(coordinators_current(&coordinators), "http://near");
+    registered(nullptr, {});
+    EXPECT_STREQ(coordinators.home, "http://near");
+}
+
 TEST_F(Coordinators, AfterALossFallbacksComeThenTheListThenTheLostOne)
 {
     ASSERT_TRUE(init("http://a,http://b"));
