@@ -1,5 +1,5 @@
 /* Reads each coordinator's list of workers, every --region-interval-seconds, and at once when
- * somebody waits for it. See edge.h. */
+ * somebody waits for it; long ones less often. See edge.h. */
 
 #include "gateway/edge.h"
 
@@ -18,12 +18,17 @@
 #define TICK_MS 50
 /* Jobs do not wait longer than that for regions that are slow to answer. */
 #define WAIT_LIMIT_MS 3000
+/* Long lists are read less often than --region-interval-seconds says: what reading one takes, from the question to the
+ * end of taking it in, is followed by so many times as long without. */
+#define REST_FACTOR 19
+#define REST_LIMIT_MS 60000
 
 struct reading {
     struct http_call_batch batch; /* first */
     struct http_call call;
     struct backend *backend;
     int64_t begun_at_ms;
+    uint64_t begun_monotonic_ms;
     char header[600];
     char id[]; /* the coordinator's */
 };
@@ -136,6 +141,15 @@ static void note_failure(struct backend *backend, struct federation_region *regi
     backend->replica.version++;
 }
 
+static void rest(struct federation_region *region, const struct reading *reading)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t rest_ms = (now_ms - reading->begun_monotonic_ms) * REST_FACTOR;
+    rest_ms = rest_ms < REST_LIMIT_MS ? rest_ms : REST_LIMIT_MS;
+    if (region->ask_at_ms < now_ms + rest_ms)
+        region->ask_at_ms = now_ms + rest_ms;
+}
+
 static void note_list(struct backend *backend, struct federation_region *region, const struct reading *reading)
 {
     const struct http_call *call = &reading->call;
@@ -144,6 +158,7 @@ static void note_list(struct backend *backend, struct federation_region *region,
                                      reading->begun_at_ms, now_ms);
     if (read && backend->proxy != NULL)
         proxy_list_read(backend, region, call);
+    rest(region, reading);
     if (!read) {
         /* Whoever lists no workers is no coordinator. */
         if (pool_failed(&region->standing, now_ms))
@@ -220,6 +235,7 @@ static struct reading *make_reading(struct backend *backend, const struct federa
     memcpy(reading->id, region->id, bytes);
     reading->backend = backend;
     reading->begun_at_ms = clock_unix_ms();
+    reading->begun_monotonic_ms = clock_monotonic_ms();
     reading->call.url = http_calls_url(url, list_path(backend));
     snprintf(reading->header, sizeof reading->header, "X-API-Key: %s", settings->federation_key);
     reading->batch =

@@ -584,7 +584,7 @@ int main(int argc, char **argv)
         {"trusted-proxies", SETTING_TEXT, &settings->trusted_proxies, "127.0.0.0/8,::1", "NETWORKS",
          "The proxies that are believed then, separated by commas.", 0, 0},
         {"region-interval-seconds", SETTING_DOUBLE, &settings->region_interval_seconds, "5", "SECONDS",
-         "How often an edge router reads each coordinator's list of workers.", 0.01, 3600},
+         "How often an edge router reads each coordinator's list of workers; long ones less often.", 0.01, 3600},
         {"region-timeout-seconds", SETTING_DOUBLE, &settings->region_timeout_seconds, "10", "SECONDS",
          "How long a coordinator may take to list its workers.", 0.01, 3600},
         {"region-silence-seconds", SETTING_UINT, &settings->region_silence_seconds, "4", "SECONDS",

@@ -421,6 +421,36 @@ TEST(Edge, ARegionThatDoesNotAnswerIsShownAsSuch)
     EXPECT_EQ(edge.post("/api/worker/register", registration("c", machine.url(), "uk")).header("x-coordinator"), "uk");
 }
 
+TEST(Edge, AListThatTakesLongIsReadLessOften)
+{
+    std::atomic<int> slow_readings{0}, quick_readings{0};
+    const auto counting = [](std::atomic<int> &readings, std::chrono::milliseconds takes) {
+        return [&readings, takes](FakeWorker::Connection &connection, const std::string &head) {
+            if (head.rfind("GET /api/admin/workers", 0) != 0)
+                return connection.write("HTTP/1.1 503 no\r\nContent-Length: 2\r\n\r\n{}");
+            readings++;
+            std::this_thread::sleep_for(takes);
+            return connection.write(FakeWorker::answer(R"({"workers": []})"));
+        };
+    };
+    FakeWorker slow(counting(slow_readings, std::chrono::milliseconds(1000)));
+    FakeWorker quick(counting(quick_readings, std::chrono::milliseconds(0)));
+    Coordinator edge(edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    for (const auto &[id, url] : {std::pair("slow", slow.url()), std::pair("quick", quick.url())})
+        ASSERT_EQ(edge.post("/api/edge/register",
+                            std::string(R"({"worker_id": ")") + id + R"(", "url": ")" + url + "\"}")
+                      .status,
+                  200);
+    // Whatever registering reads: from the first whole answer on it rests for 19 s.
+    ASSERT_TRUE(eventually([&] { return slow_readings > 0; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    int before = slow_readings;
+    quick_readings = 0;
+    ASSERT_TRUE(eventually([&] { return quick_readings >= 20; }));
+    EXPECT_LE(slow_readings, before + 1);
+}
+
 TEST(Edge, ACoordinatorThatLiesAboutItsWorkersIsPassedOver)
 {
     FakeWorker machine(answering("served"));
