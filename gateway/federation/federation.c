@@ -220,6 +220,8 @@ static void set_region(struct holding *holding, struct federation_region *region
 {
     if (holding->region == region)
         return;
+    if (holding->region != NULL && region != NULL)
+        holding->region->passed_over++; /* its list may have it still */
     if (holding->region != NULL)
         holding->region->worker_count--;
     if (region != NULL)

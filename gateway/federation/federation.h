@@ -31,7 +31,7 @@ struct federation_region {
     int64_t as_of_ms;  /* when that was asked for, unix_ms; 0: none was */
     char problem[160]; /* why the last one could not be read; "": it could */
     size_t worker_count; /* that it holds; one that has moved counts elsewhere from then on */
-    size_t passed_over; /* workers of its last list that another region holds */
+    size_t passed_over; /* workers of its last list that another region holds, or has taken since */
     bool on_roll;       /* during federation_reconcile */
 
     /* Those of who asks for the lists. */

@@ -151,6 +151,23 @@ TEST_F(Federation, AWorkerInTwoPlacesCountsOnceWhereItRegisteredLast)
     EXPECT_EQ(listed(), (Ids{"uk/a"}));
 }
 
+TEST_F(Federation, ARegionKnowsWhetherAnotherOneHoldsSomeOfItsWorkers)
+{
+    federation_region *uk = coordinator("uk"), *us = coordinator("us");
+    ASSERT_TRUE(read(uk, {worker("a", "2026-01-05T10:00:00.000Z"), worker("b")}));
+    EXPECT_EQ(uk->passed_over, 0u);
+    ASSERT_TRUE(read(us, {worker("a", "2026-01-05T10:00:05.000Z")}));
+    EXPECT_EQ(uk->passed_over, 1u) << "it was taken over";
+    EXPECT_EQ(us->passed_over, 0u);
+    ASSERT_TRUE(read(uk, {worker("a", "2026-01-05T10:00:00.000Z"), worker("b")}));
+    EXPECT_EQ(uk->passed_over, 1u) << "and is held elsewhere";
+    ASSERT_TRUE(read(uk, {worker("b")}));
+    EXPECT_EQ(uk->passed_over, 0u);
+    uint64_t released = federation.released;
+    ASSERT_TRUE(read(us, {}));
+    EXPECT_EQ(federation.released, released + 1);
+}
+
 TEST_F(Federation, ARegistrationIsKnownBeforeAnyListShowsIt)
 {
     federation_region *uk = coordinator("uk"), *us = coordinator("us");
