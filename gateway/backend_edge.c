@@ -75,6 +75,12 @@ void edge_roll_changed(struct backend *backend)
     backend->replica.version++;   /* lists show the coordinators as well */
 }
 
+void edge_tell_fronts_gone(struct backend *backend, const char *coordinator_id)
+{
+    for (unsigned i = 0; i < backend->gateway->front_count; i++)
+        front_coordinator_gone(backend->gateway->fronts[i], coordinator_id);
+}
+
 size_t edge_pool_size(const struct backend *backend)
 {
     return federation_pool_size(&backend->edge->federation, &backend->edge->roll);

@@ -179,6 +179,7 @@ void edge_attempt_ended(void *message)
         log_warning("a coordinator failed a request; it is out of the pool until it can be read again",
                     LOG_TEXT("coordinator", region->id));
         backend->replica.version++;
+        edge_tell_fronts_gone(backend, region->id);
         edge_read_region(backend, region);
     }
     if (region != NULL && attempt->answered) {

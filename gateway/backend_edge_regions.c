@@ -133,6 +133,8 @@ static void note_failure(struct backend *backend, struct federation_region *regi
         snprintf(problem, sizeof problem, "it answered %ld to GET %s", call->status, list_path(backend));
     federation_note_problem(federation, region, problem);
     /* One that refuses is there all the same. */
+    if (call->status == 0)
+        edge_tell_fronts_gone(backend, region->id);
     bool changed = refused ? pool_answered(&region->standing, 0, rpc_loop_now_ms(backend->loop))
                            : pool_failed(&region->standing, rpc_loop_now_ms(backend->loop));
     if (!changed)

@@ -50,6 +50,9 @@ void edge_free(struct backend *backend);
 /* The roll, or how somebody on it is, has changed. */
 void edge_roll_changed(struct backend *backend);
 
+/* Requests that wait for that coordinator go elsewhere, if they may. */
+void edge_tell_fronts_gone(struct backend *backend, const char *coordinator_id);
+
 /* For views: valid until the next call here. False: memory ran out. */
 bool edge_regions(struct backend *backend, struct view_regions *regions);
 

@@ -569,6 +569,7 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
         return false;
     }
     front_guard_set(front, auth_keys_reference(front->gateway->keys), NULL);
+    list_init(&front->forwards);
     front->upstreams = http_upstreams_create(
         front->loop,
         &(struct http_upstreams_config){

@@ -10,6 +10,7 @@
 
 #include "common/http/relay.h"
 #include "common/http/server.h"
+#include "common/list.h"
 #include "common/loop/loop.h"
 #include "gateway/events.h"
 #include "gateway/gateway.h"
@@ -83,6 +84,7 @@ struct front {
     struct job *outgoing, **outgoing_end; /* submitted in this turn */
     struct loop_hook outgoing_hook;
 
+    struct list_link forwards; /* front_forward.c's: those that are under way */
     struct relay *idle_relays; /* front_relay.c's */
     size_t idle_relay_count;
     struct outcomes outcomes;
@@ -113,6 +115,10 @@ void front_set_upstreams(struct front *front, struct balancer_table *table);
 /* Gives the front the keys, and the secret of the roll (NULL: not heard yet), that hold from now on; takes over the
  * reference. Any thread. */
 void front_set_keys(struct front *front, struct auth_keys *keys, const uint8_t *secret);
+
+/* At an edge router: a coordinator is out of the pool since nothing is heard of it; requests that wait for its answer
+ * go elsewhere, if they may. Any thread. */
+void front_coordinator_gone(struct front *front, const char *coordinator_id);
 
 /* What happened since the last message; each text is a reference. */
 struct front_events {

@@ -24,6 +24,7 @@
 #define COORDINATOR_BYTES (3 * REQUEST_WORKER_ID_BYTES_MAX + 1)
 
 struct forward {
+    struct list_link link; /* of the front's, once it is relayed */
     struct front *front;
     struct http_exchange *exchange;
     struct job *job;
@@ -47,6 +48,7 @@ static void finished(void *context, struct http_exchange *exchange)
 {
     struct forward *forward = context;
     (void)exchange;
+    list_remove(&forward->link); /* if it is in there */
     front_free_job(forward->job);
     buffer_free(&forward->path);
     free(forward);
@@ -195,6 +197,40 @@ static void failed(void *context, struct http_exchange *exchange, enum http_rela
     }
 }
 
+/* --- A coordinator that is gone --- */
+
+struct gone_message {
+    struct loop_task task;
+    struct front *front;
+    char coordinator_id[];
+};
+
+/* Those that wait for it and can go elsewhere do. */
+static void leave_gone(struct loop_task *task)
+{
+    struct gone_message *message = (struct gone_message *)task;
+    struct list_link *head = &message->front->forwards;
+    for (struct list_link *link = head->next, *following; link != head; link = following) {
+        struct forward *forward = (struct forward *)link; /* its first member */
+        following = link->next;                           /* this one may be finished by what follows */
+        if (forward->choice != NULL && forward->next < forward->job->choices->count &&
+            strcmp(forward->choice->coordinator_id, message->coordinator_id) == 0)
+            http_relay_give_up_attempt(forward->exchange);
+    }
+    free(message);
+}
+
+void front_coordinator_gone(struct front *front, const char *coordinator_id)
+{
+    size_t bytes = strlen(coordinator_id) + 1;
+    struct gone_message *message = malloc(sizeof *message + bytes);
+    if (message == NULL)
+        return; /* requests wait until their time is over */
+    *message = (struct gone_message){.task = {.run = leave_gone}, .front = front};
+    memcpy(message->coordinator_id, coordinator_id, bytes);
+    loop_post(front->loop, &message->task);
+}
+
 /* --- Beginning --- */
 
 /* Registering and being heard twice is as good as once. */
@@ -236,6 +272,7 @@ static void chosen(struct job *job)
         front_fail(forward->front, forward->exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
+    list_append(&forward->front->forwards, &forward->link);
     http_relay(forward->front->upstreams, forward->exchange,
                &(struct http_relay_options){
                    .calls = &calls,

@@ -348,3 +348,15 @@ void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange
     if (relay->phase == RELAY_IDLE)
         next_attempt(relay);
 }
+
+void http_relay_give_up_attempt(struct http_exchange *exchange)
+{
+    if (exchange->writable != relay_client_writable)
+        return; /* it is over */
+    struct http_relay *relay = exchange->writable_context;
+    bool asked = relay->phase == RELAY_CONNECTING || relay->phase == RELAY_WAITING;
+    if (!asked || relay->number >= relay->options.attempts_max || !may_try_again(relay, HTTP_RELAY_TIMEOUT))
+        return;
+    relay_attempt_failed(relay, HTTP_RELAY_TIMEOUT);
+    relay_pump(relay);
+}

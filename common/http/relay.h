@@ -151,3 +151,8 @@ struct http_relay_options {
  * called before it returns. */
 void http_relay(struct http_upstreams *upstreams, struct http_exchange *exchange,
                 const struct http_relay_options *options);
+
+/* The upstream that is being asked is known to be gone: the attempt ends as if its time were over, so that another one
+ * begins. Nothing happens when the answer has begun, or when the request must not be sent twice. For an exchange that
+ * http_relay has taken over and that is not finished; not from inside its callbacks. */
+void http_relay_give_up_attempt(struct http_exchange *exchange);

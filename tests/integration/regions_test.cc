@@ -226,14 +226,24 @@ TEST_F(Regions, ACoordinatorFallsSilent)
     for (size_t i = 0; i < count; i++)
         add_worker("w" + std::to_string(i));
     ASSERT_TRUE(all_at(near, count)) << described();
+    add_worker("other", "middle");
+    ASSERT_TRUE(all_at(middle, 1)) << described();
     std::this_thread::sleep_for(std::chrono::seconds(2)); // the first heartbeats after a registration come soon
+    Request patient;
+    patient.timeout_ms = 60000;
+    Traffic requests(edge->url() + "/service/files/x", patient, 8);
+    ASSERT_TRUE(requests.more(200));
     auto begin = Clock::now();
     near.set(DelayingRelay::SILENT);
     ASSERT_TRUE(eventually([&] { return !in_pool(near); }, 120000)) << described();
     print("a coordinator falls silent; the edge router has noticed after", seconds_since(begin), "s");
-    ASSERT_TRUE(all_at(middle, count)) << described();
+    ASSERT_TRUE(requests.more(300)) << "those that waited for it went elsewhere";
+    print("a coordinator falls silent; 300 requests later it is", seconds_since(begin), "s");
+    ASSERT_TRUE(all_at(middle, count + 1)) << described();
     print("a coordinator falls silent; its workers are elsewhere after", seconds_since(begin), "s");
     expect_nobody_twice();
+    requests.stop();
+    EXPECT_EQ(requests.failed(), 0u) << requests.failures();
     near.set(DelayingRelay::PASSES);
     ASSERT_TRUE(eventually([&] { return in_pool(near); })) << described();
     expect_nobody_twice();

@@ -91,6 +91,53 @@ TEST(RelayFailover, APostThatIsSafeToRepeatIsRepeated)
     EXPECT_EQ(client.read_message().body, "count words");
 }
 
+TEST(RelayFailover, AnAttemptThatIsGivenUpGoesElsewhereIfItMay)
+{
+    std::atomic<int> asked{0};
+    Upstream silent([&](Peer &peer) {
+        peer.read_message();
+        asked++;
+        peer.read_message(); // until the relay closes
+    });
+    Upstream begun([](Peer &peer) {
+        peer.read_message();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+        peer.read_message();
+    });
+    Upstream second(always(ok("second")));
+    http_exchange *exchange = nullptr;
+    for (bool repeatable : {true, false}) {
+        RelayPlan plan({silent.url(), second.url()});
+        Server server([&](http_exchange *taken) {
+            exchange = taken;
+            relay(&server, taken, &plan);
+        });
+        Peer client = server.connect();
+        int before = asked;
+        client.send(repeatable ? get() : post("pay"));
+        ASSERT_TRUE(eventually([&] { return asked > before; }));
+        server.run([&] { http_relay_give_up_attempt(exchange); });
+        if (repeatable) {
+            EXPECT_EQ(client.read_message().body, "second");
+            EXPECT_EQ(plan.attempts()[0].result, HTTP_RELAY_TIMEOUT);
+            EXPECT_TRUE(plan.attempts()[0].will_retry);
+        } else {
+            EXPECT_EQ(plan.attempts().size(), 0u) << "it goes on to wait";
+        }
+    }
+    RelayPlan plan({begun.url(), second.url()});
+    Server server([&](http_exchange *taken) {
+        exchange = taken;
+        relay(&server, taken, &plan);
+    });
+    Peer client = server.connect();
+    client.send(get());
+    client.read_until("ha");
+    server.run([&] { http_relay_give_up_attempt(exchange); });
+    EXPECT_EQ(plan.attempts().size(), 0u) << "an answer that has begun is let be";
+    EXPECT_EQ(second.connections(), 1);
+}
+
 TEST(RelayFailover, ABodyTooLongToBeKeptIsNotRepeated)
 {
     Upstream first([](Peer &peer) {
