@@ -106,8 +106,8 @@ static void choose_for_registration(struct backend *backend, struct job *job)
         return;
     }
     struct pool_wish wish = {.rules = POOL_CLOSEST, .location = spec->location};
-    struct edge_place place;
-    edge_place_worker(backend, job, &place, &wish);
+    struct geoip_answer answer;
+    edge_place_worker(backend, job, &answer, &wish);
     choose(backend, job, &wish, NULL);
 }
 

@@ -18,18 +18,18 @@
 /* How often the file is looked at. */
 #define INTERVAL_MS 1000
 
-void edge_place_worker(const struct backend *backend, const struct job *job, struct edge_place *place,
+void edge_place_worker(const struct backend *backend, const struct job *job, struct geoip_answer *answer,
                        struct pool_wish *wish)
 {
     if (backend->gateway->geoip == NULL || job->client_address == NULL ||
-        !geoip_find(backend->gateway->geoip, job->client_address, &place->answer))
+        !geoip_find(backend->gateway->geoip, job->client_address, answer))
         return;
     if (wish->location[0] == '\0') {
-        wish->location = place->answer.country;
-        wish->continent = place->answer.continent;
+        wish->location = answer->country;
+        wish->continent = answer->continent;
     }
-    wish->place = (struct pool_place){
-        .known = place->answer.place_known, .latitude = place->answer.latitude, .longitude = place->answer.longitude};
+    wish->place =
+        (struct pool_place){.known = answer->place_known, .latitude = answer->latitude, .longitude = answer->longitude};
 }
 
 void edge_place_coordinator(const struct backend *backend, const struct job *job, struct federation_region *region)

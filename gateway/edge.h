@@ -107,11 +107,8 @@ void edge_wait_for_regions(struct backend *backend, struct job *job);
  * as well, and runs again. */
 bool edge_view_waits(struct backend *backend, struct job *job);
 
-/* backend_edge_places.c. What the wish then points to lies in `place`. */
-struct edge_place {
-    struct geoip_answer answer;
-};
-void edge_place_worker(const struct backend *backend, const struct job *job, struct edge_place *place,
+/* backend_edge_places.c. What the wish then points to lies in `answer`. */
+void edge_place_worker(const struct backend *backend, const struct job *job, struct geoip_answer *answer,
                        struct pool_wish *wish);
 void edge_place_coordinator(const struct backend *backend, const struct job *job, struct federation_region *region);
 void edge_places_read(struct backend *backend); /* the database, whether it has changed or not */

@@ -27,6 +27,13 @@ static const struct schema edge_capabilities = {
              0,
              "7105",
              "Its port in the coordinators' hash table."},
+            {"latitude",
+             {.kind = SCHEMA_NUMBER, .minimum = -90, .maximum = 90},
+             0,
+             "51.5",
+             "Where it stands, in degrees; with longitude. Else an edge router with a database of places takes it to "
+             "be where it calls from."},
+            {"longitude", {.kind = SCHEMA_NUMBER, .minimum = -180, .maximum = 180}, 0, "-0.12", "East is positive."},
             {.name = NULL},
         },
     .is_request = true,
