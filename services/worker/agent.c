@@ -148,7 +148,7 @@ static void begin_round(struct agent *agent)
 static void heard(struct agent *agent)
 {
     agent->unreachable = 0;
-    agent->failing = false;
+    agent->failing = agent->fell_silent = false;
 }
 
 void agent_registered(struct agent *agent, uint64_t now_ms, uint64_t incarnation, uint64_t interval_ms, bool has_stream,
@@ -232,7 +232,10 @@ static void register_again(struct agent *agent, uint64_t now_ms)
 /* Whether the coordinator is lost, and if so, on to the others. */
 static void move_if_lost(struct agent *agent, uint64_t now_ms)
 {
-    bool streaming = agent->stream == AGENT_STREAM_OPENING || stream_connected(agent);
+    /* A new stream is something to hope for, unless it follows one that fell silent: whoever accepts the connection may
+     * stand before the one who is gone. */
+    bool opening = agent->stream == AGENT_STREAM_OPENING || agent->stream == AGENT_STREAM_OPEN;
+    bool streaming = agent->stream == AGENT_STREAM_PROVEN || (opening && !agent->fell_silent);
     uint64_t failing_ms = agent->failing ? now_ms - agent->failing_since_ms : 0;
     bool over = agent->unreachable >= LOST_UNREACHABLE ||
                 (agent->unreachable >= SILENT_UNREACHABLE && failing_ms >= SILENT_FAILING_MS) ||
@@ -347,8 +350,10 @@ void agent_stream_closed(struct agent *agent, uint64_t now_ms)
 
 void agent_stream_silent(struct agent *agent, uint64_t now_ms, uint64_t silent_ms)
 {
-    if (on_the_roll(agent) && stream_connected(agent))
-        not_taken(agent, now_ms - silent_ms, false);
+    if (!on_the_roll(agent) || !stream_connected(agent))
+        return;
+    not_taken(agent, now_ms - silent_ms, false);
+    agent->fell_silent = true;
 }
 
 void agent_stream_acknowledged(struct agent *agent, uint64_t now_ms, uint64_t sequence)

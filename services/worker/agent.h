@@ -31,7 +31,8 @@
  * fails is tried at the next one at once, and the back-off comes when all of them were tried.
  * A coordinator is lost when three heartbeats over HTTP could not reach it since it was last heard (one that
  * is started anew is back before the third), or two in two seconds or more (it does not refuse, it is silent; a stream
- * that fell silent counts as one), or none was taken for 15 s, and there is no stream and none under way. Then the worker waits for up to two seconds, so that not all that were
+ * that fell silent counts as one), or none was taken for 15 s, and there is no stream and none under way that would be
+ * the first one since. Then the worker waits for up to two seconds, so that not all that were
  * there arrive elsewhere in one instant, and registers with the others. A worker that is
  * leaving does not move.
  *
@@ -132,6 +133,7 @@ struct agent {
     unsigned unreachable; /* heartbeats over HTTP that did not reach it since it was heard */
     bool failing;         /* heartbeats are not taken, */
     uint64_t failing_since_ms;
+    bool fell_silent; /* a stream did, since it was heard */
     unsigned conflicts; /* times that we were pushed out, in the last hour */
     bool drained_by_operator;
     bool stopping;

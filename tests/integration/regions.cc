@@ -11,6 +11,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <vector>
 
 namespace
 {
@@ -105,9 +107,31 @@ int free_port()
     return ntohs(address.sin_port);
 }
 
-Region::Region(const std::string &name, int round_trip_ms, const std::string &edge_url,
-               const std::vector<std::string> &environment)
-    : id(name), inward(round_trip_ms, hub_address()), outward(round_trip_ms, hub_address())
+// The first of five that nobody uses, one after the other.
+static int free_ports()
+{
+    for (;;) {
+        int first = free_port(), count = 0;
+        std::vector<int> sockets;
+        for (; count < 5 && first + count < 65536; count++) {
+            sockaddr_in address = {};
+            address.sin_family = AF_INET;
+            address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            address.sin_port = htons(static_cast<uint16_t>(first + count));
+            sockets.push_back(socket(AF_INET, SOCK_STREAM, 0));
+            if (bind(sockets.back(), reinterpret_cast<sockaddr *>(&address), sizeof address) != 0)
+                break;
+        }
+        for (int socket : sockets)
+            close(socket);
+        if (count == 5)
+            return first;
+    }
+}
+
+Region::Region(const std::string &name, int round_trip_ms, const std::string &edge_url, bool streams)
+    : id(name), inward(round_trip_ms, hub_address()), outward(round_trip_ms, hub_address()),
+      stream(round_trip_ms, hub_address())
 {
     std::string host = "127.0.0.1";
     int port = free_port();
@@ -121,9 +145,14 @@ Region::Region(const std::string &name, int round_trip_ms, const std::string &ed
     }
     inward.lead_to(host + ":" + std::to_string(port));
     options.data_dir = temporary_folder();
-    options.environment = environment;
-    // A stream of heartbeats would not pass the relay: from outside there is HTTP only.
-    options.environment.push_back("HEARTBEAT_STREAM=127.0.0.1:1");
+    if (streams) {
+        int ports = free_ports(); // health's is the third
+        stream.lead_to(host + ":" + std::to_string(ports + 2));
+        options.environment = {"HEARTBEAT_STREAM=" + stream.url().substr(strlen("http://"))};
+        options.flags.insert(options.flags.end(), {"--grpc-host", host, "--grpc-port", std::to_string(ports)});
+    } else {
+        options.environment = {"HEARTBEAT_STREAM=127.0.0.1:1"};
+    }
     options.flags.insert(options.flags.end(), {"--port", std::to_string(port), "--join", outward.url(), "--public-url",
                                                inward.url(), "--coordinator-id", id, "--location", id});
 }
@@ -152,6 +181,7 @@ void Region::set(DelayingRelay::State state)
 {
     inward.set(state);
     outward.set(state);
+    stream.set(state);
 }
 
 void kill_all(Coordinator &coordinator)

@@ -24,9 +24,9 @@ int free_port();
 class Region
 {
   public:
-    // `round_trip_ms`: between it and the hub.
-    Region(const std::string &id, int round_trip_ms, const std::string &edge_url,
-           const std::vector<std::string> &environment = {});
+    // `round_trip_ms`: between it and the hub. `streams`: workers reach its stream of heartbeats as well, through a
+    // relay; else there is HTTP only, as behind most tunnels.
+    Region(const std::string &id, int round_trip_ms, const std::string &edge_url, bool streams = false);
     ~Region();
     // Also again, after `kill`, with what it has on disk.
     bool start();
@@ -47,7 +47,7 @@ class Region
 
   private:
     pid_t holder = -1; // of its namespace
-    DelayingRelay inward, outward;
+    DelayingRelay inward, outward, stream;
     CoordinatorOptions options;
     std::unique_ptr<Coordinator> running;
 };

@@ -45,9 +45,9 @@ class Regions : public ::testing::Test
         edge = std::make_unique<Coordinator>(options);
         return edge->start();
     }
-    Region &add_region(const std::string &id, int round_trip_ms, const std::vector<std::string> &environment = {})
+    Region &add_region(const std::string &id, int round_trip_ms, bool streams = false)
     {
-        return *regions.emplace_back(std::make_unique<Region>(id, round_trip_ms, edge->url(), environment));
+        return *regions.emplace_back(std::make_unique<Region>(id, round_trip_ms, edge->url(), streams));
     }
     // Whether the edge router has measured how far away all are.
     bool all_known()
@@ -246,6 +246,41 @@ TEST_F(Regions, ACoordinatorFallsSilent)
     EXPECT_EQ(requests.failed(), 0u) << requests.failures();
     near.set(DelayingRelay::PASSES);
     ASSERT_TRUE(eventually([&] { return in_pool(near); })) << described();
+    expect_nobody_twice();
+}
+
+TEST_F(Regions, StreamsOfHeartbeatsBreakAndFallSilent)
+{
+    ASSERT_TRUE(start_edge()) << edge->log();
+    Region &near = add_region("near", 5, true), &middle = add_region("middle", 80, true), &far = add_region("far", 200);
+    for (const auto &region : regions)
+        ASSERT_TRUE(region->start()) << region->coordinator().log();
+    ASSERT_TRUE(all_known()) << described();
+    const size_t count = 4;
+    for (size_t i = 0; i < count; i++)
+        add_worker("w" + std::to_string(i));
+    ASSERT_TRUE(all_at(near, count)) << described();
+    const auto streamed = [&](size_t times) {
+        return eventually([&] {
+            size_t all = 0;
+            for (const auto &worker : workers) {
+                std::string log = worker->errors();
+                for (size_t at = 0; (at = log.find("heartbeats are streamed", at)) != std::string::npos; at++)
+                    all++;
+            }
+            return all >= times;
+        });
+    };
+    ASSERT_TRUE(streamed(count)) << described();
+    auto begin = Clock::now();
+    near.set(DelayingRelay::CUT);
+    ASSERT_TRUE(all_at(middle, count)) << described();
+    print("a region with streams is cut off; its workers are elsewhere after", seconds_since(begin), "s");
+    ASSERT_TRUE(streamed(2 * count)) << described();
+    begin = Clock::now();
+    middle.set(DelayingRelay::SILENT);
+    ASSERT_TRUE(all_at(far, count)) << described();
+    print("a coordinator with streams falls silent; its workers are elsewhere after", seconds_since(begin), "s");
     expect_nobody_twice();
 }
 

@@ -574,6 +574,27 @@ TEST_F(Agent, AStreamThatFellSilentCountsAsOneOfThem)
     }
 }
 
+TEST_F(Agent, ANewStreamAfterOneThatFellSilentHoldsNothingUp)
+{
+    for (bool silent : {true, false}) {
+        agent_config config = AGENT_CONFIG_DEFAULT;
+        agent_init(&agent, &config, &random, now);
+        agent_set_choices(&agent, 2);
+        prove_stream();
+        if (silent)
+            agent_stream_silent(&agent, now, 4000);
+        agent_stream_closed(&agent, now);
+        ASSERT_EQ(drain(), Actions{AGENT_ACTION_BEAT_HTTP});
+        ASSERT_EQ(next(), Actions{AGENT_ACTION_OPEN_STREAM});
+        agent_stream_opened(&agent, now);
+        drain();
+        for (int i = 0; i < (silent ? 1 : 5); i++)
+            agent_http_answered(&agent, now, 1, AGENT_HTTP_UNREACHABLE);
+        EXPECT_EQ(agent.state, silent ? AGENT_WAITING : AGENT_REGISTERED);
+        EXPECT_EQ(drain(), silent ? (Actions{AGENT_ACTION_CLOSE_STREAM, AGENT_ACTION_LOST}) : Actions{});
+    }
+}
+
 TEST_F(Agent, TurnsToAnotherOneWhenItIsToldTo)
 {
     EXPECT_FALSE(agent_turn(&agent, now)) << "it has not registered yet";
