@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memmem */
 #include "services/worker/membership.h"
 
 #include <stdio.h>
@@ -116,9 +117,18 @@ static void wait_if_asked(struct membership *membership, const struct control_an
         agent_wait(&membership->agent, now_ms(membership), answer->retry_after_ms);
 }
 
+static bool says_nobody(const struct control_answer *answer)
+{
+    static const char code[] = "\"no_coordinators\"";
+    return answer->status == 503 && answer->body != NULL &&
+           memmem(answer->body, answer->body_bytes, code, sizeof code - 1) != NULL;
+}
+
 static void registration_failed(struct membership *membership, const struct control_answer *answer, const char *error)
 {
     wait_if_asked(membership, answer);
+    if (says_nobody(answer))
+        membership->config.nobody(membership->config.context);
     bool refused = answer->status >= 400 && answer->status < 500 && answer->status != 408 && answer->status != 429;
     agent_registration_failed(&membership->agent, now_ms(membership),
                               refused ? AGENT_REGISTRATION_REFUSED : AGENT_REGISTRATION_UNREACHABLE);
@@ -190,6 +200,7 @@ static void send_registration(struct membership *membership)
         .worker_id = config->worker_id,
         .tunnel_url = config->tunnel_url,
         .worker_type = config->worker_type,
+        .is_edge = config->is_edge,
         .location = config->location,
         .machine = config->machine,
         .coordinator = &membership->coordinator,

@@ -32,6 +32,7 @@ struct membership_config {
     char *worker_id;                   /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
     const char *tunnel_url;            /* may change, with membership_moved */
     const char *worker_type;
+    bool is_edge; /* an edge worker, whatever the machine looks like */
     const char *location;
     uint64_t return_after_ms; /* homeward.h; 0: never */
     const struct detect_machine_figures *machine;
@@ -42,6 +43,8 @@ struct membership_config {
     void (*measure)(void *context, struct heartbeat *heartbeat);
     /* What is assigned has changed, in the table. */
     void (*assigned)(void *context);
+    /* There is no coordinator at all: an edge router says that none has joined it. */
+    void (*nobody)(void *context);
     /* After membership_stop, or because another process took the id (replaced). */
     void (*stopped)(void *context, bool replaced);
     void *context;

@@ -129,6 +129,26 @@ TEST(EdgeWorkers, TheyRunACoordinatorAnEdgeProxyAndALoadBalancer)
     EXPECT_EQ(edge.stop(), 0);
 }
 
+TEST(EdgeWorkers, TheFirstOfAllRunsTheCoordinatorThatIsMissing)
+{
+    Coordinator edge(edge_router());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    EXPECT_EQ(edge.post("/api/worker/register", R"({"worker_id": "c", "tunnel_url": "http://127.0.0.1:9"})").status,
+              503);
+    EdgeWorker solo("solo", edge, edge.url());
+    ASSERT_TRUE(solo.runs("coordinator") && solo.runs("edge-proxy")) << solo.log();
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "solo-coordinator")["in_pool"].boolean(); }))
+        << solo.log();
+    EXPECT_TRUE(coordinator_at(edge, "solo").is_null()) << "the worker itself is none";
+    EXPECT_EQ(edge.worker("solo")["coordinator"].text(), "solo-coordinator") << "it is at its own";
+    EXPECT_EQ(edge.worker("solo")["worker_type"].text(), "edge");
+    EXPECT_EQ(edge.post("/api/worker/register", R"({"worker_id": "c", "tunnel_url": "http://127.0.0.1:9"})").status,
+              200);
+    EXPECT_EQ(solo.stop(), 0) << solo.log();
+    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "solo-coordinator").is_null(); }));
+    EXPECT_EQ(edge.stop(), 0);
+}
+
 TEST(EdgeWorkers, WhatOthersReachAsksForKeys)
 {
     Coordinator plain;

@@ -52,6 +52,26 @@ TEST(Registration, SaysEverything)
     buffer_free(&out);
 }
 
+TEST(Registration, AnEdgeWorkerIsOneWhateverItsMachineLooksLike)
+{
+    detect_machine_figures machine = {};
+    detect_coordinator coordinator = {};
+    for (bool is_edge : {false, true}) {
+        registration said = {};
+        said.worker_id = said.location = "x";
+        said.tunnel_url = "http://x";
+        said.worker_type = "auto";
+        said.is_edge = is_edge;
+        said.machine = &machine;
+        said.coordinator = &coordinator;
+        buffer out = BUFFER_INIT;
+        ASSERT_TRUE(registration_encode(&said, &out));
+        EXPECT_NE(std::string(out.data, out.bytes).find(is_edge ? R"("has_edge":true)" : R"("has_edge":false)"),
+                  std::string::npos);
+        buffer_free(&out);
+    }
+}
+
 bool decode(const std::string &body, registration_reply *reply)
 {
     char error[200] = "";
