@@ -1,6 +1,7 @@
-// An edge router and the coordinators behind it, as real processes.
+// An edge router and the coordinators behind it, as real processes. The same contract for both makes of edge router:
+// the program, and the script for Cloudflare.
 
-#include "tests/integration/coordinator.h"
+#include "tests/integration/edge_router.h"
 #include "tests/integration/fake_worker.h"
 
 #include <gtest/gtest.h>
@@ -28,6 +29,13 @@ CoordinatorOptions joining(const std::string &id, const std::string &edge_url,
     return options;
 }
 
+class Edge : public testing::TestWithParam<EdgeMake>
+{
+};
+
+INSTANTIATE_TEST_SUITE_P(Program, Edge, testing::Values(EdgeMake::PROGRAM));
+INSTANTIATE_TEST_SUITE_P(Script, Edge, testing::Values(EdgeMake::SCRIPT));
+
 // All of them at once, as when the machine loses its power.
 void cut_off(Coordinator &coordinator)
 {
@@ -40,12 +48,20 @@ void cut_off(Coordinator &coordinator)
     coordinator.process().wait();
 }
 
-Json coordinator_at(Coordinator &edge, const std::string &id)
+void cut_off(EdgeRouter &edge)
+{
+    if (edge.program() != nullptr)
+        cut_off(*edge.program());
+    else
+        edge.script()->cut_off();
+}
+
+Json coordinator_at(EdgeRouter &edge, const std::string &id)
 {
     return edge.get("/api/admin/coordinators").json().find("worker_id", id);
 }
 
-bool has_joined(Coordinator &edge, const std::string &id)
+bool has_joined(EdgeRouter &edge, const std::string &id)
 {
     return eventually([&] { return coordinator_at(edge, id)["in_pool"].boolean(); });
 }
@@ -78,10 +94,10 @@ FakeWorker::Handler listing(const std::string &list)
     };
 }
 
-TEST(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
+TEST_P(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
 {
     FakeWorker machine(answering("served"));
-    Coordinator edge(edge_options());
+    EdgeRouter edge(GetParam(), edge_options());
     ASSERT_TRUE(edge.start()) << edge.log();
     EXPECT_EQ(edge.get("/health").json()["coordinators"].integer(), 0);
     Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
@@ -147,10 +163,10 @@ TEST(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
     EXPECT_EQ(us.stop(), 0);
 }
 
-TEST(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
+TEST_P(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
 {
     FakeWorker machine(answering("served"));
-    Coordinator edge(edge_options({}, {"REGION_INTERVAL_SECONDS=1"}));
+    EdgeRouter edge(GetParam(), edge_options({}, {"REGION_INTERVAL_SECONDS=1"}));
     ASSERT_TRUE(edge.start()) << edge.log();
     CoordinatorOptions uk_options = joining("uk", edge.url());
     uk_options.data_dir = temporary_folder();
@@ -178,7 +194,8 @@ TEST(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
     Response again = edge.post("/api/worker/register", registration("a", machine.url(), "uk"));
     ASSERT_EQ(again.status, 200) << again.described();
     EXPECT_EQ(again.header("x-coordinator"), "us");
-    EXPECT_EQ(edge.get("/api/admin/workers").json()["total"].integer(), 2);
+    lists = edge.get("/api/admin/workers").json();
+    EXPECT_EQ(lists["total"].integer(), 2) << lists.dump() << edge.log();
     EXPECT_EQ(edge.worker("a")["coordinator"].text(), "us");
 
     // It comes back with what it had on disk: nobody is counted twice.
@@ -192,12 +209,12 @@ TEST(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
     EXPECT_EQ(edge.worker("a")["coordinator"].text(), "us");
 }
 
-TEST(Edge, ItKeepsItsCoordinatorsOverARestart)
+TEST_P(Edge, ItKeepsItsCoordinatorsOverARestart)
 {
     FakeWorker machine(answering("served"));
     CoordinatorOptions options = edge_options();
     options.data_dir = temporary_folder();
-    auto edge = std::make_unique<Coordinator>(options);
+    auto edge = std::make_unique<EdgeRouter>(GetParam(), options);
     ASSERT_TRUE(edge->start()) << edge->log();
     std::string port = edge->url().substr(edge->url().rfind(':') + 1);
     // Its heartbeats are too rare to have anything to do with what follows.
@@ -208,23 +225,26 @@ TEST(Edge, ItKeepsItsCoordinatorsOverARestart)
     long long registered_at = coordinator_at(*edge, "uk")["registered_at"].integer();
     cut_off(*edge);
     options.flags.insert(options.flags.end(), {"--port", port});
-    edge = std::make_unique<Coordinator>(options);
+    edge = std::make_unique<EdgeRouter>(GetParam(), options);
     ASSERT_TRUE(edge->start()) << edge->log();
     ASSERT_TRUE(has_joined(*edge, "uk"));
     EXPECT_EQ(coordinator_at(*edge, "uk")["registered_at"].integer(), registered_at);
     EXPECT_EQ(edge->get("/api/service/files").body, "served");
     EXPECT_EQ(edge->post("/api/worker/heartbeat", heartbeat("a")).status, 200) << "and finds who holds a worker";
+    // The script has no parts that could die alone.
     for (const char *part : {"muster-registry", "muster-health", "muster-router", "muster-gateway"}) {
-        ASSERT_TRUE(edge->kill_and_wait(part)) << part;
+        if (edge->program() == nullptr)
+            break;
+        ASSERT_TRUE(edge->program()->kill_and_wait(part)) << part;
         EXPECT_TRUE(eventually([&] { return edge->get("/api/service/files").body == "served"; })) << part;
     }
     EXPECT_EQ(coordinator_at(*edge, "uk")["registered_at"].integer(), registered_at);
 }
 
-TEST(Edge, WhoIsSilentIsOutAndComesBack)
+TEST_P(Edge, WhoIsSilentIsOutAndComesBack)
 {
-    Coordinator edge(
-        edge_options({}, {"HEARTBEAT_TIMEOUT_SECONDS=1", "WORKER_TIMEOUT_SECONDS=2", "FLAPPING_HOLD_SECONDS=0"}));
+    EdgeRouter edge(GetParam(), edge_options({}, {"HEARTBEAT_TIMEOUT_SECONDS=1", "WORKER_TIMEOUT_SECONDS=2",
+                                                  "FLAPPING_HOLD_SECONDS=0"}));
     ASSERT_TRUE(edge.start()) << edge.log();
     FakeWorker other(listing(R"({"workers": []})"));
     std::string body =
@@ -254,9 +274,9 @@ TEST(Edge, WhoIsSilentIsOutAndComesBack)
     EXPECT_EQ(edge.request("/api/worker/unregister/agent", {.method = "DELETE"}).status, 200);
 }
 
-TEST(Edge, WithoutCoordinatorsItSaysSoAndListsNobody)
+TEST_P(Edge, WithoutCoordinatorsItSaysSoAndListsNobody)
 {
-    Coordinator edge(edge_options());
+    EdgeRouter edge(GetParam(), edge_options());
     ASSERT_TRUE(edge.start()) << edge.log();
     const auto check = [&](const Response &answer) {
         EXPECT_EQ(answer.status, 503) << answer.described();
@@ -281,14 +301,14 @@ TEST(Edge, WithoutCoordinatorsItSaysSoAndListsNobody)
     EXPECT_EQ(edge.post("/api/worker/register", "{}").status, 422);
 }
 
-TEST(Edge, SomebodyElsesUrlIsRefused)
+TEST_P(Edge, SomebodyElsesUrlIsRefused)
 {
-    Coordinator edge(edge_options()), strict(edge_options({}, {"COORDINATOR_PROOF=required"}));
+    EdgeRouter edge(GetParam(), edge_options()), strict(GetParam(), edge_options({}, {"COORDINATOR_PROOF=required"}));
     ASSERT_TRUE(edge.start() && strict.start());
     Coordinator uk(joining("uk", edge.url() + "," + strict.url()));
     ASSERT_TRUE(uk.start()) << uk.log();
     ASSERT_TRUE(has_joined(edge, "uk") && has_joined(strict, "uk")) << "who is there proves it";
-    for (Coordinator *router : {&edge, &strict}) {
+    for (EdgeRouter *router : {&edge, &strict}) {
         for (const char *key : {"", R"(, "proof_key": "guessed")"}) {
             Response stolen =
                 router->post("/api/edge/register", R"({"worker_id": "thief", "url": ")" + uk.url() + "\"" + key + "}");
@@ -309,15 +329,15 @@ TEST(Edge, SomebodyElsesUrlIsRefused)
     EXPECT_EQ(strict.post("/api/edge/register", R"({"url": ")" + unreachable_url() + "\"}").status, 403);
 }
 
-TEST(Edge, PrivateAddressesAreNotCalledForStrangers)
+TEST_P(Edge, PrivateAddressesAreNotCalledForStrangers)
 {
     FakeWorker inside(listing(R"({"workers": []})"));
     std::string port = inside.url().substr(inside.url().rfind(':') + 1);
-    Coordinator open(edge_options({"--host", "0.0.0.0", "--insecure"}, {"COORDINATOR_PROOF=optional"}));
-    Coordinator allowing(
-        edge_options({"--host", "0.0.0.0", "--insecure"}, {"COORDINATOR_PROOF=optional", "ALLOW_PRIVATE_URLS=true"}));
+    EdgeRouter open(GetParam(), edge_options({"--host", "0.0.0.0", "--insecure"}, {"COORDINATOR_PROOF=optional"}));
+    EdgeRouter allowing(GetParam(), edge_options({"--host", "0.0.0.0", "--insecure"},
+                                                 {"COORDINATOR_PROOF=optional", "ALLOW_PRIVATE_URLS=true"}));
     ASSERT_TRUE(open.start() && allowing.start());
-    const auto answer = [&](Coordinator &edge, const std::string &host) {
+    const auto answer = [&](EdgeRouter &edge, const std::string &host) {
         std::string url = "http://127.0.0.1:" + edge.url().substr(edge.url().rfind(':') + 1);
         HttpClient client;
         return client.request(url + "/api/edge/register",
@@ -331,9 +351,9 @@ TEST(Edge, PrivateAddressesAreNotCalledForStrangers)
     EXPECT_EQ(answer(allowing, "127.0.0.1").status, 200);
 }
 
-TEST(Edge, RoutersThatForwardToEachOtherNotice)
+TEST_P(Edge, RoutersThatForwardToEachOtherNotice)
 {
-    Coordinator one(edge_options()), two(edge_options());
+    EdgeRouter one(GetParam(), edge_options()), two(GetParam(), edge_options());
     ASSERT_TRUE(one.start() && two.start());
     ASSERT_EQ(one.post("/api/edge/register", R"({"worker_id": "two", "url": ")" + two.url() + "\"}").status, 200);
     ASSERT_EQ(two.post("/api/edge/register", R"({"worker_id": "one", "url": ")" + one.url() + "\"}").status, 200);
@@ -347,13 +367,14 @@ TEST(Edge, RoutersThatForwardToEachOtherNotice)
     EXPECT_EQ(one.request("/api/service/files", {.headers = {"X-Muster-Hops: " + many}}).status, 508);
 }
 
-TEST(Edge, RoutersSideBySideTellEachOther)
+TEST_P(Edge, RoutersSideBySideTellEachOther)
 {
     FakeWorker machine(answering("served"));
     CoordinatorOptions options = edge_options();
-    Coordinator first(options);
+    EdgeRouter first(GetParam(), options);
     ASSERT_TRUE(first.start()) << first.log();
-    Coordinator second(edge_options({"--peer", first.url()}));
+    // Of the two makes one each, in the tests of the script.
+    EdgeRouter second(EdgeMake::PROGRAM, edge_options({"--peer", first.url()}));
     ASSERT_TRUE(second.start()) << second.log();
     EXPECT_EQ(first.post("/api/edge/peers", R"({"from": "x", "coordinators": []})").json()["error"].text(),
               "forbidden_peer")
@@ -362,12 +383,12 @@ TEST(Edge, RoutersSideBySideTellEachOther)
     // Each has the other: the first one anew, at its own port.
     CoordinatorOptions again = edge_options({"--peer", second.url()});
     again.flags.insert(again.flags.end(), {"--port", first.url().substr(first.url().rfind(':') + 1)});
-    Coordinator other(again);
+    EdgeRouter other(GetParam(), again);
     ASSERT_TRUE(other.start()) << other.log();
 
     Coordinator uk(joining("uk", second.url())), us(joining("us", other.url()));
     ASSERT_TRUE(uk.start() && us.start());
-    for (Coordinator *edge : {&second, &other}) {
+    for (EdgeRouter *edge : {&second, &other}) {
         for (const char *id : {"uk", "us"})
             EXPECT_TRUE(has_joined(*edge, id)) << id << " " << edge->url();
     }
@@ -376,7 +397,7 @@ TEST(Edge, RoutersSideBySideTellEachOther)
     EXPECT_TRUE(eventually([&] { return other.worker("a")["coordinator"].text() == "uk"; }));
     // An old story does not bring anybody back, and what is no news is not taken.
     EXPECT_EQ(uk.stop(), 0);
-    for (Coordinator *edge : {&second, &other})
+    for (EdgeRouter *edge : {&second, &other})
         EXPECT_TRUE(eventually([&] { return coordinator_at(*edge, "uk").is_null(); })) << edge->url();
     Response old = other.post("/api/edge/peers", R"({"from": "x", "coordinators": [{"worker_id": "uk", "url": ")" +
                                                      uk.url() + R"(", "age_ms": 3000000}]})");
@@ -384,9 +405,9 @@ TEST(Edge, RoutersSideBySideTellEachOther)
     EXPECT_TRUE(coordinator_at(other, "uk").is_null());
 }
 
-TEST(Edge, NewsIsTakenFromWhoHasTheKey)
+TEST_P(Edge, NewsIsTakenFromWhoHasTheKey)
 {
-    Coordinator edge(edge_options({"--peer", "http://127.0.0.1:9"}, {"FEDERATION_KEY=secret"}));
+    EdgeRouter edge(GetParam(), edge_options({"--peer", "http://127.0.0.1:9"}, {"FEDERATION_KEY=secret"}));
     ASSERT_TRUE(edge.start()) << edge.log();
     const std::string news = R"({"from": "x", "coordinators": []})";
     const auto post = [&](const std::vector<std::string> &headers) {
@@ -398,10 +419,10 @@ TEST(Edge, NewsIsTakenFromWhoHasTheKey)
     EXPECT_EQ(post({"X-API-Key: secret"}), 200);
 }
 
-TEST(Edge, ARegionThatDoesNotAnswerIsShownAsSuch)
+TEST_P(Edge, ARegionThatDoesNotAnswerIsShownAsSuch)
 {
     FakeWorker machine(answering("served"));
-    Coordinator edge(edge_options({}, {"REGION_TIMEOUT_SECONDS=1"}));
+    EdgeRouter edge(GetParam(), edge_options({}, {"REGION_TIMEOUT_SECONDS=1"}));
     ASSERT_TRUE(edge.start()) << edge.log();
     Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
     ASSERT_TRUE(uk.start() && us.start());
@@ -421,7 +442,7 @@ TEST(Edge, ARegionThatDoesNotAnswerIsShownAsSuch)
     EXPECT_EQ(edge.post("/api/worker/register", registration("c", machine.url(), "uk")).header("x-coordinator"), "uk");
 }
 
-TEST(Edge, AListThatTakesLongIsReadLessOften)
+TEST_P(Edge, AListThatTakesLongIsReadLessOften)
 {
     std::atomic<int> slow_readings{0}, quick_readings{0};
     const auto counting = [](std::atomic<int> &readings, std::chrono::milliseconds takes) {
@@ -435,29 +456,33 @@ TEST(Edge, AListThatTakesLongIsReadLessOften)
     };
     FakeWorker slow(counting(slow_readings, std::chrono::milliseconds(1000)));
     FakeWorker quick(counting(quick_readings, std::chrono::milliseconds(0)));
-    Coordinator edge(edge_options());
+    EdgeRouter edge(GetParam(), edge_options());
     ASSERT_TRUE(edge.start()) << edge.log();
     for (const auto &[id, url] : {std::pair("slow", slow.url()), std::pair("quick", quick.url())})
-        ASSERT_EQ(edge.post("/api/edge/register",
-                            std::string(R"({"worker_id": ")") + id + R"(", "url": ")" + url + "\"}")
-                      .status,
-                  200);
+        ASSERT_EQ(
+            edge.post("/api/edge/register", std::string(R"({"worker_id": ")") + id + R"(", "url": ")" + url + "\"}")
+                .status,
+            200);
     // Whatever registering reads: from the first whole answer on it rests for 19 s.
     ASSERT_TRUE(eventually([&] { return slow_readings > 0; }));
     std::this_thread::sleep_for(std::chrono::milliseconds(1500));
     int before = slow_readings;
     quick_readings = 0;
-    ASSERT_TRUE(eventually([&] { return quick_readings >= 20; }));
+    // The script reads when it is asked, the program anyway.
+    ASSERT_TRUE(eventually([&] {
+        edge.get("/api/admin/coordinators");
+        return quick_readings >= 20;
+    }));
     EXPECT_LE(slow_readings, before + 1);
 }
 
-TEST(Edge, ACoordinatorThatLiesAboutItsWorkersIsPassedOver)
+TEST_P(Edge, ACoordinatorThatLiesAboutItsWorkersIsPassedOver)
 {
     FakeWorker machine(answering("served"));
     FakeWorker liar(listing(R"({"workers": [{"worker_id": "none", "tunnel_url": "http://127.0.0.1:1",
         "worker_type": "cpu", "services": ["files"], "status": "online",
         "registered_at": "2026-01-05T10:00:00.000Z"}]})"));
-    Coordinator edge(edge_options());
+    EdgeRouter edge(GetParam(), edge_options());
     ASSERT_TRUE(edge.start()) << edge.log();
     Coordinator uk(joining("uk", edge.url()));
     ASSERT_TRUE(uk.start()) << uk.log();

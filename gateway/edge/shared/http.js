@@ -28,9 +28,10 @@ export function jsonResponse(value, status = 200, headers = {}) {
  * Reads a stream that may be longer than is good.
  * @param {ReadableStream | null} stream
  * @param {number} limitBytes
+ * @param {number} [passedBytes] that are read on, and thrown away, when it is longer
  * @returns {Promise<Uint8Array | null>} null: it is longer
  */
-export async function readStream(stream, limitBytes) {
+export async function readStream(stream, limitBytes, passedBytes = 0) {
   const chunks = [];
   let bytes = 0;
   if (stream === null) {
@@ -43,11 +44,16 @@ export async function readStream(stream, limitBytes) {
       break;
     }
     bytes += value.length;
-    if (bytes > limitBytes) {
+    if (bytes > limitBytes + passedBytes) {
       await reader.cancel().catch(() => {}); /* it has been refused already */
       return null;
     }
-    chunks.push(value);
+    if (bytes <= limitBytes) {
+      chunks.push(value);
+    }
+  }
+  if (bytes > limitBytes) {
+    return null;
   }
   const whole = new Uint8Array(bytes);
   let at = 0;
@@ -58,9 +64,12 @@ export async function readStream(stream, limitBytes) {
   return whole;
 }
 
+/** A client that is still sending when it is answered may not see the answer: so much of its body is waited for. */
+const PASSED_BYTES = 32 << 20;
+
 /** The body of a request, whole. @throws {ApiError} */
 export async function readBody(request, limitBytes) {
-  const body = await readStream(request.body, limitBytes);
+  const body = await readStream(request.body, limitBytes, PASSED_BYTES);
   if (body === null) {
     throw new ApiError("body_too_large", `the body is longer than ${limitBytes} bytes`);
   }

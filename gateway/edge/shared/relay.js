@@ -38,11 +38,17 @@ export async function bodyToRelay(request) {
   return { data: request.body, isKept: false };
 }
 
+/** What the client understands: the header here is what Cloudflare understands itself. */
+function acceptedEncoding(request) {
+  return request.cf?.clientAcceptEncoding || "identity";
+}
+
 /** One attempt. */
 async function send(request, body, target, timeoutMs) {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), timeoutMs);
   const headers = forwardedHeaders(request.headers, target.withheld);
+  headers.set("Accept-Encoding", acceptedEncoding(request));
   for (const [name, value] of Object.entries(target.headers ?? {})) {
     headers.set(name, value);
   }
@@ -101,7 +107,8 @@ export async function relay(request, body, options) {
     }
     discard(response);
     last = { response: null, outcome, target };
-    if (!canGoOn || outcome === "timeout" || (outcome === "failed" && !mayRepeat)) {
+    const isLost = (outcome === "timeout" && !options.repeatable) || (outcome === "failed" && !mayRepeat);
+    if (!canGoOn || isLost) {
       break;
     }
   }

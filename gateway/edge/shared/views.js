@@ -38,11 +38,17 @@ export function workersView(federation, nowMs, regions) {
   };
 }
 
+/** Since it was heard, as far as its coordinator says. */
+function ageSeconds(worker, nowMs) {
+  const heard = worker.last_heartbeat ?? worker.registered_at;
+  return heard === null ? 0 : Math.max(nowMs - Date.parse(heard), 0) / 1000;
+}
+
 /** GET /api/admin/workers */
 export function adminWorkersView(federation, nowMs, regions) {
   const workers = listed(federation).map((one) => ({
     ...withRegion(one),
-    age_seconds: Math.max(nowMs - Date.parse(one.worker.last_heartbeat ?? one.worker.registered_at ?? nowMs), 0) / 1000,
+    age_seconds: ageSeconds(one.worker, nowMs),
     is_healthy: isHealthy(one.worker),
   }));
   const healthy = workers.filter((worker) => worker.is_healthy).length;

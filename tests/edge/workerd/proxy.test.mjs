@@ -10,6 +10,18 @@ import { WebSocketServer, WebSocket } from "ws";
 
 import { Cleanup, eventually, get, httpServer, listed, lister, nobody, post, script, tcpServer, worker } from "../peers.mjs";
 
+/** With these headers and no others. */
+function rawGet(url, headers) {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(url, { headers }, (response) => {
+      response.resume();
+      response.on("end", () => resolve(response));
+    });
+    request.on("error", reject);
+    request.end();
+  });
+}
+
 const soon = { POLL_SECONDS: "0.2", POLL_RETRY_SECONDS: "0.1", POLL_TIMEOUT_SECONDS: "2" };
 
 test("a list that cannot be read leaves things as they are, and its age is told", async (context) => {
@@ -232,12 +244,16 @@ test("bodies stream both ways, of any length, compressed ones as they are", asyn
       return undefined;
     }
     let bytes = 0;
+    response.setHeader("X-Accepts", request.headers["accept-encoding"]);
     request.on("data", (chunk) => (bytes += chunk.length));
     return request.on("end", () => response.end(String(bytes)));
   });
   const uk = await lister(cleanup, [listed("a", machine.url)]);
   const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url });
   assert.equal((await get(`${proxy.url}/service/files/packed`)).text, "text ".repeat(1000));
+  const accepted = async (headers) => (await rawGet(`${proxy.url}/service/files/echo`, headers)).headers["x-accepts"];
+  assert.equal(await accepted({}), "identity", "the client's, not the runtime's");
+  assert.equal(await accepted({ "Accept-Encoding": "gzip" }), "gzip");
   const events = await fetch(`${proxy.url}/service/files/events`);
   const reader = events.body.getReader();
   assert.equal(new TextDecoder().decode((await reader.read()).value), "data: first\n\n", "before the answer ends");
