@@ -152,6 +152,12 @@ static bool check_hosts(const struct up_settings *settings)
                    settings->host);
         return false;
     }
+    if (!has_keys(settings) && *settings->tunnel != '\0') {
+        (void)fail(
+            "--tunnel makes the gateway reachable for everybody, and there is no key: give --api-keys FILE or the "
+            "environment variable API_KEY, or say --insecure to serve everybody who comes");
+        return false;
+    }
     if (!host_is_loopback(settings->grpc_host)) {
         (void)fail("--grpc-host %s can be reached by others, and these ports know no keys: listen on 127.0.0.1, or say "
                    "--insecure if only your own machines can reach it",

@@ -87,8 +87,8 @@ CoordinatorOptions tunnelled(const StandIn &program, const std::string &edge_url
                              const std::vector<std::string> &flags = {})
 {
     CoordinatorOptions options;
-    options.flags = {"--join",   edge_url,      "--coordinator-id", "uk",          "--location", "uk",
-                     "--tunnel", "cloudflared", "--cloudflared",    program.path()};
+    options.flags = {"--join",   edge_url,      "--coordinator-id", "uk",           "--location", "uk",
+                     "--tunnel", "cloudflared", "--cloudflared",    program.path(), "--insecure"};
     options.flags.insert(options.flags.end(), flags.begin(), flags.end());
     options.environment = {"JOIN_HEARTBEAT_SECONDS=0.2"};
     return options;
@@ -229,6 +229,7 @@ TEST(Tunnel, SettingsThatMakeNoSense)
 {
     const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
         {{"--tunnel", "ngrok"}, "give cloudflared"},
+        {{"--tunnel", "cloudflared"}, "and there is no key"},
         {{"--tunnel-token", "x"}, "give --tunnel cloudflared"},
         {{"--tunnel", "cloudflared", "--dht"}, "use a named tunnel"},
         {{"--tunnel", "cloudflared", "--tunnel-token", "x"}, "as --public-url"},
@@ -239,6 +240,8 @@ TEST(Tunnel, SettingsThatMakeNoSense)
     for (const auto &[flags, hint] : cases) {
         CoordinatorOptions options;
         options.flags = flags;
+        if (hint.find("no key") == std::string::npos)
+            options.flags.push_back("--insecure");
         Coordinator coordinator(options);
         EXPECT_FALSE(coordinator.start());
         EXPECT_NE(coordinator.log().find(hint), std::string::npos) << coordinator.log();
