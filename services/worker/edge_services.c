@@ -49,7 +49,8 @@ static void append_coordinator(struct buffer *out, const struct edge_settings *s
 {
     buffer_append_text(out, "exec ");
     append_quoted(out, settings->musterctl);
-    buffer_append_text(out, " up --host 127.0.0.1 --port {port} --grpc-port 0 --tunnel '' --role coordinator");
+    buffer_append_text(
+        out, " up --host 127.0.0.1 --port {port} --grpc-port 0 --tunnel '' --tunnel-credentials '' --role coordinator");
     append_flag(out, "data-dir", settings->folder, "-coordinator");
     append_flag(out, "coordinator-id", settings->worker_id, "-coordinator");
     append_flag(out, "location", "", settings->location);
