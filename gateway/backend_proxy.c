@@ -227,15 +227,14 @@ static bool feed_fleet(struct feeding *feeding, const struct proxy *proxy, const
     return fine && send_told(feeding, true);
 }
 
-/* That of the first coordinator that has said one. */
+/* That of the first coordinator that has said one; those of another make may not. */
 static const Muster__V1__WatchCatalogResponse *catalog_of(const struct proxy *proxy)
 {
-    static const Muster__V1__WatchCatalogResponse none = MUSTER__V1__WATCH_CATALOG_RESPONSE__INIT;
     for (size_t i = 0; i < proxy->list_count; i++) {
         if (proxy->lists[i].catalog != NULL)
             return proxy->lists[i].catalog;
     }
-    return &none;
+    return proxy->default_catalog;
 }
 
 static bool feed_catalog(struct backend *backend)
@@ -244,7 +243,7 @@ static bool feed_catalog(struct backend *backend)
     const Muster__V1__WatchCatalogResponse *catalog = catalog_of(proxy);
     if (!router_apply_catalog(proxy->router, catalog, rpc_loop_now_ms(backend->loop)))
         return false;
-    return catalog->n_services == 0 || replica_apply_catalog(&backend->replica, catalog);
+    return replica_apply_catalog(&backend->replica, catalog);
 }
 
 void proxy_route(struct backend *backend)
@@ -313,7 +312,9 @@ bool proxy_start(struct backend *backend)
     random_bytes(&seed, sizeof seed);
     proxy->backend = backend;
     backend->proxy = proxy;
-    if (!edge_start(backend))
+    arena_init(&proxy->default_arena, NULL, 0);
+    proxy->default_catalog = listed_catalog_default(&proxy->default_arena);
+    if (proxy->default_catalog == NULL || !edge_start(backend))
         return false;
     backend->edge->federation.catalog = &proxy->catalog_text;
     proxy->router = router_create(&policy_least_loaded, seed, rpc_loop_now_ms(backend->loop));
@@ -345,6 +346,7 @@ void proxy_free(struct backend *backend)
     if (proxy->router != NULL)
         router_destroy(proxy->router);
     buffer_free(&proxy->catalog_text);
+    arena_free(&proxy->default_arena);
     free(proxy->lists);
     free(proxy->urls);
     free(proxy);

@@ -68,7 +68,7 @@ void cors_headers_for(const struct cors *cors, struct http_text origin, bool pre
         return;
     add(result, "Access-Control-Allow-Origin", cors->any ? "*" : result->origin);
     if (!preflight) {
-        add(result, "Access-Control-Expose-Headers", "X-Request-Id, X-Served-By, ETag, Retry-After");
+        add(result, "Access-Control-Expose-Headers", "X-Request-Id, X-Served-By, X-Upstream, ETag, Retry-After, Age");
         return;
     }
     add(result, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

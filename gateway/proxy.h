@@ -49,6 +49,8 @@ struct proxy {
     size_t list_count;
     char *urls; /* what the ids point into */
     struct buffer catalog_text;
+    struct arena default_arena;
+    Muster__V1__WatchCatalogResponse *default_catalog; /* until a coordinator says one */
     struct router *router;
     struct router_watcher *watcher;
     struct timer router_timer;

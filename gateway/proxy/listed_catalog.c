@@ -5,6 +5,7 @@
 #include "common/json/splitter.h"
 #include "common/map.h"
 #include "gateway/request_json.h"
+#include "services/assigner/catalog_default.h"
 
 struct reading {
     Muster__V1__WatchCatalogResponse *catalog;
@@ -65,4 +66,33 @@ Muster__V1__WatchCatalogResponse *listed_catalog_read(const char *text, size_t b
     json_splitter_free(&splitter);
     map_free(&reading.names);
     return fine ? reading.catalog : NULL;
+}
+
+Muster__V1__WatchCatalogResponse *listed_catalog_default(struct arena *arena)
+{
+    size_t count;
+    const struct catalog_default_service *defaults = catalog_default_services(&count);
+    Muster__V1__WatchCatalogResponse *catalog = arena_take(arena, sizeof *catalog);
+    Muster__V1__CatalogService *services = arena_take(arena, count * sizeof *services);
+    char **aliases = arena_take(arena, count * sizeof *aliases);
+    Muster__V1__CatalogService **list = arena_take(arena, count * sizeof *list);
+    if (arena_failed(arena))
+        return NULL;
+    muster__v1__watch_catalog_response__init(catalog);
+    catalog->services = list;
+    catalog->n_services = count;
+    for (size_t i = 0; i < count; i++) {
+        Muster__V1__CatalogService *service = list[i] = &services[i];
+        muster__v1__catalog_service__init(service);
+        service->name = (char *)defaults[i].name; /* these texts are only read */
+        service->path = (char *)defaults[i].path;
+        service->requires = defaults[i].requires;
+        service->priority = defaults[i].priority;
+        service->port = defaults[i].port;
+        service->repeatable = defaults[i].repeatable;
+        aliases[i] = (char *)defaults[i].alias;
+        service->aliases = &aliases[i];
+        service->n_aliases = aliases[i] == NULL ? 0 : 1;
+    }
+    return catalog;
 }

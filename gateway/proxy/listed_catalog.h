@@ -16,3 +16,6 @@
  * cannot be understood, or whose name another one has, is left out, and so are aliases that something else is called
  * already. NULL: it is no list, or memory ran out. */
 Muster__V1__WatchCatalogResponse *listed_catalog_read(const char *text, size_t bytes, struct arena *arena);
+
+/* The one of the contract, which holds while no coordinator has said another; in the arena. NULL: memory ran out. */
+Muster__V1__WatchCatalogResponse *listed_catalog_default(struct arena *arena);

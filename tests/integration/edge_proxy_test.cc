@@ -372,6 +372,10 @@ TEST(EdgeProxy, TheCatalogComesWithTheList)
     EXPECT_TRUE(proxy.get("/api/services/list").json()["services"]["bad"].is_null());
     coordinator.answer(list_of(listed("a", machine.url())));
     EXPECT_TRUE(eventually([&] { return proxy.get("/api/service/files").body == "GET /api/files HTTP/1.1"; }));
+    coordinator.answer(
+        list_of(listed("a", machine.url(), "2026-01-05T11:00:00.000Z", R"(, "assigned_services": ["vision-ocr"])")));
+    EXPECT_TRUE(eventually([&] { return proxy.get("/api/service/ocr").body == "GET /api/ocr HTTP/1.1"; }))
+        << "the contract's own names, where a coordinator says none";
     EXPECT_EQ(proxy.stop(), 0);
 }
 

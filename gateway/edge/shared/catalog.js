@@ -8,7 +8,7 @@ import { isObject, segment } from "./fields.js";
 const SERVICES_MAX = 1000;
 export const TYPES = ["gpu", "cpu", "storage", "edge"];
 
-/** name, requires, priority, port, alias */
+/** name, requires, priority, port, alias, path */
 const DEFAULTS = [
   ["llm-inference", "gpu", 1, 8105, "llm"],
   ["vision-ocr", "gpu", 1, 8104, "ocr"],
@@ -21,9 +21,9 @@ const DEFAULTS = [
   ["postgres", "storage", 3, 5432],
   ["minio", "storage", 4, 9000],
   ["neo4j", "storage", 5, 7474],
-  ["coordinator", "edge", 1, 8080],
-  ["edge-proxy", "edge", 1, 8787],
-  ["load-balancer", "edge", 2, 8090],
+  ["coordinator", "edge", 1, 8080, undefined, "/service/{type}"],
+  ["edge-proxy", "edge", 1, 8787, undefined, "/service/{type}"],
+  ["load-balancer", "edge", 2, 8090, undefined, "/service/{type}"],
 ];
 
 const isName = (value) => segment(128)(value) === "";
@@ -95,12 +95,13 @@ export class Catalog {
 /** @returns {Catalog} of API.md */
 export function defaultCatalog() {
   return new Catalog(
-    DEFAULTS.map(([name, requires, priority, port, alias]) => ({
+    DEFAULTS.map(([name, requires, priority, port, alias, path]) => ({
       name,
       requires,
       priority,
       port,
       aliases: alias === undefined ? [] : [alias],
+      path,
     })),
   );
 }

@@ -75,6 +75,15 @@ TEST_F(ListedCatalog, ANameMeansOneThing)
     EXPECT_EQ(described(), "a(x) b(y) z()");
 }
 
+TEST_F(ListedCatalog, TheOneOfTheContractHoldsWhileNoneWasSaid)
+{
+    catalog = listed_catalog_default(&arena);
+    ASSERT_NE(catalog, nullptr);
+    EXPECT_EQ(catalog->n_services, 14u);
+    EXPECT_EQ(described().rfind("llm-inference(llm) vision-ocr(ocr) rag-embeddings(rag) ", 0), 0u) << described();
+    EXPECT_NE(described().find("edge-proxy()/service/{type}"), std::string::npos);
+}
+
 TEST_F(ListedCatalog, NoListIsNoCatalog)
 {
     for (const char *text : {"", "{", "7", "\"x\"", "[{\"name\": \"a\"}", "[{\"name\": \"a\"}],", "{}"})
