@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -415,6 +417,33 @@ TEST(EdgeProxy, ServicesThatNoListHasAreFoundElsewhere)
     EXPECT_EQ(proxy.get("/service/files/x").status, 200);
     EXPECT_EQ(proxy.stop(), 0) << proxy.log();
     EXPECT_EQ(proxy.log().find("Sanitizer"), std::string::npos) << proxy.log();
+}
+
+// With real coordinators that know each other by their hash table only.
+TEST(EdgeProxy, AnotherCoordinatorsServiceIsFoundInTheHashTable)
+{
+    FakeWorker machine(answering("served"));
+    CoordinatorOptions near_options, far_options;
+    near_options.flags = {"--dht", "--coordinator-id", "near"};
+    near_options.environment = {"DHT_NETWORK=edge-proxy-" + std::to_string(getpid())}; // of this test alone
+    Coordinator near(near_options);
+    ASSERT_TRUE(near.start()) << near.log();
+    far_options.flags = {"--dht-seeds", near.url(), "--coordinator-id", "far"};
+    far_options.environment = near_options.environment;
+    Coordinator far(far_options);
+    ASSERT_TRUE(far.start()) << far.log();
+    ASSERT_EQ(far.post("/api/worker/register", registration("m", machine.url(), "\"rare\"")).status, 200);
+    LoneGateway proxy = proxy_of(near.url(), {"--discover-elsewhere", "--elsewhere-seconds", "0.5"});
+    ASSERT_TRUE(proxy.start() && is_ready(proxy)) << proxy.log();
+    Response served;
+    ASSERT_TRUE(eventually([&] { return (served = proxy.get("/service/rare/x")).status == 200; }))
+        << served.described() << near.get("/api/services/discover/rare?scope=all").described();
+    EXPECT_EQ(served.body, "served");
+    EXPECT_EQ(served.header("x-served-by"), "m");
+    EXPECT_EQ(proxy.get("/api/coordinator/workers").json()["count"].integer(), 0) << "it is in no list";
+    EXPECT_EQ(proxy.stop(), 0);
+    EXPECT_EQ(far.stop(), 0);
+    EXPECT_EQ(near.stop(), 0);
 }
 
 TEST(EdgeProxy, StreamsAndUpgradesPass)
