@@ -82,9 +82,11 @@ export async function start({ script, port = 0, dataDir = "", bindings = {}, cf 
     scriptPath: join(top, path),
     compatibilityDate: "2025-01-01",
     bindings,
-    cf, /* and not one that is fetched from elsewhere */
+    cf /* and not one that is fetched from elsewhere */,
     ...options,
-    ...(dataDir === "" ? {} : { durableObjectsPersist: join(dataDir, "objects"), cachePersist: join(dataDir, "cache") }),
+    ...(dataDir === ""
+      ? {}
+      : { durableObjectsPersist: join(dataDir, "objects"), cachePersist: join(dataDir, "cache") }),
   });
 }
 

@@ -50,7 +50,9 @@ export class ListCache {
    * @param {number} options.intervalMs
    * @param {number} options.retryMs
    * @param {(url: string, etag: string) => Promise<Answer>} options.ask
-   * @param {{get: (url: string) => Promise<Kept | null>, put: (url: string, kept: Kept) => Promise<void>}} options.store
+   * @param {object} options.store
+   * @param {(url: string) => Promise<Kept | null>} options.store.get
+   * @param {(url: string, kept: Kept) => Promise<void>} options.store.put
    * @param {() => number} [options.now]
    * @param {() => number} [options.random]
    */

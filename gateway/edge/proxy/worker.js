@@ -8,14 +8,15 @@
  * FEDERATION_KEY, which coordinators are asked with.
  */
 
+import { defaultCatalog } from "../shared/catalog.js";
 import { entry } from "../shared/entry.js";
 import { ApiError } from "../shared/errors.js";
-import { headerText, jsonResponse, readStream, splitList } from "../shared/http.js";
+import { asksEverywhere, headerText, jsonResponse, readStream, splitList } from "../shared/http.js";
 import { parseOrigin, withoutSlashes } from "../shared/origin.js";
 import { Picker } from "../shared/policy.js";
 import { bodyToRelay, isRepeatable, relay, relayError } from "../shared/relay.js";
 import { secondsOf, textOf } from "../shared/settings.js";
-import { discoveryView, servicesView, workersView } from "../shared/views.js";
+import { discoveryView, healthCounts, servicesView, workersView } from "../shared/views.js";
 import { ListCache } from "./list_cache.js";
 
 const LIST_PATH = "/api/coordinator/workers";
@@ -68,7 +69,9 @@ class Proxy {
       const text = new TextDecoder().decode(body);
       return { status: response.status, text, etag: response.headers.get("ETag") ?? "" };
     } catch (error) {
-      throw new Error(error.name === "TimeoutError" ? "it does not answer in time" : `it does not answer: ${error.message}`);
+      throw new Error(
+        error.name === "TimeoutError" ? "it does not answer in time" : `it does not answer: ${error.message}`,
+      );
     }
   }
 }
@@ -209,7 +212,9 @@ function health() {
   const isWell = lists.every((list) => list.status === "online");
   return jsonResponse({
     status: isWell ? "healthy" : "degraded",
+    coordinator: "edge-proxy",
     timestamp: new Date().toISOString(),
+    workers: healthCounts(proxy.federation),
     age_seconds: ageMs === null ? null : ageMs / 1000,
     lists,
   });
@@ -258,7 +263,7 @@ async function run(call) {
     case "services":
       return aged(jsonResponse(servicesView(proxy.federation, Date.now())));
     case "discover":
-      if (url.searchParams.get("scope") === "all") {
+      if (asksEverywhere(url)) {
         return forward(call);
       }
       return findWorker(route.name, () => discoveryView(proxy.federation, route.name));
@@ -275,4 +280,6 @@ async function run(call) {
   }
 }
 
-export default entry(run, (name) => proxy?.federation.catalog.nameOf(name) ?? name);
+const catalog = defaultCatalog(); /* until there is a list */
+
+export default entry(run, (name) => (proxy?.federation.catalog ?? catalog).nameOf(name));

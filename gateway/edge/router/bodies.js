@@ -9,7 +9,12 @@ const coordinator = {
   tunnel_url: url(),
   url: url(),
   location: line(256),
-  capabilities: object(65536, { location: line(256), dht_port: whole(65535) }),
+  capabilities: object(65536, {
+    location: line(256),
+    dht_port: whole(65535),
+    latitude: number(90, -90),
+    longitude: number(180, -180),
+  }),
 };
 
 /** POST /api/edge/register */
@@ -34,7 +39,12 @@ export const HEARTBEAT = {
   required: ["worker_id"],
 };
 
-const heard = object(131072, { worker_id: segment(256), ...coordinator, age_ms: whole(1000 * 86400 * 365), gone: flag() });
+const heard = object(131072, {
+  worker_id: segment(256),
+  ...coordinator,
+  age_ms: whole(1000 * 86400 * 365),
+  gone: flag(),
+});
 
 /** POST /api/edge/peers */
 export const NEWS = {

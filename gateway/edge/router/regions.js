@@ -45,7 +45,7 @@ export class Regions {
     this.readAllMs = 0;
   }
 
-  /** A coordinator that has registered is in the pool when its workers could be read; one that was restored is at once. */
+  /** One that has registered is in the pool when its workers could be read; one that was restored is at once. */
   put(who, isNew) {
     const before = this.regions.get(who.id);
     const standing = newStanding();
@@ -53,7 +53,16 @@ export class Regions {
     const place = placeOf(who.capabilities);
     const region = {
       ...{ id: who.id, url: who.url, location: who.location, standing, place, placeIsOwn: place !== null },
-      ...{ isRead: false, asOfMs: null, problem: "", askedMs: 0, restUntilMs: 0, isDirty: true, reading: null, again: null },
+      ...{
+        isRead: false,
+        asOfMs: null,
+        problem: "",
+        askedMs: 0,
+        restUntilMs: 0,
+        isDirty: true,
+        reading: null,
+        again: null,
+      },
     };
     if (before !== undefined) {
       this.federation.dropRegion(who.id);

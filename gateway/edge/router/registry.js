@@ -38,7 +38,9 @@ const CATALOG_BYTES_MAX = 16 << 20;
 const NOBODY = "no coordinator is alive; start one with musterctl up --join, or try again";
 
 function randomHex(bytes) {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join(
+    "",
+  );
 }
 
 /** Runs what may refuse. */
@@ -325,7 +327,11 @@ export class Registry extends DurableObject {
   serving() {
     const now = Date.now();
     return [...this.roll.entries.values()]
-      .map((entry) => ({ entry, region: this.regions.regions.get(entry.kept.id), status: this.roll.statusOf(entry, now) }))
+      .map((entry) => ({
+        entry,
+        region: this.regions.regions.get(entry.kept.id),
+        status: this.roll.statusOf(entry, now),
+      }))
       .filter(({ status }) => mayServe(status));
   }
 
@@ -370,7 +376,10 @@ export class Registry extends DurableObject {
   choose(asked) {
     return answering(async () => {
       this.expire();
-      const hops = asked.hops.split(",").map((hop) => hop.trim()).filter((hop) => hop !== "");
+      const hops = asked.hops
+        .split(",")
+        .map((hop) => hop.trim())
+        .filter((hop) => hop !== "");
       if (hops.length > 8 || hops.includes(this.instance)) {
         throw new ApiError(
           "loop_detected",
@@ -498,7 +507,9 @@ export class Registry extends DurableObject {
     this.expire();
     return {
       status: "healthy",
+      coordinator: this.instance,
       coordinators: this.poolSize(),
+      workers: views.healthCounts(this.regions.federation),
       message: "Edge router operational",
       timestamp: new Date().toISOString(),
     };
@@ -585,7 +596,7 @@ export class Registry extends DurableObject {
       return null;
     }
     /* Ages and dates alone make no other list. */
-    const { timestamp, as_of, ...rest } = body;
+    const { timestamp, as_of, revision, ...rest } = body;
     const regions = rest.regions?.map(({ as_of: _, ...region }) => region);
     const workers = rest.workers?.map((worker) => ({ ...worker, age_seconds: 0 }));
     const tag = await sha256(JSON.stringify({ ...rest, regions, workers }));
@@ -635,7 +646,11 @@ export class Registry extends DurableObject {
       const key = this.settings.federationKey;
       const headers = { "X-Muster-Hops": this.instance, ...(key === "" ? {} : { "X-API-Key": key }) };
       const signal = AbortSignal.timeout(this.settings.regionSilenceMs);
-      const response = await fetch(`${known.entry.kept.url}/api/coordinator/workers`, { headers, redirect: "manual", signal });
+      const response = await fetch(`${known.entry.kept.url}/api/coordinator/workers`, {
+        headers,
+        redirect: "manual",
+        signal,
+      });
       const body = await readStream(response.body, CATALOG_BYTES_MAX);
       const { catalog } = readList(new TextDecoder().decode(body ?? new Uint8Array(0)));
       if (response.status === 200 && Array.isArray(catalog) && catalog.length > 0) {

@@ -23,7 +23,15 @@ export const LAST_SEEN_KEPT_MS = 60000;
  * @property {object} said with its last heartbeat
  */
 
-const NOTHING_SAID = { status: "healthy", workers: 0, services: {}, load: 0, cpu_percent: 0, memory_percent: 0, queue_depth: 0 };
+const NOTHING_SAID = {
+  status: "healthy",
+  workers: 0,
+  services: {},
+  load: 0,
+  cpu_percent: 0,
+  memory_percent: 0,
+  queue_depth: 0,
+};
 
 export class Roll {
   /** @param {{timeoutMs: number, lateMs: number, graceMs: number}} times */
@@ -78,7 +86,10 @@ export class Roll {
   hear(said, nowMs) {
     const entry = this.get(said.worker_id);
     if (said.incarnation !== undefined && said.incarnation !== 0 && said.incarnation < entry.kept.incarnation) {
-      throw new ApiError("stale_incarnation", `coordinator ${said.worker_id} has registered again since; use its id once`);
+      throw new ApiError(
+        "stale_incarnation",
+        `coordinator ${said.worker_id} has registered again since; use its id once`,
+      );
     }
     entry.said = { ...NOTHING_SAID, ...said };
     return this.touch(entry, nowMs);

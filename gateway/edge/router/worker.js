@@ -7,10 +7,11 @@
  * Variables and secrets: settings.js, ALLOWED_ORIGINS, and shared/keys.js.
  */
 
+import { defaultCatalog } from "../shared/catalog.js";
 import { entry } from "../shared/entry.js";
 import { ApiError } from "../shared/errors.js";
 import { checkBody, name as nameRule } from "../shared/fields.js";
-import { headerText, jsonResponse, parseJson, readBody } from "../shared/http.js";
+import { asksEverywhere, headerText, jsonResponse, parseJson, queryParameter, readBody } from "../shared/http.js";
 import { bodyToRelay, isRepeatable, relay, relayError } from "../shared/relay.js";
 import { HEARTBEAT, NEWS, REGISTRATION, WORKER, WORKER_HEARTBEAT } from "./bodies.js";
 import { readSettings } from "./settings.js";
@@ -22,7 +23,16 @@ const ATTEMPTS_MAX = 4;
 const REGISTER_TIMEOUT_MS = 4000;
 const BODY_BYTES_MAX = 4 << 20;
 const HEARTBEAT_BYTES_MAX = 60 * 1024;
-const VIEWS = ["workers", "services", "discover", "admin_workers", "admin_services", "admin_gaps", "admin_stats", "topology"];
+const VIEWS = [
+  "workers",
+  "services",
+  "discover",
+  "admin_workers",
+  "admin_services",
+  "admin_gaps",
+  "admin_stats",
+  "topology",
+];
 /** Registering and being heard twice is as good as once. */
 const REPEATABLE = ["register", "heartbeat", "drain", "undrain"];
 const CHANGES_ROLL = ["register", "unregister", "drain", "undrain", "import"];
@@ -148,9 +158,10 @@ async function heartbeat(call) {
 }
 
 function history(call) {
-  const worker = call.url.searchParams.get("worker") ?? "";
-  if (nameRule(256)(worker) !== "") {
-    throw new ApiError("invalid_field", "field worker is required in the query");
+  const worker = queryParameter(call.url, "worker");
+  const fault = worker === null ? "is required" : nameRule(256)(worker);
+  if (fault !== "") {
+    throw new ApiError("invalid_field", `field worker ${fault}, in the query`);
   }
   return forward(call, { name: worker });
 }
@@ -170,7 +181,10 @@ async function view(call) {
 
 /** A job for all workers goes to all coordinators, each of which sends it to its own. */
 async function broadcast(call) {
-  const { bytes, body } = await readChecked(call.request, BODY_BYTES_MAX, { rules: { job_type: nameRule(256), job_id: nameRule(256) }, required: ["job_type"] });
+  const { bytes, body } = await readChecked(call.request, BODY_BYTES_MAX, {
+    rules: { job_type: nameRule(256), job_id: nameRule(256) },
+    required: ["job_type"],
+  });
   const jobId = body.job_id ?? crypto.randomUUID();
   const { coordinators, hops } = await ask(call, "pool", hopsOf(call.request));
   if (coordinators.length === 0) {
@@ -178,7 +192,11 @@ async function broadcast(call) {
   }
   const data = body.job_id === undefined ? new TextEncoder().encode(JSON.stringify({ ...body, job_id: jobId })) : bytes;
   const answers = await Promise.all(coordinators.map((one) => broadcastAt(call, one, { data, hops })));
-  const taken = answers.filter((answer) => answer !== null);
+  const taken = answers.filter((answer) => answer.status === 200).map((answer) => answer.body);
+  const refused = answers.find((answer) => answer.status >= 400 && answer.status < 500);
+  if (taken.length === 0 && refused !== undefined) {
+    return jsonResponse(refused.body, refused.status);
+  }
   if (taken.length === 0) {
     throw new ApiError("no_worker", "no healthy worker is capable of this; try again in a moment");
   }
@@ -195,21 +213,25 @@ async function broadcast(call) {
 
 async function broadcastAt(call, coordinator, { data, hops }) {
   let isAsked = false;
-  const { response } = await relay(call.request, { data, isKept: true }, {
-    attemptsMax: 1,
-    timeoutMs: readSettings(call.env).firstByteMs,
-    next: () => {
-      const headers = { "X-Muster-Hops": hops, "X-Request-Id": call.id };
-      const target = isAsked ? null : { ...coordinator, url: coordinator.url + call.url.pathname, headers };
-      isAsked = true;
-      return target;
+  const { response } = await relay(
+    call.request,
+    { data, isKept: true },
+    {
+      attemptsMax: 1,
+      timeoutMs: readSettings(call.env).firstByteMs,
+      next: () => {
+        const headers = { "X-Muster-Hops": hops, "X-Request-Id": call.id };
+        const target = isAsked ? null : { ...coordinator, url: coordinator.url + call.url.pathname, headers };
+        isAsked = true;
+        return target;
+      },
     },
-  });
-  if (response?.status !== 200) {
-    await response?.body?.cancel();
-    return null;
+  );
+  try {
+    return { status: response.status, body: Object(await response.json()) };
+  } catch {
+    return { status: 0, body: {} }; /* it did not answer, or not with JSON */
   }
-  return response.json().catch(() => null);
 }
 
 async function run(call) {
@@ -228,7 +250,7 @@ async function run(call) {
       return jsonResponse(await ask(call, "register", body, cfOf(request)));
     }
     case "edge_heartbeat": {
-      const { body } = await readChecked(request, HEARTBEAT_BYTES_MAX, HEARTBEAT);
+      const { body } = await readChecked(request, BODY_BYTES_MAX, HEARTBEAT);
       return jsonResponse(await ask(call, "heartbeat", body, cfOf(request)));
     }
     case "edge_unregister":
@@ -245,10 +267,14 @@ async function run(call) {
     case "readyz":
       return jsonResponse({ status: "ok" });
     default: {
-      const isElsewhere = route.operation === "discover" && url.searchParams.get("scope") === "all";
+      const isElsewhere = route.operation === "discover" && asksEverywhere(url);
       return VIEWS.includes(route.operation) && !isElsewhere ? view(call) : forward(call);
     }
   }
 }
 
-export default entry(run);
+/* Keys say services by their names. Aliases of a catalog of the coordinators' own are theirs to judge: a key that names
+ * services is refused for them here. */
+const catalog = defaultCatalog();
+
+export default entry(run, (name) => catalog.nameOf(name));

@@ -60,6 +60,10 @@ export function entry(run, nameOf = (name) => name) {
         }
         const url = new URL(request.url);
         const route = routeOf(request.method, url.pathname);
+        if (route.operation === "options") {
+          extra.push(["Allow", route.allowed]);
+          return finishResponse(new Response(null, { status: 204 }), { request, id, cors: guard.cors, extra });
+        }
         const caller = await admitted(guard, request, route, nameOf);
         response = await run({ request, url, id, route, caller, extra, env, context });
       } catch (error) {

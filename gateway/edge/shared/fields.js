@@ -25,6 +25,9 @@ function typeOf(value) {
 
 const wrongType = (wanted, value) => `must be ${wanted}, not ${typeOf(value)}`;
 
+/** A fault of a member, or of a member's member: "a must …", "a.b must …", "a[0] must …". */
+const joined = (fault) => (/^[[.]/.test(fault) ? fault : ` ${fault}`);
+
 /** Whether it is an object, and no array. */
 export function isObject(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
@@ -74,12 +77,14 @@ export const word = (words) => (value) => {
 
 export const flag = () => (value) => (typeof value === "boolean" ? "" : wrongType("a boolean", value));
 
-export const number = (maximum) => (value) => {
-  if (typeof value !== "number") {
-    return wrongType("a number", value);
-  }
-  return value >= 0 && value <= maximum ? "" : `must be from 0 to ${maximum}`;
-};
+export const number =
+  (maximum, minimum = 0) =>
+  (value) => {
+    if (typeof value !== "number") {
+      return wrongType("a number", value);
+    }
+    return value >= minimum && value <= maximum ? "" : `must be from ${minimum} to ${maximum}`;
+  };
 
 export const whole = (maximum) => (value) => {
   if (typeof value !== "number") {
@@ -99,7 +104,7 @@ export const list = (maximum, rule) => (value) => {
   for (const [index, item] of value.entries()) {
     const fault = rule(item);
     if (fault !== "") {
-      return `[${index}] ${fault}`;
+      return `[${index}]${joined(fault)}`;
     }
   }
   return "";
@@ -117,7 +122,7 @@ export const map = (maximum, rule) => (value) => {
   for (const [key, member] of members) {
     const fault = rule(member);
     if (fault !== "") {
-      return `.${key.slice(0, 60)} ${fault}`;
+      return `.${key.slice(0, 60)}${joined(fault)}`;
     }
   }
   return "";
@@ -144,7 +149,7 @@ function firstFault(value, { rules, required = [], oneOf = [] }) {
     }
     const fault = isThere ? rule(value[member]) : "";
     if (fault !== "") {
-      return `${member}${fault.startsWith("[") || fault.startsWith(".") ? "" : " "}${fault}`;
+      return `${member}${joined(fault)}`;
     }
   }
   const hasOne = oneOf.length === 0 || oneOf.some((member) => typeof value[member] === "string");

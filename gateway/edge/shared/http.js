@@ -2,6 +2,9 @@
 
 import { ApiError } from "./errors.js";
 import { corsHeaders } from "./cors.js";
+import { segment, word } from "./fields.js";
+
+const NAME_BYTES_MAX = 256;
 
 /** Of one hop only (RFC 9110 section 7.6.1), and what the runtime writes itself. */
 const HOP_BY_HOP = [
@@ -64,12 +67,16 @@ export async function readStream(stream, limitBytes, passedBytes = 0) {
   return whole;
 }
 
-/** A client that is still sending when it is answered may not see the answer: so much of its body is waited for. */
+/**
+ * A client that is still sending when it is answered may not see the answer: so much of its body is waited for, if it
+ * has not said how long it is.
+ */
 const PASSED_BYTES = 32 << 20;
 
 /** The body of a request, whole. @throws {ApiError} */
 export async function readBody(request, limitBytes) {
-  const body = await readStream(request.body, limitBytes, PASSED_BYTES);
+  const isTooLong = Number(request.headers.get("Content-Length")) > limitBytes;
+  const body = isTooLong ? null : await readStream(request.body, limitBytes, PASSED_BYTES);
   if (body === null) {
     throw new ApiError("body_too_large", `the body is longer than ${limitBytes} bytes`);
   }
@@ -117,13 +124,51 @@ export function forwardedHeaders(headers, withheld = []) {
   return result;
 }
 
-/** A segment of a path as it is meant. @throws {ApiError} */
+/** A name in a path, as it is meant. @throws {ApiError} */
 export function decodeSegment(text) {
+  let decoded;
   try {
-    return decodeURIComponent(text);
+    decoded = decodeURIComponent(text);
   } catch {
     throw new ApiError("invalid_path", "the path is not well encoded");
   }
+  const fault = segment(NAME_BYTES_MAX)(decoded);
+  if (fault !== "") {
+    throw new ApiError("invalid_path", `in the path, the name ${fault}`);
+  }
+  return decoded;
+}
+
+/**
+ * A parameter of the query.
+ * @returns {string | null} null: it is not there
+ * @throws {ApiError} it is not well encoded
+ */
+export function queryParameter(url, name) {
+  const pair = url.search
+    .slice(1)
+    .split("&")
+    .find((one) => one === name || one.startsWith(`${name}=`));
+  if (pair === undefined) {
+    return null;
+  }
+  try {
+    return decodeURIComponent(pair.slice(name.length + 1).replaceAll("+", " "));
+  } catch {
+    throw new ApiError("invalid_field", `field ${name} must be UTF-8, in the query`);
+  }
+}
+
+const SCOPES = word(["local", "all"]);
+
+/** Whether GET /api/services/discover asks for what the hash table has as well. @throws {ApiError} */
+export function asksEverywhere(url) {
+  const scope = queryParameter(url, "scope");
+  const fault = scope === null ? "" : SCOPES(scope);
+  if (fault !== "") {
+    throw new ApiError("invalid_field", `field scope ${fault}, in the query`);
+  }
+  return scope === "all";
 }
 
 /** What every answer carries. */

@@ -135,7 +135,8 @@ export async function admit(keys, headers, wanted) {
   }
   const { credential, source } = credentialOf(headers);
   if (credential === null) {
-    const message = `this takes a key with the right ${wanted.right}; send it as X-API-Key: KEY or as Authorization: Bearer KEY`;
+    const ways = "X-API-Key: KEY or as Authorization: Bearer KEY";
+    const message = `this takes a key with the right ${wanted.right}; send it as ${ways}`;
     throw new ApiError("unauthorized", message, challenge);
   }
   if (wanted.ownWorker && WORKER_TOKEN.test(credential)) {

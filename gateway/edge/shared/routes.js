@@ -93,6 +93,9 @@ export function routeOf(method, path) {
   const route = candidates.find((one) => one.method === method || (one.method === "GET" && method === "HEAD"));
   if (route === undefined) {
     const allowed = candidates.map((one) => (one.method === "GET" ? "GET, HEAD" : one.method)).join(", ");
+    if (method === "OPTIONS") {
+      return { operation: "options", right: "", allowed };
+    }
     throw new ApiError("method_not_allowed", `use ${allowed} here`, { Allow: allowed });
   }
   const at = route.segments.indexOf("{name}");

@@ -136,6 +136,13 @@ export function statsView(federation, nowMs, regions) {
   };
 }
 
+/** What GET /health says of workers. */
+export function healthCounts(federation) {
+  const workers = listed(federation).map(({ worker }) => worker);
+  const active = healthyCount(workers);
+  return { total: workers.length, active, stale: workers.length - active };
+}
+
 /** GET /api/topology */
 export function topologyView(federation, nowMs, regions, coordinators) {
   const workers = listed(federation);
@@ -181,6 +188,7 @@ export function topologyView(federation, nowMs, regions, coordinators) {
       average_load: average(workers),
     },
     ...regionMembers(regions),
+    revision: federation.listing,
     complete: true,
     timestamp: new Date(nowMs).toISOString(),
   };
@@ -200,5 +208,11 @@ export function discoveryView(federation, service, regions) {
   if (workers.length === 0) {
     return null;
   }
-  return { service: name, workers, count: workers.length, recommended: workers[0].worker_id, ...regionMembers(regions) };
+  return {
+    service: name,
+    workers,
+    count: workers.length,
+    recommended: workers[0].worker_id,
+    ...regionMembers(regions),
+  };
 }

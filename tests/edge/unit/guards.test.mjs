@@ -6,7 +6,8 @@ if (globalThis.crypto === undefined) {
 }
 
 const { corsHeaders, parseOrigins } = await import("../../../gateway/edge/shared/cors.js");
-const { checkBody, segment, list, name, whole, url, word, map } = await import("../../../gateway/edge/shared/fields.js");
+const { checkBody, segment, list, name, whole, url, word, map } =
+  await import("../../../gateway/edge/shared/fields.js");
 const { admit, readKeys, sameSecret } = await import("../../../gateway/edge/shared/keys.js");
 const { leadsInside, parseOrigin } = await import("../../../gateway/edge/shared/origin.js");
 const { routeOf } = await import("../../../gateway/edge/shared/routes.js");
@@ -16,8 +17,26 @@ test("URLs that are taken", () => {
   for (const text of ["http://a", "https://a.example:8443/x/", "http://127.0.0.1:1", "http://[::1]:80"]) {
     assert.notEqual(parseOrigin(text), null, text);
   }
-  const wrong = ["", "a", "ftp://a", "http://", "http:///a", "http://u@a", "http://u:p@a", "http://a?x", "http://a#x",
-    "http://a b", "http://a:99999", "http://a:0", "javascript:1", "http:\\\\a", "http://a\n", `http://${"a".repeat(800)}`, 7, null];
+  const wrong = [
+    "",
+    "a",
+    "ftp://a",
+    "http://",
+    "http:///a",
+    "http://u@a",
+    "http://u:p@a",
+    "http://a?x",
+    "http://a#x",
+    "http://a b",
+    "http://a:99999",
+    "http://a:0",
+    "javascript:1",
+    "http:\\\\a",
+    "http://a\n",
+    `http://${"a".repeat(800)}`,
+    7,
+    null,
+  ];
   for (const text of wrong) {
     assert.equal(parseOrigin(text), null, String(text));
   }
@@ -26,10 +45,34 @@ test("URLs that are taken", () => {
 });
 
 test("private addresses in all their spellings", () => {
-  const inside = ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "017700000001", "10.0.0.1", "169.254.169.254", "172.16.0.1",
-    "192.168.1.1", "100.64.0.1", "0.0.0.0", "224.0.0.1", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]",
-    "[fe80::1]", "[fc00::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]", "[2001::1]", "localhost", "LOCALHOST.",
-    "a.localhost", "127.0.0.1."];
+  const inside = [
+    "127.0.0.1",
+    "127.1",
+    "0x7f000001",
+    "2130706433",
+    "017700000001",
+    "10.0.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:10.0.0.1]",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[2001:db8::1]",
+    "[2001::1]",
+    "localhost",
+    "LOCALHOST.",
+    "a.localhost",
+    "127.0.0.1.",
+  ];
   for (const host of inside) {
     assert.equal(leadsInside(parseOrigin(`http://${host}:80`)), true, host);
   }
@@ -39,10 +82,31 @@ test("private addresses in all their spellings", () => {
 });
 
 test("any text as a URL is taken or refused", () => {
-  const parts = ["http", "https", "://", "/", ":", "[", "]", "::", "127.1", "@", "%", "..", "\u0000", "ü", "0x7f", "a", "65536", "-", "\\"];
+  const parts = [
+    "http",
+    "https",
+    "://",
+    "/",
+    ":",
+    "[",
+    "]",
+    "::",
+    "127.1",
+    "@",
+    "%",
+    "..",
+    "\u0000",
+    "ü",
+    "0x7f",
+    "a",
+    "65536",
+    "-",
+    "\\",
+  ];
   for (let seed = 1; seed <= 5000; seed++) {
     const random = seeded(seed);
-    const text = (random() < 0.7 ? "http://" : "") +
+    const text =
+      (random() < 0.7 ? "http://" : "") +
       Array.from({ length: 1 + Math.floor(random() * 8) }, () => parts[Math.floor(random() * parts.length)]).join("");
     const parsed = parseOrigin(text);
     if (parsed !== null) {
@@ -99,16 +163,26 @@ test("any body is taken or refused with a name", () => {
 test("origins", () => {
   const some = parseOrigins("https://a.example, https://b.example");
   assert.deepEqual(corsHeaders(some, "https://evil.example", false), [["Vary", "Origin"]]);
-  assert.equal(new Map(corsHeaders(some, "https://b.example", true)).get("Access-Control-Allow-Origin"), "https://b.example");
+  assert.equal(
+    new Map(corsHeaders(some, "https://b.example", true)).get("Access-Control-Allow-Origin"),
+    "https://b.example",
+  );
   assert.equal(new Map(corsHeaders(parseOrigins("*"), "https://c", false)).get("Access-Control-Allow-Origin"), "*");
   assert.deepEqual(corsHeaders(parseOrigins(""), "https://c", false), []);
 });
 
 test("keys and rights", async () => {
-  const file = JSON.stringify({ keys: [
-    { name: "lab", key: "k".repeat(16), rights: ["worker"] },
-    { name: "site", key_sha256: "15a596e3c98c407e043751ff3b21ff0358a1bdfdf3fe948b1523893a8e5de2e8", rights: ["client"], services: ["vision-ocr", "llm-*"] },
-  ] });
+  const file = JSON.stringify({
+    keys: [
+      { name: "lab", key: "k".repeat(16), rights: ["worker"] },
+      {
+        name: "site",
+        key_sha256: "15a596e3c98c407e043751ff3b21ff0358a1bdfdf3fe948b1523893a8e5de2e8",
+        rights: ["client"],
+        services: ["vision-ocr", "llm-*"],
+      },
+    ],
+  });
   const keys = await readKeys("the only key", file);
   const ask = async (key, wanted, header = "X-API-Key") => {
     try {
@@ -132,9 +206,15 @@ test("keys and rights", async () => {
   assert.equal(await sameSecret("a", "a"), true);
   assert.equal(await sameSecret("a", "b"), false);
   assert.deepEqual(await readKeys("", ""), []);
-  for (const wrong of ["{", "[]", '{"keys": [{"rights": ["client"], "key": "short"}]}', '{"keys": [], "limits": {}}',
+  for (const wrong of [
+    "{",
+    "[]",
+    '{"keys": [{"rights": ["client"], "key": "short"}]}',
+    '{"keys": [], "limits": {}}',
     '{"keys": [{"rights": ["client"], "key": "kkkkkkkkkkkkkkkk", "workers": ["x"]}]}',
-    '{"keys": [{"rights": ["root"], "key": "kkkkkkkkkkkkkkkk"}]}', '{"keys": [7]}']) {
+    '{"keys": [{"rights": ["root"], "key": "kkkkkkkkkkkkkkkk"}]}',
+    '{"keys": [7]}',
+  ]) {
     await assert.rejects(readKeys("", wrong), /API_KEYS/, wrong);
   }
 });

@@ -10,14 +10,28 @@ const worker = (id, more = {}) =>
 
 test("weights are those of the router's policy", () => {
   /* load, waiting, weight: services/router/policy_least_loaded.c and policy_weight */
-  for (const [load, waiting, weight] of [[0, 0, 100], [0.42, 0, 60], [0.5, 1, 25], [1, 0, 1], [2, 9, 1], [0.9, 0, 10]]) {
+  for (const [load, waiting, weight] of [
+    [0, 0, 100],
+    [0.42, 0, 60],
+    [0.5, 1, 25],
+    [1, 0, 1],
+    [2, 9, 1],
+    [0.9, 0, 10],
+  ]) {
     assert.equal(weightOf(worker("a", { current_load: load, queue_depth: waiting })), weight, `${load} ${waiting}`);
   }
   assert.equal(weightOf(worker("a", { last_heartbeat: null })), 50, "one that said nothing");
 });
 
 test("who may get requests", () => {
-  for (const [status, may] of [["online", true], ["degraded", true], ["reconnecting", true], ["draining", false], ["offline", false], ["unknown", false]]) {
+  for (const [status, may] of [
+    ["online", true],
+    ["degraded", true],
+    ["reconnecting", true],
+    ["draining", false],
+    ["offline", false],
+    ["unknown", false],
+  ]) {
     assert.equal(isEligible(worker("a", { status }), "files"), may, status);
   }
   assert.equal(isEligible(worker("a", { services_status: { files: "starting" } }), "files"), false);

@@ -26,8 +26,14 @@ test("weights are the seeds' formula", () => {
 
 test("who is near", () => {
   for (const [here, continent, there, rank] of [
-    ["uk", "", "UK", 0], ["uk-london", "", "uk", 1], ["uk", "", "uk-london", 1], ["uk", "", "ukraine", 2],
-    ["", "", "uk", 2], ["uk", "", "", 2], ["gb", "eu", "EU", 1], ["", "", "", 2],
+    ["uk", "", "UK", 0],
+    ["uk-london", "", "uk", 1],
+    ["uk", "", "uk-london", 1],
+    ["uk", "", "ukraine", 2],
+    ["", "", "uk", 2],
+    ["uk", "", "", 2],
+    ["gb", "eu", "EU", 1],
+    ["", "", "", 2],
   ]) {
     assert.equal(pool.nearness(here, continent, there), rank, `${here} ${continent} ${there}`);
   }
@@ -76,9 +82,21 @@ test("an order is one of all of them, whatever the figures are", () => {
     const random = seeded(seed);
     const odd = () => [0, 1e308, 5, Number.MIN_VALUE][Math.floor(random() * 4)];
     const list = Array.from({ length: Math.floor(random() * 8) }, () =>
-      candidate({ ...at(odd()), queueDepth: odd(), place: random() < 0.5 ? null : { latitude: 180 * random() - 90, longitude: 0 } }),
+      candidate({
+        ...at(odd()),
+        queueDepth: odd(),
+        place: random() < 0.5 ? null : { latitude: 180 * random() - 90, longitude: 0 },
+      }),
     );
-    const order = pool.orderOf(list, { closest: random() < 0.5, offers: true, place: { latitude: 0, longitude: 0 } }, random);
-    assert.deepEqual([...order].sort((a, b) => a - b), list.map((_, number) => number), `seed ${seed}`);
+    const order = pool.orderOf(
+      list,
+      { closest: random() < 0.5, offers: true, place: { latitude: 0, longitude: 0 } },
+      random,
+    );
+    assert.deepEqual(
+      [...order].sort((a, b) => a - b),
+      list.map((_, number) => number),
+      `seed ${seed}`,
+    );
   }
 });

@@ -91,7 +91,13 @@ test("what is told is what was heard here", () => {
   news.hear("gone", 1000);
   news.leave("gone", 1500);
   const told = news.told(who, 2000);
-  assert.deepEqual(told.map(({ worker_id, age_ms, gone }) => [worker_id, age_ms, gone]), [["uk", 1000, false], ["gone", 500, true]]);
+  assert.deepEqual(
+    told.map(({ worker_id, age_ms, gone }) => [worker_id, age_ms, gone]),
+    [
+      ["uk", 1000, false],
+      ["gone", 500, true],
+    ],
+  );
   news.forget(() => false, 121500);
   assert.equal(news.told(who, 121500).length, 1, "who has gone, for two minutes");
   news.forget(() => false, 121501);
@@ -100,7 +106,10 @@ test("what is told is what was heard here", () => {
 
 test("proofs", async () => {
   /* RFC 4231, test case 2 */
-  assert.equal(await makeProof("Jefe", "what do ya want for nothing?"), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  assert.equal(
+    await makeProof("Jefe", "what do ya want for nothing?"),
+    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+  );
   const nonce = "n";
   const proof = await makeProof("k", nonce);
   const judge = (status, text, key, isRequired = false) => judgeProof({ status, text }, { key, nonce, isRequired });
@@ -121,12 +130,33 @@ test("proofs", async () => {
 });
 
 test("any body of the federation is taken or refused, and what is taken can be used", () => {
-  const names = ["worker_id", "tunnel_url", "url", "location", "capabilities", "dht_port", "proof_key", "from", "coordinators",
-    "age_ms", "gone", "incarnation", "services", "load", "queue_depth", "worker_type", "__proto__"];
+  const names = [
+    "worker_id",
+    "tunnel_url",
+    "url",
+    "location",
+    "capabilities",
+    "dht_port",
+    "proof_key",
+    "from",
+    "coordinators",
+    "age_ms",
+    "gone",
+    "incarnation",
+    "services",
+    "load",
+    "queue_depth",
+    "worker_type",
+    "__proto__",
+  ];
   let taken = 0;
   for (let seed = 1; seed <= 8000; seed++) {
     const random = seeded(seed);
-    const base = [{}, { worker_id: "a", url: "http://a" }, { from: "x", coordinators: [{ worker_id: "a", age_ms: 1, url: "http://a" }] }];
+    const base = [
+      {},
+      { worker_id: "a", url: "http://a" },
+      { from: "x", coordinators: [{ worker_id: "a", age_ms: 1, url: "http://a" }] },
+    ];
     const body = { ...base[Math.floor(random() * 3)], ...Object(anyJson(random, names)) };
     for (const schema of [HEARTBEAT, NEWS, REGISTRATION, WORKER]) {
       try {

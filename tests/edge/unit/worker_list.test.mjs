@@ -11,10 +11,15 @@ import { anyJson, seeded } from "../random.mjs";
 const worker = (id, more = {}) => ({ worker_id: id, tunnel_url: "http://a.example/", ...more });
 
 test("a worker is what its known members say", () => {
-  const read = readWorker(worker("m1", { status: "degraded", services: ["files", { name: "ocr", url: "http://b/" }, 7], evil: 1 }));
+  const read = readWorker(
+    worker("m1", { status: "degraded", services: ["files", { name: "ocr", url: "http://b/" }, 7], evil: 1 }),
+  );
   assert.equal(read.tunnel_url, "http://a.example");
   assert.equal(read.status, "degraded");
-  assert.deepEqual(read.services.map((service) => service.name), ["files", "ocr"]);
+  assert.deepEqual(
+    read.services.map((service) => service.name),
+    ["files", "ocr"],
+  );
   assert.equal(read.services[1].url, "http://b");
   assert.equal(Object.hasOwn(read, "evil"), false);
 });
@@ -39,8 +44,24 @@ test("a list that was cut, or is none, is refused", () => {
 });
 
 test("lists of any content are read without harm", () => {
-  const names = ["worker_id", "tunnel_url", "services", "name", "url", "status", "registered_at", "services_status",
-    "assigned_services", "current_load", "queue_depth", "__proto__", "capabilities", "aliases", "path", "requires"];
+  const names = [
+    "worker_id",
+    "tunnel_url",
+    "services",
+    "name",
+    "url",
+    "status",
+    "registered_at",
+    "services_status",
+    "assigned_services",
+    "current_load",
+    "queue_depth",
+    "__proto__",
+    "capabilities",
+    "aliases",
+    "path",
+    "requires",
+  ];
   for (let seed = 1; seed <= 3000; seed++) {
     const random = seeded(seed);
     const items = Array.from({ length: 5 }, () => {
@@ -53,7 +74,14 @@ test("lists of any content are read without harm", () => {
     federation.catalog = new Catalog(items);
     federation.takeList("r", workers);
     const picker = new Picker(random);
-    for (const view of [views.workersView, views.adminWorkersView, views.servicesView, views.adminServicesView, views.gapsView, views.statsView]) {
+    for (const view of [
+      views.workersView,
+      views.adminWorkersView,
+      views.servicesView,
+      views.adminServicesView,
+      views.gapsView,
+      views.statsView,
+    ]) {
       JSON.stringify(view(federation, 0));
     }
     JSON.stringify(views.topologyView(federation, 0, [], []));
@@ -65,7 +93,10 @@ test("lists of any content are read without harm", () => {
 });
 
 test("texts that were damaged are read or refused", () => {
-  const whole = JSON.stringify({ workers: [worker("a", { services: ["files"] }), worker("b")], catalog: [{ name: "files" }] });
+  const whole = JSON.stringify({
+    workers: [worker("a", { services: ["files"] }), worker("b")],
+    catalog: [{ name: "files" }],
+  });
   for (let seed = 1; seed <= 3000; seed++) {
     const random = seeded(seed);
     const at = Math.floor(random() * whole.length);

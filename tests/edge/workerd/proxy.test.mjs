@@ -8,7 +8,19 @@ import { join } from "node:path";
 import test from "node:test";
 import { WebSocketServer, WebSocket } from "ws";
 
-import { Cleanup, eventually, get, httpServer, listed, lister, nobody, post, script, tcpServer, worker } from "../peers.mjs";
+import {
+  Cleanup,
+  eventually,
+  get,
+  httpServer,
+  listed,
+  lister,
+  nobody,
+  post,
+  script,
+  tcpServer,
+  worker,
+} from "../peers.mjs";
 
 /** With these headers and no others. */
 function rawGet(url, headers) {
@@ -54,7 +66,9 @@ test("a list that cannot be read leaves things as they are, and its age is told"
     assert.equal((await get(`${proxy.url}/service/files/x`)).json.url, "/x", name);
   }
   await uk.stop();
-  assert.ok(await eventually(async () => Number((await get(`${proxy.url}/api/services/list`)).headers.get("age")) >= 1));
+  assert.ok(
+    await eventually(async () => Number((await get(`${proxy.url}/api/services/list`)).headers.get("age")) >= 1),
+  );
   assert.equal((await get(`${proxy.url}/api/service/files`)).headers.get("age"), null, "it is the worker's answer");
 });
 
@@ -102,7 +116,9 @@ test("the last list outlives the isolate in the Cache API", async (context) => {
   await uk.stop();
   const second = await script(cleanup, "proxy", bindings, { dataDir, port });
   assert.equal((await get(`${second.url}/api/service/documents`)).json?.id, "a");
-  assert.ok(await eventually(async () => Number((await get(`${second.url}/api/coordinator/workers`)).headers.get("age")) >= 1));
+  assert.ok(
+    await eventually(async () => Number((await get(`${second.url}/api/coordinator/workers`)).headers.get("age")) >= 1),
+  );
   assert.equal((await get(`${second.url}/health`)).json.lists[0].status, "unreachable");
   assert.equal((await get(`${second.url}/readyz`)).status, 200);
 });
@@ -128,7 +144,11 @@ test("a slow coordinator does not hold requests up for long", async (context) =>
   const slow = await httpServer(cleanup, () => {});
   const one = await worker(cleanup, "a");
   const uk = await lister(cleanup, [listed("a", one.url)]);
-  const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: `${slow.url},${uk.url}`, ...soon, POLL_TIMEOUT_SECONDS: "0.5" });
+  const proxy = await script(cleanup, "proxy", {
+    COORDINATOR_URL: `${slow.url},${uk.url}`,
+    ...soon,
+    POLL_TIMEOUT_SECONDS: "0.5",
+  });
   assert.equal((await get(`${proxy.url}/service/files/x`)).status, 200);
   const lists = (await get(`${proxy.url}/health`)).json.lists;
   assert.equal(lists.find((list) => list.coordinator === slow.url).problem, "it does not answer in time");
@@ -138,7 +158,10 @@ test("a slow coordinator does not hold requests up for long", async (context) =>
 test("workers that are away are replaced inside the request, where that is safe", async (context) => {
   const cleanup = new Cleanup(context);
   const workers = await Promise.all(["a", "b", "c"].map((id) => worker(cleanup, id)));
-  const uk = await lister(cleanup, workers.map((one) => listed(one.id, one.url)));
+  const uk = await lister(
+    cleanup,
+    workers.map((one) => listed(one.id, one.url)),
+  );
   const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url });
   const servedBy = new Set();
   for (let i = 0; i < 60; i++) {
@@ -164,7 +187,10 @@ test("a POST that may have been begun is not sent twice", async (context) => {
       }),
     ),
   );
-  const uk = await lister(cleanup, broken.map((one, at) => listed(`w${at}`, one.url)));
+  const uk = await lister(
+    cleanup,
+    broken.map((one, at) => listed(`w${at}`, one.url)),
+  );
   const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url });
   const answer = await post(`${proxy.url}/service/files/x`, "body");
   assert.equal(answer.status, 502, answer.text);
