@@ -525,11 +525,9 @@ static enum worker_result create_membership(struct worker *worker)
 static void tunnel_moved(void *context, const char *url)
 {
     struct worker *worker = context;
-    bool is_new = worker->tunnel_url[0] == '\0';
     strcpy(worker->tunnel_url, url);
     membership_moved(worker->membership);
-    if (!is_new)
-        supervisor_moved(worker->supervisor);
+    supervisor_moved(worker->supervisor);
 }
 
 static enum worker_result create_tunnel(struct worker *worker)

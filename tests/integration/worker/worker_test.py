@@ -740,6 +740,26 @@ class Tunnel(Case):
         self.assertEqual(worker.stop(), 0)
         self.assertTrue(Commands.gone(self, self.calls()[1][0]))
 
+    def test_commands_that_speak_of_the_url_are_started_again_when_it_changes(self):
+        self.assigned = ["web"]
+        said = tempfile.NamedTemporaryFile("r")
+        self.addCleanup(said.close)
+        command = ("=echo %s {url} >> " + said.name +
+                   "; exec /usr/bin/python3 -m http.server {port} --bind 127.0.0.1")
+        self.start_with([(quick("one"), None), (quick("two"), None)], "--run", "own" + command % "own", "--run-assigned",
+                        "web" + command % "web", "--run", "deaf=echo deaf >> " + said.name +
+                        "; exec /usr/bin/python3 -m http.server {port} --bind 127.0.0.1")
+
+        def lines():
+            said.seek(0)
+            return said.read().splitlines()
+
+        at = "%s https://%s.trycloudflare.com"
+        wait_until(lambda: at % ("web", "one") in lines() and at % ("own", "one") in lines(), "they know it")
+        os.kill(self.calls()[0][0], signal.SIGKILL)
+        wait_until(lambda: at % ("web", "two") in lines() and at % ("own", "two") in lines(), "and the next one", 60)
+        self.assertEqual(lines().count("deaf"), 1, "one that does not speak of it goes on")
+
     def test_the_same_url_again_is_no_news(self):
         worker = self.start_with([(quick("same"), None)], "--heartbeat-interval-seconds", "0.2")
         self.assertEqual(self.registered_at(), "https://same.trycloudflare.com")
