@@ -315,6 +315,13 @@ static void start_relay(struct relay *relay)
                });
 }
 
+/* The name that it is known by now, which was not when the request was let in, may be one that the key may not call. */
+static bool may_call(const struct job *job, const struct pick_service *service)
+{
+    const char *name = pick_description_name(pick_service_description(service));
+    return job->caller == NULL || auth_may_call(job->caller->identity, name, strlen(name));
+}
+
 /* The backend has looked the service up. */
 static void located(struct job *job)
 {
@@ -327,7 +334,7 @@ static void located(struct job *job)
     }
     /* An edge proxy may have found it elsewhere: then it is in the table by now. */
     const struct pick_service *service = pick_table_find(relay->front->table, job->name, strlen(job->name));
-    if (location == NULL && service != NULL && pick_service_endpoints(service) > 0) {
+    if (location == NULL && service != NULL && pick_service_endpoints(service) > 0 && may_call(job, service)) {
         relay->service = pick_description_reference(pick_service_description(service));
         start_relay(relay);
         return;

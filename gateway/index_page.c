@@ -142,8 +142,12 @@ void index_page_render(const struct index_page *page, const struct replica *repl
     append_escaped(out, page->coordinator_id);
     buffer_append_text(out, "</h1>\n");
     if (page->role == API_EDGE_ROUTER)
-        buffer_append_text(out, "<p>An edge router: the public address of coordinators. This is how the workers of all "
-                                "of them are; <a href=\"/api/admin/coordinators\">the coordinators themselves</a>.</p>\n");
+        buffer_append_text(out,
+                           "<p>An edge router: the public address of coordinators. This is how the workers of all "
+                           "of them are; <a href=\"/api/admin/coordinators\">the coordinators themselves</a>.</p>\n");
+    if (page->role == API_EDGE_PROXY)
+        buffer_append_text(out, "<p>An edge proxy: it sends requests to workers by the lists of coordinators. "
+                                "<a href=\"/health\">How old these are, and how the coordinators are</a>.</p>\n");
     if (page->closed) {
         buffer_append_text(out, "<p>How the fleet is, this coordinator says to those who have a key: "
                                 "<code>musterctl workers</code>, <code>musterctl gaps</code>.</p>\n");

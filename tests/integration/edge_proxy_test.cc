@@ -172,6 +172,7 @@ TEST(EdgeProxy, ItServesByTheListWithTheCoordinatorOrWithout)
     EXPECT_EQ(proxy.get("/api/services/list").json()["services"]["files"]["healthy_workers"].integer(), 1);
     EXPECT_EQ(proxy.health()["lists"][0]["status"].text(), "online");
     EXPECT_EQ(proxy.health()["status"].text(), "healthy");
+    EXPECT_NE(proxy.get("/").body.find("An edge proxy"), std::string::npos);
     EXPECT_NE(proxy.get("/openapi.json").body.find("/api/services/discover"), std::string::npos);
 
     // What is the coordinator's to say is the coordinator's, and a client reads its own writes.
