@@ -451,6 +451,31 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .label = "ws_topology",
             .help = "A WebSocket that shows the topology, then tells each change as it happens.",
         },
+    [API_WS_LINK] =
+        {
+            .operation = API_WS_LINK,
+            .method = "GET",
+            .path = "/ws/link/{worker_id}",
+            .caller = API_FOR_WORKERS,
+            .flags = API_WEBSOCKET | API_OWN_WORKER,
+            .reply_status = 101,
+            .errors = SUBSCRIPTION_ERRORS | API_ERROR(ERROR_NOT_READY),
+            .label = "ws_link",
+            .help = "A WebSocket that a worker keeps so that requests reach it: HTTP/2 in binary messages, the gateway is "
+                    "the client. Muster-Link-Secret, 64 hexadecimal digits that the worker has made up, is "
+                    "hashed to the name of the link.",
+        },
+    [API_RELAY_LINK] =
+        {
+            .operation = API_RELAY_LINK,
+            .method = "*",
+            .path = "/link/{link}/{rest...}",
+            .caller = API_FOR_EVERYBODY,
+            .flags = API_RELAYED,
+            .errors = RELAY_ERRORS,
+            .label = "link",
+            .help = "Goes to the worker that keeps the link, as to any URL of a worker; who knows the name may.",
+        },
     [API_HEALTH] =
         {
             .operation = API_HEALTH,
@@ -651,6 +676,11 @@ static const struct schema_field path_parameters[] = {
      SCHEMA_REQUIRED,
      "\"gpu-1\"",
      "A worker's id."},
+    {"link",
+     {.kind = SCHEMA_NAME, .maximum = 32},
+     SCHEMA_REQUIRED,
+     "\"0123456789abcdef0123456789abcdef\"",
+     "The name of a worker's link."},
     {"coordinator_id",
      {.kind = SCHEMA_NAME, .maximum = REQUEST_WORKER_ID_BYTES_MAX},
      SCHEMA_REQUIRED,
@@ -685,8 +715,9 @@ bool api_has(enum api_role role, const struct api_route *route)
     switch (role) {
     case API_EDGE_ROUTER:
         return route->edge != API_EDGE_NOT && route->edge != API_BALANCER_ONLY;
-    case API_EDGE_PROXY:
-        return route->edge == API_EDGE_SAME || route->edge == API_EDGE_FORWARDED;
+    case API_EDGE_PROXY: /* workers keep their links to who registers them */
+        return (route->edge == API_EDGE_SAME || route->edge == API_EDGE_FORWARDED) &&
+               route->operation != API_WS_LINK && route->operation != API_RELAY_LINK;
     case API_LOAD_BALANCER:
         return route->edge == API_BALANCER_ONLY || route->operation == API_HEALTH || route->operation == API_HEALTHZ ||
                route->operation == API_READYZ || route->operation == API_METRICS;

@@ -50,6 +50,8 @@ enum api_operation {
     API_DHT_RPC,
     API_WS_EVENTS,
     API_WS_TOPOLOGY,
+    API_WS_LINK,
+    API_RELAY_LINK,
     API_HEALTH,
     API_HEALTHZ,
     API_READYZ,

@@ -12,6 +12,7 @@
 #include "gateway/edge.h"
 #include "gateway/front.h"
 #include "gateway/index_page.h"
+#include "gateway/links.h"
 #include "gateway/pieces.h"
 #include "gateway/proxy.h"
 #include "gateway/topology.h"
@@ -358,6 +359,8 @@ void backend_run_metrics(struct backend *backend, struct job *job)
         .history_dropped = backend->history_dropped,
         .registrations = backend->registrations,
         .unregistrations = backend->unregistrations,
+        .links = links_count(gateway->links),
+        .requests_in_links = atomic_load_explicit(&gateway->link_requests, memory_order_relaxed),
         .parts = parts,
         .part_count = part_count,
     };

@@ -19,7 +19,7 @@
  * requests can end in one turn of the loop: fewer would be closed only to be made again. */
 #define UPSTREAM_IDLE_MAX 2048
 
-#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 15)
+#define ANSWER_HEADERS_MAX (CORS_HEADERS_MAX + 16)
 
 /* --- Answers --- */
 
@@ -70,6 +70,8 @@ static void send(struct front *front, struct http_exchange *exchange, const stru
         headers[count++] = (struct http_header){"Vary", "Accept-Encoding"};
     if (answer->served_by != NULL)
         headers[count++] = (struct http_header){"X-Served-By", answer->served_by};
+    if (answer->link_is_away)
+        headers[count++] = (struct http_header){LINK_AWAY_HEADER, LINK_AWAY};
     if (list_age(front, exchange, answer, age, sizeof age))
         headers[count++] = (struct http_header){"Age", age};
     if (answer->status == 426) { /* says to what (RFC 9110 15.5.22, RFC 6455 4.2.2) */
@@ -357,6 +359,12 @@ static void dispatch(struct front *front, struct http_exchange *exchange, const 
     case API_WS_TOPOLOGY:
         front_handle_subscription(front, exchange, match->route);
         return;
+    case API_WS_LINK:
+        front_handle_link_socket(front, exchange, match);
+        return;
+    case API_RELAY_LINK:
+        front_handle_link_request(front, exchange, match);
+        return;
     case API_HEALTHZ:
         front_answer(front, exchange, &(struct answer){.status = 200, .body = alive, .body_bytes = sizeof alive - 1});
         return;
@@ -507,6 +515,7 @@ static void begin_drain(struct loop_task *task)
 {
     struct front *front = (struct front *)((char *)task - offsetof(struct front, drain_task));
     front_dismiss_subscribers(front);
+    front_dismiss_links(front);
     http_server_drain(front->server, (uint32_t)(front->gateway->settings.drain_timeout_seconds * 1000), server_drained,
                       front);
 }
@@ -575,6 +584,8 @@ static bool build(struct front *front, int listener, struct http_resolver *resol
         &(struct http_upstreams_config){
             .resolver = resolver,
             .pool_idle_max = UPSTREAM_IDLE_MAX,
+            .dial = front_link_dial,
+            .dial_context = front,
             .public_only = front->gateway->public_only,
             .first_byte_timeout_ms = (uint32_t)(front->gateway->settings.first_byte_timeout_seconds * 1000),
         },

@@ -20,8 +20,10 @@
 #include "gateway/outcomes.h"
 #include "gateway/pick.h"
 #include "gateway/rendered.h"
+#include "gateway/websocket.h"
 
 struct balancer_table;
+struct front_link;
 struct relay;
 struct subscriber;
 
@@ -80,6 +82,9 @@ struct front {
 
     struct event_ring events;
     struct subscriber *subscribers; /* front_subscribers.c's */
+
+    struct front_link *links; /* front_links.c's */
+    struct timer links_timer; /* while the gateway stops */
 
     struct job *outgoing, **outgoing_end; /* submitted in this turn */
     struct loop_hook outgoing_hook;
@@ -148,6 +153,7 @@ struct answer {
     const char *security_policy; /* of a page */
     const char *served_by;       /* X-Served-By: the worker that the answer speaks of */
     bool packed;                 /* Content-Encoding: gzip */
+    bool link_is_away;           /* LINK_AWAY_HEADER */
 };
 
 /* Answers, with what every answer carries. */
@@ -180,6 +186,11 @@ size_t front_body_limit(const struct front *front, const struct api_route *route
 /* Reads a body into the job. False: the exchange was answered. */
 bool front_read_registration(struct job *job, struct http_text body);
 bool front_read_heartbeat(struct job *job, struct http_text body);
+
+/* The path's first parameter, decoded and checked, with a zero at its end; its length, -1: the exchange was answered. */
+#define FRONT_NAME_BYTES (REQUEST_WORKER_ID_BYTES_MAX + 1)
+int64_t front_read_name(struct front *front, struct http_exchange *exchange, const struct api_match *match,
+                        char name[FRONT_NAME_BYTES]);
 
 /* The path's parameter, decoded, as the job's name. False: the exchange was answered. */
 bool front_take_name(struct job *job, struct http_text parameter);
@@ -247,8 +258,40 @@ void front_answer_with_list(struct front *front, struct http_exchange *exchange,
 /* front_subscribers.c: WebSockets. */
 void front_handle_subscription(struct front *front, struct http_exchange *exchange, const struct api_route *route);
 
+/* Whether a WebSocket's handshake is right, and what it is answered; answers it if it is not. */
+bool front_accepts_websocket(struct front *front, struct http_exchange *exchange, char accept[WEBSOCKET_ACCEPT_BYTES]);
+
 /* Closes them: the gateway stops. */
 void front_dismiss_subscribers(struct front *front);
+
+/* front_links.c: workers that are reached through a WebSocket of theirs. */
+void front_handle_link_socket(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+void front_handle_link_request(struct front *front, struct http_exchange *exchange, const struct api_match *match);
+
+/* As `dial` of the upstreams: a connection through the link of that name; the context is the front. */
+int front_link_dial(void *context, const char *name);
+
+/* Whether the URL is one of a worker behind a link (through_link); if the link is held here the origin is made one that
+ * is dialled. False: it was not. */
+bool front_link_redirect(struct front *front, struct http_origin *origin, bool *through_link);
+
+/* Whether an answer says that the link was not there. */
+bool front_link_is_away(const struct http_head *head);
+
+/* A request goes into a link that is held here, and is out of it again. */
+static inline void front_link_begin(struct front *front)
+{
+    atomic_fetch_add_explicit(&front->gateway->link_requests, 1, memory_order_relaxed);
+    metrics_add(&front->metrics.link_requests, 1);
+}
+
+static inline void front_link_end(struct front *front)
+{
+    atomic_fetch_sub_explicit(&front->gateway->link_requests, 1, memory_order_relaxed);
+}
+
+/* Closes them, once no request is in any: the gateway stops. */
+void front_dismiss_links(struct front *front);
 
 /* front_relay.c: service requests. */
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match);

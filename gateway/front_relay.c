@@ -31,6 +31,8 @@ struct relay {
     struct pick_service *single;      /* which is not in the table; NULL: look there */
     struct job *job;                  /* asked the backend; NULL: no need */
     bool raw;                         /* /service/…: the rest is the whole path there */
+    bool through_link;                /* the worker under way is behind a link, */
+    bool in_link;                     /* which is held here */
     enum guard_source source;         /* of our credential: it is nobody's business behind the gateway */
     struct http_text type, rest;      /* of the request's path */
 
@@ -153,6 +155,7 @@ static void note_outcome(struct relay *relay, const struct http_relay_attempt *a
     case HTTP_RELAY_CONNECT_FAILED:
     case HTTP_RELAY_CONNECT_TIMEOUT:
     case HTTP_RELAY_CLOSED_EARLY:
+    case HTTP_RELAY_DECLINED:
         outcome.connection_failures = 1;
         break;
     case HTTP_RELAY_TIMEOUT:
@@ -163,7 +166,6 @@ static void note_outcome(struct relay *relay, const struct http_relay_attempt *a
         outcome.server_errors = 1;
         break;
     case HTTP_RELAY_NO_TARGET:
-    case HTTP_RELAY_DECLINED:
     case HTTP_RELAY_CLIENT_GONE:
         return; /* says nothing about the worker */
     }
@@ -209,8 +211,10 @@ static bool choose(struct relay *relay)
         const char *url = pick_endpoint_url(endpoint);
         relay->endpoints[relay->tried_count] = pick_endpoint_reference(endpoint);
         relay->tried[relay->tried_count++] = pick_endpoint_worker(endpoint);
-        if (http_origin_parse(http_text_of(url), &relay->origin))
+        if (http_origin_parse(http_text_of(url), &relay->origin)) {
+            relay->in_link = front_link_redirect(front, &relay->origin, &relay->through_link);
             return true;
+        }
         log_warning("a worker's url cannot be used", LOG_TEXT("worker_id", pick_endpoint_worker(endpoint)),
                     LOG_TEXT("url", url));
     }
@@ -224,6 +228,8 @@ static bool next(void *context, struct http_exchange *exchange, unsigned number,
     (void)number;
     if (!choose(relay))
         return false;
+    if (relay->in_link)
+        front_link_begin(relay->front);
     pick_begin(&relay->front->pick, pick_endpoint_worker(current_endpoint(relay)));
     front_header_text(pick_endpoint_worker(current_endpoint(relay)), relay->served_by, sizeof relay->served_by);
     *target = (struct http_relay_target){
@@ -241,13 +247,24 @@ static void attempted(void *context, struct http_exchange *exchange, const struc
     struct relay *relay = context;
     struct front_metrics *metrics = &relay->front->metrics;
     (void)exchange;
+    if (relay->in_link)
+        front_link_end(relay->front);
     relay->last_result = attempt->result;
     metrics_add(&metrics->relay_attempts[attempt->result], 1);
     if (attempt->will_retry)
         metrics_add(&metrics->relay_retries, 1);
-    pick_end(&relay->front->pick, pick_endpoint_worker(current_endpoint(relay)), is_unreachable(attempt->result),
+    /* Only a gateway that does not hold the worker's link declines. */
+    bool unreachable = is_unreachable(attempt->result) || attempt->result == HTTP_RELAY_DECLINED;
+    pick_end(&relay->front->pick, pick_endpoint_worker(current_endpoint(relay)), unreachable,
              loop_now_ms(relay->front->loop));
     note_outcome(relay, attempt);
+}
+
+static bool declines(void *context, struct http_exchange *exchange, const struct http_head *head)
+{
+    const struct relay *relay = context;
+    (void)exchange;
+    return relay->through_link && head->status == 503 && front_link_is_away(head);
 }
 
 static void answer_no_worker(struct relay *relay)
@@ -286,7 +303,8 @@ static void failed(void *context, struct http_exchange *exchange, enum http_rela
 
 static void start_relay(struct relay *relay)
 {
-    static const struct http_relay_calls calls = {.next = next, .attempted = attempted, .failed = failed};
+    static const struct http_relay_calls calls = {
+        .next = next, .attempted = attempted, .failed = failed, .declines = declines};
     const struct http_head *head = http_exchange_head(relay->exchange);
     if (relay->raw)
         buffer_append(&relay->path, relay->rest.data, relay->rest.bytes);

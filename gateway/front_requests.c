@@ -84,23 +84,30 @@ static void document_collected(void *context, struct http_exchange *exchange, st
         submit_document(job);
 }
 
-bool front_take_name(struct job *job, struct http_text parameter)
+int64_t front_read_name(struct front *front, struct http_exchange *exchange, const struct api_match *match,
+                        char name[FRONT_NAME_BYTES])
 {
-    const char *field_name = strchr(job->route->path, '{') + 1;
+    const char *field_name = strchr(match->route->path, '{') + 1;
     const struct schema_field *field = api_path_parameter(field_name, strcspn(field_name, "}"));
     struct json_error error = {.message = ""};
-    char name[REQUEST_WORKER_ID_BYTES_MAX + 1];
-    int64_t bytes = http_percent_decode(parameter, false, name, sizeof name);
+    int64_t bytes = http_percent_decode(match->parameters[0], false, name, FRONT_NAME_BYTES);
     if (bytes < 0) {
-        front_fail(job->front, job->exchange, ERROR_INVALID_PATH,
-                   "the %s in the path must be 1 to %d bytes long and well encoded", field->name,
-                   REQUEST_WORKER_ID_BYTES_MAX);
-        return false;
+        front_fail(front, exchange, ERROR_INVALID_PATH, "the %s in the path must be 1 to %d bytes long and well encoded",
+                   field->name, REQUEST_WORKER_ID_BYTES_MAX);
+    } else if (!schema_check_text(&field->value, field->name, name, (size_t)bytes, &error)) {
+        front_fail(front, exchange, ERROR_INVALID_PATH, "in the path, %s", error.message);
+        bytes = -1;
     }
-    if (!schema_check_text(&field->value, field->name, name, (size_t)bytes, &error)) {
-        front_fail(job->front, job->exchange, ERROR_INVALID_PATH, "in the path, %s", error.message);
+    return bytes;
+}
+
+bool front_take_name(struct job *job, struct http_text parameter)
+{
+    const struct api_match match = {.route = job->route, .parameters = {parameter}, .parameter_count = 1};
+    char name[FRONT_NAME_BYTES];
+    int64_t bytes = front_read_name(job->front, job->exchange, &match, name);
+    if (bytes < 0)
         return false;
-    }
     job->name = arena_copy(&job->arena, name, (size_t)bytes);
     if (job->name == NULL) {
         front_fail(job->front, job->exchange, ERROR_INTERNAL, "out of memory");

@@ -391,8 +391,7 @@ static void start(struct subscriber *subscriber, const struct api_route *route)
     front_submit(job);
 }
 
-/* Whether the handshake is right; answers it if it is not. */
-static bool accepts(struct front *front, struct http_exchange *exchange, char accept[WEBSOCKET_ACCEPT_BYTES])
+bool front_accepts_websocket(struct front *front, struct http_exchange *exchange, char accept[WEBSOCKET_ACCEPT_BYTES])
 {
     const struct http_head *head = http_exchange_head(exchange);
     switch (websocket_judge(head, &front->gateway->cors, accept)) {
@@ -420,7 +419,7 @@ static bool accepts(struct front *front, struct http_exchange *exchange, char ac
 void front_handle_subscription(struct front *front, struct http_exchange *exchange, const struct api_route *route)
 {
     char accept[WEBSOCKET_ACCEPT_BYTES];
-    if (!accepts(front, exchange, accept))
+    if (!front_accepts_websocket(front, exchange, accept))
         return;
     struct gateway *gateway = front->gateway;
     struct subscriber *subscriber = calloc(1, sizeof *subscriber);

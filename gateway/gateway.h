@@ -37,6 +37,7 @@
 struct backend;
 struct front;
 struct geoip;
+struct links;
 
 #define LIST_UNBORN INT64_MIN
 
@@ -50,6 +51,7 @@ struct gateway_settings {
     double broadcast_timeout_seconds;
     double websocket_ping_seconds;
     uint64_t websockets_max;
+    uint64_t links_max;
     const char *allowed_origins;
     const char *coordinator_id;   /* "": the host's name */
     const char *heartbeat_stream; /* "": health_address */
@@ -122,6 +124,8 @@ struct gateway {
     atomic_int_fast64_t list_born_ms;
     atomic_uint_fast64_t balanced; /* requests, at a load balancer */
     atomic_uint_fast64_t jobs;     /* at the backend, or on their way back */
+    struct links *links;                /* of workers; see front_links.c */
+    atomic_uint_fast64_t link_requests; /* that are in one now */
     atomic_uint_fast64_t subscribers;
     atomic_uint_fast64_t subscriber_left_at_ms; /* when the last one did; 0: there was none */
     uint64_t first_event_revision;              /* the one before the first; set once */

@@ -23,6 +23,7 @@
 #include "gateway/balancer/upstream_list.h"
 #include "gateway/front.h"
 #include "gateway/geoip.h"
+#include "gateway/links.h"
 #include "gateway/proxy.h"
 
 #define PROGRAM "muster-gateway"
@@ -374,8 +375,9 @@ static bool take_settings(struct program *program)
 static bool start_fronts(struct program *program)
 {
     struct gateway *gateway = &program->gateway;
+    gateway->links = links_create(gateway->settings.links_max);
     gateway->fronts = calloc(gateway->settings.http_threads, sizeof(struct front *));
-    if (gateway->fronts == NULL) {
+    if (gateway->fronts == NULL || gateway->links == NULL) {
         snprintf(program->error, sizeof program->error, "out of memory");
         return false;
     }
@@ -455,6 +457,7 @@ static void clean_up(struct program *program)
     if (program->listener >= 0)
         (void)close(program->listener); /* nothing is written to it */
     limiter_free(gateway->limiter);
+    links_free(gateway->links);
     geoip_close(gateway->geoip);
     auth_keys_release(gateway->keys);
     cors_free(&gateway->cors);
@@ -499,6 +502,8 @@ int main(int argc, char **argv)
          "How often WebSockets are pinged; a client that is silent for three times as long is dropped.", 0.01, 3600},
         {"websockets-max", SETTING_UINT, &settings->websockets_max, "1000", "N",
          "How many WebSockets of /ws/events and /ws/topology there may be at a time.", 0, 1000000},
+        {"links-max", SETTING_UINT, &settings->links_max, "10000", "N",
+         "How many workers may keep a link (muster-worker --tunnel link) at a time.", 0, 1000000},
         {"api-keys", SETTING_TEXT, &settings->api_keys_file, "", "FILE",
          "Keys, tokens that are believed, and limits, as JSON (common/auth/keys.h); read again when it changes, and on "
          "SIGHUP.",

@@ -149,6 +149,8 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
         for (size_t j = 0; j < METRICS_RELAY_RESULTS; j++)
             metrics_add(&sum.relay_attempts[j], read_counter(&fronts[i]->relay_attempts[j]));
         metrics_add(&sum.relay_retries, read_counter(&fronts[i]->relay_retries));
+        metrics_add(&sum.links_opened, read_counter(&fronts[i]->links_opened));
+        metrics_add(&sum.link_requests, read_counter(&fronts[i]->link_requests));
         for (size_t j = 0; j < METRICS_REFUSED_COUNT; j++)
             metrics_add(&sum.refused[j], read_counter(&fronts[i]->refused[j]));
     }
@@ -177,6 +179,14 @@ void metrics_render(const struct front_metrics *const *fronts, size_t front_coun
                  coordinator->registrations);
     render_value(out, "gateway_unregistrations_total", "counter", "Workers taken off the roll through this gateway.",
                  coordinator->unregistrations);
+    render_value(out, "gateway_links", "gauge", "Links of workers (--tunnel link) that are open here.",
+                 coordinator->links);
+    render_value(out, "gateway_link_requests_in_flight", "gauge", "Requests that are in a link now.",
+                 coordinator->requests_in_links);
+    render_value(out, "gateway_links_opened_total", "counter", "Links that workers have opened here.",
+                 read_counter(&sum.links_opened));
+    render_value(out, "gateway_link_requests_total", "counter", "Requests that went into a link.",
+                 read_counter(&sum.link_requests));
     render_head(out, "gateway_part_up", "gauge", "Whether a process behind the gateway can be reached.");
     for (size_t i = 0; i < coordinator->part_count; i++)
         buffer_append_format(out, "gateway_part_up{part=\"%s\"} %d\n", coordinator->parts[i].name,

@@ -35,6 +35,7 @@ struct front_metrics {
     struct route_metrics routes[API_OPERATION_COUNT + 1]; /* the last: no route */
     metrics_counter relay_attempts[METRICS_RELAY_RESULTS];
     metrics_counter relay_retries;
+    metrics_counter links_opened, link_requests;
     metrics_counter refused[METRICS_REFUSED_COUNT];
 };
 
@@ -58,6 +59,7 @@ struct coordinator_metrics {
     uint64_t heartbeat_messages;
     uint64_t history_workers, history_workers_not_kept, history_dropped;
     uint64_t registrations, unregistrations;
+    uint64_t links, requests_in_links; /* of workers, at this gateway */
     const struct part_metrics {
         const char *name; /* "registry" */
         bool up;

@@ -2,7 +2,6 @@
 
 #include "gateway/websocket.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wslay/wslay.h>
@@ -27,19 +26,6 @@ static bool is_key(struct http_text key)
             return false;
     }
     return strchr("AQgw", key.data[KEY_BYTES - 3]) != NULL;
-}
-
-/* RFC 6455 4.2.2: base64 of the SHA-1 of the key and a fixed text. */
-static bool make_accept(struct http_text key, char accept[WEBSOCKET_ACCEPT_BYTES])
-{
-    static const char suffix[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    char joined[KEY_BYTES + sizeof suffix - 1];
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned digest_bytes = 0;
-    memcpy(joined, key.data, KEY_BYTES);
-    memcpy(joined + KEY_BYTES, suffix, sizeof suffix - 1);
-    return EVP_Digest(joined, sizeof joined, digest, &digest_bytes, EVP_sha1(), NULL) == 1 &&
-           EVP_EncodeBlock((unsigned char *)accept, digest, (int)digest_bytes) == WEBSOCKET_ACCEPT_BYTES - 1;
 }
 
 static bool may_call(const struct cors *cors, struct http_text origin)
@@ -67,7 +53,7 @@ enum websocket_verdict websocket_judge(const struct http_head *head, const struc
         return WEBSOCKET_BAD_KEY;
     if (!may_call(cors, http_head_get(head, "origin")))
         return WEBSOCKET_FORBIDDEN_ORIGIN;
-    return make_accept(key, accept) ? WEBSOCKET_ACCEPTED : WEBSOCKET_BAD_KEY;
+    return link_accept(key.data, key.bytes, accept) ? WEBSOCKET_ACCEPTED : WEBSOCKET_BAD_KEY;
 }
 
 /* --- Frames --- */

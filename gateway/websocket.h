@@ -9,6 +9,7 @@
 #pragma once
 
 #include "common/http/parser.h"
+#include "common/link/handshake.h"
 #include "gateway/cors.h"
 
 /* --- The handshake --- */
@@ -24,7 +25,7 @@ enum websocket_verdict {
 #define WEBSOCKET_VERSION "13"
 /* The subprotocol that is chosen when a client offers it: browsers that offer some want one of them answered. */
 #define WEBSOCKET_PROTOCOL "muster"
-#define WEBSOCKET_ACCEPT_BYTES 29 /* with the zero at its end */
+#define WEBSOCKET_ACCEPT_BYTES LINK_ACCEPT_BYTES
 
 /* Judges a request. On WEBSOCKET_ACCEPTED `accept` is the value of Sec-WebSocket-Accept. A request
  * without Origin comes from no page, and is not held to be one. */

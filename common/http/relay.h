@@ -52,6 +52,10 @@ struct http_upstreams_config {
     uint32_t stall_timeout_ms;      /* answer or tunnel makes no progress; default 300,000 */
     uint32_t replay_bytes_max;      /* sent body that is kept for another attempt; default 65,536 */
     const char *via;                /* name in Via; default "muster" */
+    /* Makes the connection to an origin that is `dialled`: a non-blocking stream socket that is connected, which is ours
+     * from then on, or -1. NULL: there are no such origins. */
+    int (*dial)(void *context, const char *host);
+    void *dial_context;
     bool public_only;               /* only public addresses (common/address.h) are connected to */
     bool tls_insecure;              /* https upstreams' certificates are not checked */
 };

@@ -133,6 +133,18 @@ static void on_acceptable(struct loop_watch *watch, uint32_t events)
     accept_connections((struct http_listener *)watch);
 }
 
+void http_server_adopt(struct http_server *server, int descriptor)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    server->counts.connections_accepted++;
+    if (server->draining)
+        close(descriptor);
+    else if (server->counts.connections_open >= server->config.connections_max)
+        refuse(server, descriptor);
+    else
+        http_connection_accept(server, descriptor, (const struct sockaddr *)&address);
+}
+
 bool http_server_listen(struct http_server *server, int descriptor)
 {
     if (server->listener_count == HTTP_LISTENERS_MAX) {

@@ -110,6 +110,10 @@ struct http_server *http_server_create(struct loop *loop, const struct http_serv
  * closes it after http_server_drain or _destroy. False, with errno, when the loop refuses. */
 bool http_server_listen(struct http_server *server, int descriptor);
 
+/* Takes a connected, non-blocking stream socket as if a client had connected with it from this machine; it is the
+ * server's from now on. */
+void http_server_adopt(struct http_server *server, int descriptor);
+
 /* Stops accepting (the kernel refuses connections from now on, for all servers that accept from
  * the same socket), lets requests in flight finish (with Connection: close), closes idle
  * connections a quarter of a second later, since a request may be on its way, then calls

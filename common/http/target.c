@@ -190,7 +190,7 @@ static bool join(char *into, size_t capacity, const char *before, const char *ho
 
 bool http_origin_parse(struct http_text url, struct http_origin *origin)
 {
-    origin->tls = false;
+    origin->tls = origin->dialled = false;
     if (starts_with(url, "http://"))
         url = skip(url, strlen("http://"));
     else if (starts_with(url, "https://")) {

@@ -30,6 +30,7 @@ int64_t http_query_get(struct http_text query, const char *name, char *decoded, 
 #define HTTP_ORIGIN_PREFIX_BYTES 512
 struct http_origin {
     bool tls;
+    bool dialled; /* host is for `dial` of struct http_upstreams_config; never set by http_origin_parse */
     uint16_t port;
     char host[HTTP_ORIGIN_HOST_BYTES];                /* name or literal address, without brackets */
     char authority[HTTP_ORIGIN_HOST_BYTES + 10];      /* for Host: with the port if it is not the default */

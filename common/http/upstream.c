@@ -19,7 +19,7 @@ struct upstream_pool {
     struct upstream_connection *idle_newest, *idle_oldest;
     uint32_t idle_count;
     uint32_t connection_count; /* idle or not */
-    bool tls;
+    bool tls, dialled;
     uint16_t port;
     char host[HTTP_ORIGIN_HOST_BYTES];
     char key[HTTP_ORIGIN_HOST_BYTES + 16];
@@ -36,6 +36,7 @@ static struct upstream_pool *pool_of(struct http_upstreams *upstreams, const str
     if (pool == NULL)
         return NULL;
     pool->tls = origin->tls;
+    pool->dialled = origin->dialled;
     pool->port = origin->port;
     memcpy(pool->host, origin->host, sizeof pool->host);
     memcpy(pool->key, origin->key, sizeof pool->key);
@@ -316,6 +317,22 @@ static void resolved(void *context, const struct http_addresses *addresses)
         connection->wake(connection->owner);
 }
 
+static void dial(struct upstream_connection *connection)
+{
+    struct http_upstreams *upstreams = connection->upstreams;
+    const struct http_upstreams_config *config = &upstreams->config;
+    int descriptor = config->dial == NULL ? -1 : config->dial(config->dial_context, connection->pool->host);
+    connection->state = UPSTREAM_FAILED;
+    if (descriptor >= 0 && loop_watch_add_urgent(upstreams->loop, &connection->watch, descriptor, on_ready)) {
+        connection->writable = true;
+        ready(connection);
+        return;
+    }
+    if (descriptor >= 0)
+        close(descriptor);
+    upstreams->counts.connections_failed++;
+}
+
 struct upstream_connection *upstream_take(struct http_upstreams *upstreams, const struct http_origin *origin, bool fresh,
                                           void *owner, void (*wake)(void *owner))
 {
@@ -334,8 +351,8 @@ struct upstream_connection *upstream_take(struct http_upstreams *upstreams, cons
     connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return NULL;
-    connection->addresses = malloc(sizeof *connection->addresses);
-    if (connection->addresses == NULL) {
+    connection->addresses = pool->dialled ? NULL : malloc(sizeof *connection->addresses);
+    if (connection->addresses == NULL && !pool->dialled) {
         free(connection);
         return NULL;
     }
@@ -347,7 +364,9 @@ struct upstream_connection *upstream_take(struct http_upstreams *upstreams, cons
     pool->connection_count++;
     upstreams->counts.connections_open++;
     connection->state = UPSTREAM_RESOLVING;
-    if (http_resolve(upstreams->config.resolver, upstreams->loop, pool->host, connection->addresses, &connection->job,
+    if (pool->dialled)
+        dial(connection);
+    else if (http_resolve(upstreams->config.resolver, upstreams->loop, pool->host, connection->addresses, &connection->job,
                      resolved, connection))
         connect_next(connection);
     return connection;

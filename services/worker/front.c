@@ -324,6 +324,11 @@ bool front_listen(struct front *front, int descriptor)
     return http_server_listen(front->server, descriptor);
 }
 
+void front_adopt(struct front *front, int descriptor)
+{
+    http_server_adopt(front->server, descriptor);
+}
+
 void front_drain(struct front *front, uint32_t timeout_ms, void (*drained)(void *context), void *context)
 {
     http_server_drain(front->server, timeout_ms, drained, context);

@@ -42,6 +42,9 @@ struct front *front_create(const struct front_config *config, char *error, size_
 /* Accepts on this socket, which stays the caller's. */
 bool front_listen(struct front *front, int descriptor);
 
+/* As http_server_adopt. */
+void front_adopt(struct front *front, int descriptor);
+
 /* As http_server_drain. */
 void front_drain(struct front *front, uint32_t timeout_ms, void (*drained)(void *context), void *context);
 

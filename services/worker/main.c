@@ -27,8 +27,9 @@ int main(int argc, char **argv)
         {"tunnel-url", SETTING_TEXT, &options.tunnel_url, NULL, "URL",
          "Where the coordinator reaches this worker, if not at the address that it listens on.", 0, 0},
         {"tunnel", SETTING_TEXT, &options.tunnel, NULL, "KIND",
-         "cloudflared: run it, so that this worker is reached through Cloudflare and needs no address of its own.", 0,
-         0},
+         "How this worker is reached without an address of its own. link: through a WebSocket that it keeps to its "
+         "coordinator; cloudflared: run it, through Cloudflare.",
+         0, 0},
         {"tunnel-token", SETTING_TEXT, &tunnel_token, NULL, "TOKEN",
          "Of a named tunnel, whose URL is --tunnel-url; without it Cloudflare gives a quick tunnel. Better given as "
          "TUNNEL_TOKEN: flags can be seen by others.",

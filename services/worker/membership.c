@@ -30,6 +30,7 @@ struct membership {
 
     struct detect_coordinator coordinator;
     bool coordinator_measured;
+    bool reaching; /* registers once membership_reached says so */
     char stream[256];                     /* HOST:PORT; "": none */
     char token[REGISTRATION_TOKEN_BYTES]; /* of this registration; "": none */
     bool no_stream_said;                  /* since it was last there */
@@ -219,6 +220,30 @@ static void send_registration(struct membership *membership)
     }
 }
 
+/* Makes sure first that the coordinator will reach this worker. */
+static void reach_and_register(struct membership *membership)
+{
+    const struct membership_config *config = &membership->config;
+    membership->reaching =
+        config->reach != NULL && !config->reach(config->context, coordinators_current(config->coordinators));
+    if (!membership->reaching)
+        send_registration(membership);
+}
+
+void membership_reached(struct membership *membership, unsigned status, const char *error)
+{
+    if (!membership->reaching)
+        return;
+    membership->reaching = false;
+    if (error == NULL) {
+        send_registration(membership);
+    } else {
+        const struct control_answer answer = {.status = status, .error = error};
+        registration_failed(membership, &answer, error);
+    }
+    wake(membership);
+}
+
 /* How far away the coordinator is: the time that a TCP connection to it takes. */
 static void measured(void *context, const struct control_answer *answer)
 {
@@ -234,7 +259,7 @@ static void measured(void *context, const struct control_answer *answer)
     /* Both ends at one address: it runs on this machine. */
     membership->coordinator.address_public =
         detect_address_text_public(answer->peer_address) && strcmp(answer->peer_address, answer->local_address) != 0;
-    send_registration(membership);
+    reach_and_register(membership);
 }
 
 static void begin_registration(struct membership *membership)
@@ -244,7 +269,7 @@ static void begin_registration(struct membership *membership)
     if (!membership->coordinator_measured)
         membership->measuring = call(membership, "GET", "/health", NULL, NULL, timeout_ms, measured);
     if (membership->measuring == NULL)
-        send_registration(membership);
+        reach_and_register(membership);
 }
 
 /* Turns to another coordinator than the one that was spoken to. */
@@ -269,20 +294,8 @@ static void lose_coordinator(struct membership *membership)
 
 static void append_unregister_path(struct buffer *path, const char *worker_id)
 {
-    static const char hexadecimal[] = "0123456789ABCDEF";
     buffer_append_text(path, "/api/worker/unregister/");
-    for (const char *p = worker_id; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-                     c == '.' || c == '_' || c == '~';
-        if (!plain) {
-            buffer_append_char(path, '%');
-            buffer_append_char(path, hexadecimal[c >> 4]);
-            buffer_append_char(path, hexadecimal[c & 15]);
-        } else {
-            buffer_append_char(path, *p);
-        }
-    }
+    registration_append_id(path, worker_id);
 }
 
 static void look(struct timer *timer, void *argument);

@@ -38,6 +38,9 @@ struct membership_config {
     const struct detect_machine_figures *machine;
     struct service_table *table; /* assignments go in here */
 
+    /* Has the coordinator of that URL reach this worker, and sets tunnel_url accordingly, before a registration there.
+     * True: it does; false: membership_reached will tell. NULL: nothing has to be done. */
+    bool (*reach)(void *context, const char *coordinator_url);
     /* Fills in the load: everything but id, incarnation, status and services. Texts are
      * valid until the next call. */
     void (*measure)(void *context, struct heartbeat *heartbeat);
@@ -60,6 +63,10 @@ void membership_stop(struct membership *membership);
 
 /* The text at tunnel_url is another one: registers it. */
 void membership_moved(struct membership *membership);
+
+/* What became of `reach`: error NULL: it went well; else why not, and the status of the coordinator's answer, 0: there
+ * was none. */
+void membership_reached(struct membership *membership, unsigned status, const char *error);
 
 void membership_services_changed(struct membership *membership);
 void membership_set_active_requests(struct membership *membership, uint32_t active);

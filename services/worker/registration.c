@@ -60,6 +60,23 @@ static int append_json(const char *data, size_t bytes, void *argument)
     return buffer_failed(out) ? -1 : 0;
 }
 
+void registration_append_id(struct buffer *path, const char *worker_id)
+{
+    static const char hexadecimal[] = "0123456789ABCDEF";
+    for (const char *p = worker_id; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+                     c == '.' || c == '_' || c == '~';
+        if (!plain) {
+            buffer_append_char(path, '%');
+            buffer_append_char(path, hexadecimal[c >> 4]);
+            buffer_append_char(path, hexadecimal[c & 15]);
+        } else {
+            buffer_append_char(path, *p);
+        }
+    }
+}
+
 bool registration_encode(const struct registration *registration, struct buffer *out)
 {
     json_t *capabilities = capabilities_json(registration);

@@ -35,6 +35,9 @@ struct registration {
  * it is. */
 bool registration_id_acceptable(const char *worker_id);
 
+/* Appends an id as one segment of a path, percent-encoded where it has to be. */
+void registration_append_id(struct buffer *path, const char *worker_id);
+
 /* Appends the body; false: memory runs out or a text is not UTF-8. */
 bool registration_encode(const struct registration *registration, struct buffer *out);
 

@@ -27,6 +27,7 @@
 #include "services/worker/registration.h"
 #include "services/worker/service_table.h"
 #include "services/worker/supervisor.h"
+#include "services/worker/uplink.h"
 #include "common/process/tunnel.h"
 
 #define GPU_TIMEOUT_MS 5000u
@@ -52,6 +53,7 @@ struct worker {
     struct membership *membership;
     struct gpu_monitor *gpu_monitor;
     struct tunnel *tunnel; /* NULL: it is reached without one */
+    struct uplink *uplink; /* --tunnel link; NULL: not so */
     int listener;
     int signals;
     struct loop_watch signalled;
@@ -396,6 +398,11 @@ static bool is_web_url(const char *url)
     return http_origin_parse(http_text_of(url), &origin);
 }
 
+static bool is_linked(const struct worker *worker)
+{
+    return strcmp(worker->options->tunnel, "link") == 0;
+}
+
 static enum worker_result check_options(struct worker *worker)
 {
     static const char *const types[] = {"auto", "gpu", "cpu", "storage", "edge"};
@@ -413,10 +420,15 @@ static enum worker_result check_options(struct worker *worker)
         return refuse(worker, WORKER_BAD_OPTIONS,
                       "--tunnel-url '%s': give the URL at which this worker can be reached, http or https",
                       options->tunnel_url);
-    if (options->tunnel[0] != '\0' && strcmp(options->tunnel, "cloudflared") != 0)
-        return refuse(worker, WORKER_BAD_OPTIONS, "--tunnel %s: give cloudflared, or leave it out", options->tunnel);
-    if (!tunnel_settings_fit(options->tunnel, options->tunnel_token, options->tunnel_credentials, options->tunnel_url,
-                             "--tunnel-url", worker->error, worker->error_bytes))
+    if (options->tunnel[0] != '\0' && strcmp(options->tunnel, "cloudflared") != 0 && !is_linked(worker))
+        return refuse(worker, WORKER_BAD_OPTIONS, "--tunnel %s: give cloudflared or link, or leave it out",
+                      options->tunnel);
+    if (is_linked(worker) && options->tunnel_url[0] != '\0')
+        return refuse(worker, WORKER_BAD_OPTIONS,
+                      "--tunnel link and --tunnel-url: with a link the URL is the coordinator's; leave one of them out");
+    if (!tunnel_settings_fit(is_linked(worker) ? "" : options->tunnel, options->tunnel_token,
+                             options->tunnel_credentials, options->tunnel_url, "--tunnel-url", worker->error,
+                             worker->error_bytes))
         return WORKER_BAD_OPTIONS;
     /* What we run must not keep it open. */
     if (options->ready_descriptor >= 0 && fcntl(options->ready_descriptor, F_SETFD, FD_CLOEXEC) != 0)
@@ -490,6 +502,49 @@ static enum worker_result create_front(struct worker *worker)
     return WORKER_OK;
 }
 
+/* The link leads from the coordinator that this worker registers with. */
+static bool reach(void *context, const char *coordinator_url)
+{
+    struct worker *worker = context;
+    char before[URL_BYTES];
+    strcpy(before, worker->tunnel_url);
+    if (!uplink_url(worker->uplink, coordinator_url, worker->tunnel_url, sizeof worker->tunnel_url))
+        log_error("the coordinator's URL is too long for a link", LOG_TEXT("coordinator", coordinator_url));
+    if (before[0] != '\0' && strcmp(before, worker->tunnel_url) != 0)
+        supervisor_moved(worker->supervisor);
+    return uplink_reach(worker->uplink, coordinator_url);
+}
+
+static void reached(void *context, unsigned status, const char *error)
+{
+    struct worker *worker = context;
+    membership_reached(worker->membership, status, error);
+}
+
+static void request_came(void *context, int descriptor)
+{
+    struct worker *worker = context;
+    front_adopt(worker->front, descriptor);
+}
+
+static enum worker_result create_uplink(struct worker *worker)
+{
+    const struct uplink_config config = {
+        .loop = worker->loop,
+        .random = &worker->random,
+        .worker_id = worker->worker_id,
+        .api_key = worker->options->api_key,
+        .ca_file = worker->options->ca_file,
+        .handed_out = request_came,
+        .reached = reached,
+        .context = worker,
+    };
+    if (!is_linked(worker))
+        return WORKER_OK;
+    worker->uplink = uplink_create(&config);
+    return worker->uplink != NULL ? WORKER_OK : out_of_memory(worker);
+}
+
 static enum worker_result create_membership(struct worker *worker)
 {
     if (worker->machine.gpu.present) /* for which it would be taken first: it has to say what it is in so many words */
@@ -515,7 +570,9 @@ static enum worker_result create_membership(struct worker *worker)
         .stopped = off_the_roll,
         .context = worker,
     };
-    config.agent.waits = worker->options->tunnel[0] != '\0';
+    if (worker->uplink != NULL)
+        config.reach = reach;
+    config.agent.waits = worker->options->tunnel[0] != '\0' && !is_linked(worker);
     config.agent.interval_ms = worker->options->heartbeat_interval_ms;
     config.agent.drain_timeout_ms = worker->options->drain_timeout_ms;
     worker->membership = membership_create(&config);
@@ -533,7 +590,7 @@ static void tunnel_moved(void *context, const char *url)
 static enum worker_result create_tunnel(struct worker *worker)
 {
     const struct worker_options *options = worker->options;
-    if (options->tunnel[0] == '\0')
+    if (options->tunnel[0] == '\0' || is_linked(worker))
         return WORKER_OK;
     const struct tunnel_config config = {
         .loop = worker->loop,
@@ -598,7 +655,8 @@ static enum worker_result start(struct worker *worker)
         return result;
     detect_machine(&worker->machine, "", worker->options->storage_folder, GPU_TIMEOUT_MS);
     if ((result = listen_and_name(worker)) != WORKER_OK || (result = create_front(worker)) != WORKER_OK ||
-        (result = create_membership(worker)) != WORKER_OK || (result = create_tunnel(worker)) != WORKER_OK)
+        (result = create_uplink(worker)) != WORKER_OK || (result = create_membership(worker)) != WORKER_OK ||
+        (result = create_tunnel(worker)) != WORKER_OK)
         return result;
     if (worker->machine.gpu.present) {
         worker->gpu_monitor = gpu_monitor_create(worker->loop, &worker->machine.gpu, GPU_INTERVAL_MS);
@@ -616,6 +674,7 @@ static void destroy(struct worker *worker)
     gpu_monitor_destroy(worker->gpu_monitor);
     tunnel_destroy(worker->tunnel);
     membership_destroy(worker->membership);
+    uplink_destroy(worker->uplink);
     front_destroy(worker->front);
     if (worker->resolver != NULL)
         http_resolver_destroy(worker->resolver);

@@ -20,8 +20,8 @@ struct worker_options {
     const char *coordinator_urls; /* separated by commas */
     const char *worker_id;        /* "": made up from the host's name */
     const char *worker_type;
-    const char *tunnel_url; /* "": where it listens */
-    const char *tunnel;     /* "": none; "cloudflared" */
+    const char *tunnel_url;     /* "": where it listens */
+    const char *tunnel;         /* "": none; "cloudflared", "link" */
     /* Of a named tunnel, which is at tunnel_url: its token, or its credentials file; both "": a quick one. */
     const char *tunnel_token, *tunnel_credentials;
     const char *cloudflared;    /* the program */
