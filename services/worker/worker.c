@@ -510,7 +510,7 @@ static bool reach(void *context, const char *coordinator_url)
     strcpy(before, worker->tunnel_url);
     if (!uplink_url(worker->uplink, coordinator_url, worker->tunnel_url, sizeof worker->tunnel_url))
         log_error("the coordinator's URL is too long for a link", LOG_TEXT("coordinator", coordinator_url));
-    if (before[0] != '\0' && strcmp(before, worker->tunnel_url) != 0)
+    if (strcmp(before, worker->tunnel_url) != 0)
         supervisor_moved(worker->supervisor);
     return uplink_reach(worker->uplink, coordinator_url);
 }

@@ -5,7 +5,8 @@ import subprocess
 from coordinator import Coordinator
 
 # What the script does not answer; README, "On Cloudflare".
-NOT_THERE = ("metrics", "openapi", "index", "docs", "redoc", "docs_asset", "ws_events", "ws_topology")
+NOT_THERE = ("metrics", "openapi", "index", "docs", "redoc", "docs_asset", "ws_events", "ws_topology", "ws_link",
+             "link_get", "link_post", "link_put", "link_patch", "link_delete")
 
 
 class ScriptRouter:
