@@ -10,24 +10,24 @@ import { DurableObject } from "cloudflare:workers";
 
 import { Catalog } from "../shared/catalog.js";
 import { ApiError } from "../shared/errors.js";
-import { readStream } from "../shared/http.js";
+import { readStream, splitList } from "../shared/http.js";
 import { sameSecret, sha256 } from "../shared/keys.js";
 import { leadsInside, parseOrigin } from "../shared/origin.js";
 import { readList } from "../shared/worker_list.js";
 import * as views from "../shared/views.js";
+import { challenge, randomHex, refusePrivate } from "./admission.js";
 import { coordinatorOf } from "./bodies.js";
+import { Candidates } from "./candidates.js";
+import { Lists } from "./lists.js";
 import { News } from "./news.js";
-import { noteAnswer, noteFailure, orderOf } from "./pool.js";
-import { judgeProof } from "./proof.js";
+import { noteAnswer, noteFailure } from "./pool.js";
 import { Regions, placeOf } from "./regions.js";
-import { Roll, mayServe } from "./roll.js";
+import { Roll } from "./roll.js";
 import { readSettings } from "./settings.js";
 import { Storage } from "./storage.js";
 
-const CHOICES_MAX = 4;
 const COORDINATORS_MAX = 1000;
-const CHALLENGE_TIMEOUT_MS = 5000;
-const CHALLENGE_BYTES_MAX = 65536;
+const HOPS_MAX = 8;
 const PEER_TIMEOUT_MS = 5000;
 const GRACE_MS = 60000;
 /** A worker that nobody was known to hold a moment ago is not looked for again. */
@@ -36,12 +36,6 @@ const CATALOG_MS = 300000;
 const CATALOG_BYTES_MAX = 16 << 20;
 
 const NOBODY = "no coordinator is alive; start one with musterctl up --join, or try again";
-
-function randomHex(bytes) {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join(
-    "",
-  );
-}
 
 /** Runs what may refuse. */
 async function answering(run) {
@@ -69,6 +63,8 @@ export class Registry extends DurableObject {
       timeoutMs: regionTimeoutMs,
       silenceMs: regionSilenceMs,
     });
+    this.candidates = new Candidates(this.roll, this.regions);
+    this.lists = new Lists(this.roll, this.regions);
     this.news = new News();
     this.toldMs = 0;
     this.catalogMs = 0;
@@ -129,8 +125,11 @@ export class Registry extends DurableObject {
       this.expire();
       const who = coordinatorOf(body);
       who.id ||= `edge-${randomHex(4)}`;
-      this.refusePrivate(who.url);
-      await this.challenge(who.url, body.proof_key ?? undefined);
+      if (!this.settings.allowsPrivate) {
+        refusePrivate(who.url);
+      }
+      const { isProofRequired: isRequired } = this.settings;
+      await challenge(who.url, body.proof_key ?? undefined, { instance: this.instance, isRequired });
       if (this.roll.entries.size >= COORDINATORS_MAX && !this.roll.entries.has(who.id)) {
         throw new ApiError("too_many_requests", `there are ${COORDINATORS_MAX} coordinators already`);
       }
@@ -173,40 +172,6 @@ export class Registry extends DurableObject {
     };
   }
 
-  refusePrivate(url) {
-    if (!this.settings.allowsPrivate && leadsInside(parseOrigin(url))) {
-      const message = `${url} leads to a private address, which this edge router does not call; register a public URL`;
-      throw new ApiError("forbidden_url", message);
-    }
-  }
-
-  /** Asks at the URL whether the registrant is there. @throws {ApiError} */
-  async challenge(url, key) {
-    const nonce = randomHex(16);
-    const answer = { status: 0, text: "", problem: "" };
-    try {
-      const signal = AbortSignal.timeout(CHALLENGE_TIMEOUT_MS);
-      const headers = { "X-Muster-Hops": this.instance };
-      const response = await fetch(`${url}/api/edge/challenge?nonce=${nonce}`, { headers, redirect: "manual", signal });
-      const body = await readStream(response.body, CHALLENGE_BYTES_MAX);
-      answer.status = response.status;
-      answer.text = body === null ? "" : new TextDecoder().decode(body);
-    } catch (error) {
-      answer.problem = error.message;
-    }
-    const verdict = await judgeProof(answer, { key, nonce, isRequired: this.settings.isProofRequired });
-    const messages = {
-      another: `the coordinator at ${url} is not the one that registers it: it must register itself, with --join`,
-      silent: `${url} cannot be asked whether it is yours: ${answer.problem}; make it reachable`,
-      unproved:
-        `${url} does not prove that it is yours (it answered ${answer.status}); have the coordinator there join by ` +
-        "itself, or set the variable COORDINATOR_PROOF to optional",
-    };
-    if (verdict !== "") {
-      throw new ApiError("challenge_failed", messages[verdict]);
-    }
-  }
-
   /** Where a coordinator is that does not say it: where it calls from. Behind a tunnel that is its home. */
   placeByCaller(region, cf) {
     if (region !== undefined && !region.placeIsOwn) {
@@ -221,7 +186,8 @@ export class Registry extends DurableObject {
       this.hear(body, cf);
       const { kept } = this.roll.get(body.worker_id);
       const region = this.regions.regions.get(kept.id);
-      const others = this.choices({ closest: true, location: kept.location, place: region.place }, null)
+      const others = this.candidates
+        .choices({ closest: true, location: kept.location, place: region.place }, null)
         .filter(({ id }) => id !== kept.id)
         .map(({ id, url }) => ({ worker_id: id, url, location: this.roll.get(id).kept.location }));
       return { status: "ok", coordinators: others };
@@ -323,46 +289,6 @@ export class Registry extends DurableObject {
 
   /* --- Whom a request goes to --- */
 
-  /** Those that requests may be sent to. */
-  serving() {
-    const now = Date.now();
-    return [...this.roll.entries.values()]
-      .map((entry) => ({
-        entry,
-        region: this.regions.regions.get(entry.kept.id),
-        status: this.roll.statusOf(entry, now),
-      }))
-      .filter(({ status }) => mayServe(status));
-  }
-
-  poolSize() {
-    return this.serving().filter(({ region }) => !region.standing.out).length;
-  }
-
-  /**
-   * @param {object} wish of pool.js
-   * @param {string | null} service
-   * @returns {{id: string, url: string}[]} whom to try first first
-   */
-  choices(wish, service) {
-    const serving = this.serving();
-    const offering = new Set(
-      service === null ? [] : this.regions.federation.healthyOffering(service).map(({ region }) => region),
-    );
-    const candidates = serving.map(({ entry, region, status }) => ({
-      location: entry.kept.location,
-      place: region.place,
-      standing: region.standing,
-      queueDepth: entry.said.queue_depth ?? 0,
-      healthy: status === "online",
-      /* Of one whose list was never read nothing is known: it may. */
-      offers: service === null || !region.isRead || offering.has(entry.kept.id),
-    }));
-    return orderOf(candidates, wish)
-      .slice(0, CHOICES_MAX)
-      .map((number) => ({ id: serving[number].entry.kept.id, url: serving[number].entry.kept.url }));
-  }
-
   /**
    * @param {object} asked
    * @param {string} asked.operation
@@ -376,21 +302,24 @@ export class Registry extends DurableObject {
   choose(asked) {
     return answering(async () => {
       this.expire();
-      const hops = asked.hops
-        .split(",")
-        .map((hop) => hop.trim())
-        .filter((hop) => hop !== "");
-      if (hops.length > 8 || hops.includes(this.instance)) {
-        throw new ApiError(
-          "loop_detected",
-          "this request has come through here before, or through more than 8 edge routers: an edge router is " +
-            "registered as a coordinator at another one; take it off with DELETE /api/edge/unregister/ID",
-        );
-      }
+      const hops = this.hopped(asked.hops);
       const chosen = await this.chosen(asked);
       this.regions.refresh();
-      return { ...chosen, hops: [...hops, this.instance].join(", ") };
+      return { ...chosen, hops };
     });
+  }
+
+  /** Where a request has been, and this edge router. @throws {ApiError} it has been here, or at too many */
+  hopped(text) {
+    const hops = splitList(text);
+    if (hops.length > HOPS_MAX || hops.includes(this.instance)) {
+      throw new ApiError(
+        "loop_detected",
+        `this request has come through here before, or through more than ${HOPS_MAX} edge routers: an edge router is ` +
+          "registered as a coordinator at another one; take it off with DELETE /api/edge/unregister/ID",
+      );
+    }
+    return [...hops, this.instance].join(", ");
   }
 
   chosen(asked) {
@@ -420,7 +349,7 @@ export class Registry extends DurableObject {
   }
 
   chooseAny(wish, service) {
-    const choices = this.choices(wish, service);
+    const choices = this.candidates.choices(wish, service);
     if (choices.length === 0) {
       throw new ApiError("no_coordinators", NOBODY);
     }
@@ -433,7 +362,7 @@ export class Registry extends DurableObject {
       return { own };
     }
     const held = () => this.roll.entries.get(this.regions.federation.holderOf(asked.name) ?? "")?.kept;
-    if (held() === undefined && this.poolSize() === 0) {
+    if (held() === undefined && this.candidates.inPool().length === 0) {
       throw new ApiError("no_coordinators", NOBODY);
     }
     if (held() === undefined && Date.now() - this.regions.readAllMs > LOOKED_LATELY_MS) {
@@ -508,74 +437,27 @@ export class Registry extends DurableObject {
     return {
       status: "healthy",
       coordinator: this.instance,
-      coordinators: this.poolSize(),
+      coordinators: this.candidates.inPool().length,
       workers: views.healthCounts(this.regions.federation),
       message: "Edge router operational",
       timestamp: new Date().toISOString(),
     };
   }
 
-  /** For a job that goes to all. */
+  /** For a job that goes to all. @param {string} hops X-Muster-Hops */
   pool(hops) {
-    this.expire();
-    const inPool = this.serving().filter(({ region }) => !region.standing.out);
-    const coordinators = inPool.map(({ entry }) => ({ id: entry.kept.id, url: entry.kept.url }));
-    return { coordinators, hops: [hops, this.instance].filter((hop) => hop !== "").join(", ") };
+    return answering(() => {
+      this.expire();
+      const coordinators = this.candidates.inPool().map(({ entry }) => ({ id: entry.kept.id, url: entry.kept.url }));
+      return { coordinators, hops: this.hopped(hops) };
+    });
   }
 
-  /** How the regions are, in the order of their coordinators' ids. */
-  shownRegions() {
-    const now = Date.now();
-    const { federation } = this.regions;
-    const counts = new Map();
-    for (const { region } of federation.holdings.values()) {
-      counts.set(region, (counts.get(region) ?? 0) + 1);
-    }
-    return [...this.roll.entries.values()]
-      .sort((left, right) => (left.kept.id < right.kept.id ? -1 : 1))
-      .map((entry) => {
-        const region = this.regions.regions.get(entry.kept.id);
-        const isReached = !region.standing.out;
-        return {
-          coordinator: entry.kept.id,
-          url: entry.kept.url,
-          location: entry.kept.location,
-          status: isReached ? this.roll.statusOf(entry, now) : "unreachable",
-          as_of: region.asOfMs === null ? null : new Date(region.asOfMs).toISOString(),
-          workers: counts.get(entry.kept.id) ?? 0,
-          ...(region.problem === "" ? {} : { problem: region.problem }),
-          answers: isReached && region.isRead && region.problem === "",
-        };
-      });
-  }
-
-  /** GET /api/admin/coordinators: times are integers there, clients compute with them. */
+  /** GET /api/admin/coordinators */
   coordinators() {
     this.expire();
     this.regions.refresh();
-    const now = Date.now();
-    return this.shownRegions().map(({ coordinator, workers }) => {
-      const entry = this.roll.get(coordinator);
-      const region = this.regions.regions.get(coordinator);
-      const status = this.roll.statusOf(entry, now);
-      const { services, load, cpu_percent, memory_percent, queue_depth } = entry.said;
-      return {
-        worker_id: coordinator,
-        tunnel_url: entry.kept.url,
-        location: entry.kept.location,
-        registered_at: entry.kept.registeredAtMs,
-        last_seen: entry.lastSeenMs,
-        status,
-        in_pool: mayServe(status) && !region.standing.out,
-        ...(region.problem === "" ? {} : { problem: region.problem }),
-        as_of: region.asOfMs,
-        workers,
-        ...{ services, load, cpu_percent, memory_percent, queue_depth },
-        latency_ms: region.standing.latencyMs || null,
-        capabilities: entry.kept.capabilities,
-        incarnation: entry.kept.incarnation,
-      };
-    });
+    return this.lists.coordinators();
   }
 
   /**
@@ -591,7 +473,7 @@ export class Registry extends DurableObject {
     } else if (!hops.includes(this.instance)) {
       this.regions.refresh();
     }
-    const body = this.render(name, service);
+    const body = this.lists.render(name, service);
     if (body === null) {
       return null;
     }
@@ -603,41 +485,9 @@ export class Registry extends DurableObject {
     return { text: JSON.stringify(body), tag: `W/"${tag.slice(0, 32)}"` };
   }
 
-  render(name, service) {
-    const { federation } = this.regions;
-    const regions = this.shownRegions();
-    const now = Date.now();
-    switch (name) {
-      case "workers":
-        return views.workersView(federation, now, regions);
-      case "services":
-        return views.servicesView(federation, now, regions);
-      case "discover":
-        return views.discoveryView(federation, service, regions);
-      case "admin_workers":
-        return views.adminWorkersView(federation, now, regions);
-      case "admin_services":
-        return views.adminServicesView(federation, now, regions);
-      case "admin_gaps":
-        return views.gapsView(federation, now, regions);
-      case "admin_stats":
-        return views.statsView(federation, now, regions);
-      default:
-        return views.topologyView(
-          federation,
-          now,
-          regions,
-          regions.map(({ coordinator, url, location, status }) => ({
-            ...{ id: coordinator, url, location, status },
-            lastSeenMs: this.roll.get(coordinator).lastSeenMs,
-          })),
-        );
-    }
-  }
-
   /** The services' names and what they take, as a coordinator has them; API.md's until one has said it. */
   async refreshCatalog() {
-    const known = this.serving().find(({ region }) => region.isRead && !region.standing.out);
+    const known = this.candidates.inPool().find(({ region }) => region.isRead);
     if (known === undefined || Date.now() - this.catalogMs < CATALOG_MS) {
       return;
     }

@@ -308,6 +308,13 @@ test("a job for all goes to all coordinators", async (context) => {
   assert.deepEqual(answer.json.workers.map((one) => one.worker_id).sort(), ["uk", "us"]);
   assert.deepEqual([...new Set(bodies.map((body) => body.job_id))], [answer.json.job_id], "one job everywhere");
   assert.deepEqual(bodies[0].job_data, { a: 1 });
+  const many = Array.from({ length: 9 }, (_, at) => `edge-router-${at}`).join(", ");
+  const looped = await post(
+    `${router.url}/api/coordinator/broadcast-job`,
+    { job_type: "x" },
+    { "X-Muster-Hops": many },
+  );
+  assert.equal(looped.json.error, "loop_detected");
 });
 
 test("keys, and the key of the federation", async (context) => {
