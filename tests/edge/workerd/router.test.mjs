@@ -182,14 +182,15 @@ test("a coordinator that is too slow for a registration is passed over", async (
   const slow = await lister(cleanup);
   slow.others["/api/worker/register"] = () => {};
   const us = await relaying(cleanup, "us", machine);
-  const router = await script(cleanup, "router", { ...open, REGION_INTERVAL_SECONDS: "1000" });
+  const settings = { REGION_INTERVAL_SECONDS: "1000", FIRST_BYTE_TIMEOUT_SECONDS: "300" };
+  const router = await script(cleanup, "router", { ...open, ...settings });
   await register(router, "uk", slow);
   await register(router, "us", us);
   assert.ok((await inPool(router, "uk")) && (await inPool(router, "us")));
-  const answer = await post(`${router.url}/api/worker/register`, {
-    worker_id: "new",
-    url: machine.url,
-    location: "uk",
+  const answer = await get(`${router.url}/api/worker/register`, {
+    method: "POST",
+    body: JSON.stringify({ worker_id: "new", url: machine.url, location: "uk" }),
+    signal: AbortSignal.timeout(120000) /* and not after the five minutes that others have */,
   });
   assert.equal(answer.status, 200, answer.text);
   assert.equal(answer.headers.get("x-coordinator"), "us");
