@@ -36,9 +36,7 @@ export class Candidates {
    */
   choices(wish, service) {
     const serving = this.serving();
-    const offering = new Set(
-      service === null ? [] : this.regions.federation.healthyOffering(service).map(({ region }) => region),
-    );
+    const offering = service === null ? new Set() : this.regions.federation.regionsOffering(service);
     const candidates = serving.map(({ entry, region, status }) => ({
       location: entry.kept.location,
       place: region.place,

@@ -15,14 +15,32 @@ import { isHealthy } from "./worker_list.js";
  * @property {object | null} worker null: it has registered a moment ago, and no list shows it yet
  * @property {number} registeredAtMs
  * @property {number} listing the last list that showed it
+ *
+ * @typedef {object} Offer of a service
+ * @property {{worker: object, region: string}[]} workers healthy or not
+ * @property {Set<string>} regions that have a healthy one
  */
+
+/** @type {Offer} */
+const NO_OFFER = { workers: [], regions: new Set() };
 
 export class Federation {
   constructor() {
     /** @type {Map<string, Holding>} by worker id */
     this.holdings = new Map();
     this.listing = 0;
-    this.catalog = defaultCatalog();
+    this.current = defaultCatalog();
+    /** @type {Map<string, Offer> | null} by service; null: it has to be made anew */
+    this.offers = null;
+  }
+
+  get catalog() {
+    return this.current;
+  }
+
+  set catalog(catalog) {
+    this.current = catalog;
+    this.offers = null; /* aliases may mean something else */
   }
 
   /**
@@ -32,6 +50,7 @@ export class Federation {
    */
   takeList(region, workers) {
     this.listing++;
+    this.offers = null;
     let count = 0;
     for (const worker of workers) {
       const holding = this.holdings.get(worker.worker_id);
@@ -54,6 +73,7 @@ export class Federation {
   /** A worker has registered there a moment ago, before any list shows it. */
   hold(workerId, region, unixMs) {
     const before = this.holdings.get(workerId);
+    this.offers = null;
     const worker = before?.region === region ? before.worker : null;
     /* A list that is on its way may not have it yet. */
     this.holdings.set(workerId, { region, worker, registeredAtMs: unixMs, listing: this.listing + 1 });
@@ -61,11 +81,13 @@ export class Federation {
 
   /** It has unregistered. */
   release(workerId) {
+    this.offers = null;
     this.holdings.delete(workerId);
   }
 
   /** The region is no more. */
   dropRegion(region) {
+    this.offers = null;
     for (const [id, holding] of this.holdings) {
       if (holding.region === region) {
         this.holdings.delete(id);
@@ -104,8 +126,32 @@ export class Federation {
    * @returns {{worker: object, region: string}[]} healthy or not
    */
   offering(service) {
-    const name = this.catalog.nameOf(service);
-    return [...this.workers()].filter(({ worker }) => this.servicesOf(worker).includes(name));
+    return this.offerOf(service).workers;
+  }
+
+  /** @param {string} service name or alias @returns {Set<string>} regions that have a healthy worker for it */
+  regionsOffering(service) {
+    return this.offerOf(service).regions;
+  }
+
+  offerOf(service) {
+    this.offers ??= this.makeOffers();
+    return this.offers.get(this.catalog.nameOf(service)) ?? NO_OFFER;
+  }
+
+  makeOffers() {
+    const offers = new Map();
+    for (const held of this.workers()) {
+      for (const name of this.servicesOf(held.worker)) {
+        const offer = offers.get(name) ?? { workers: [], regions: new Set() };
+        offer.workers.push(held);
+        if (isHealthy(held.worker)) {
+          offer.regions.add(held.region);
+        }
+        offers.set(name, offer);
+      }
+    }
+    return offers;
   }
 
   /** The healthy ones, the least loaded first. */

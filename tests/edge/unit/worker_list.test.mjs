@@ -133,6 +133,27 @@ test("who has just registered is held before a list shows it", () => {
   assert.equal(federation.holderOf("new"), undefined);
 });
 
+test("who offers a service is known anew after every change", () => {
+  const federation = new Federation();
+  const offering = (name) => federation.offering(name).map(({ worker: one }) => one.worker_id);
+  const one = (id, more) => readWorker(worker(id, { services: ["files"], ...more }));
+  assert.deepEqual(offering("files"), []);
+  federation.takeList("uk", [one("a"), one("b", { status: "offline" })]);
+  federation.takeList("us", [one("c", { status: "offline" })]);
+  assert.deepEqual(offering("files"), ["a", "b", "c"]);
+  assert.deepEqual([...federation.regionsOffering("files")], ["uk"]);
+  assert.deepEqual(federation.healthyOffering("files").length, 1);
+  assert.deepEqual(offering("documents"), []);
+  federation.catalog = new Catalog([{ name: "files", aliases: ["documents"] }]);
+  assert.deepEqual(offering("documents"), ["a", "b", "c"]);
+  federation.release("a");
+  assert.deepEqual(offering("files"), ["b", "c"]);
+  federation.hold("b", "us", 1);
+  assert.deepEqual(offering("files"), ["c"], "until a list shows it there");
+  federation.dropRegion("us");
+  assert.deepEqual(offering("files"), []);
+});
+
 test("a catalog gives names, aliases and paths", () => {
   assert.equal(defaultCatalog().nameOf("ocr"), "vision-ocr");
   assert.equal(defaultCatalog().services.size, 14);
