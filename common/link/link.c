@@ -14,6 +14,9 @@
 #define FRAME_BYTES_MAX 65536
 #define HEADER_BYTES_MAX 4096
 #define CONNECTION_WINDOW_BYTES (16 * 1024 * 1024)
+#define FRAME_HEAD_BYTES 14  /* of the WebSocket, at most */
+#define UNMASKED_BYTES 32768 /* at once */
+#define NOT_WEBSOCKET "the other side does not speak WebSocket as it should"
 #define CLOSE_NORMAL 1000
 #define CLOSE_PROTOCOL 1002
 
@@ -35,9 +38,19 @@ struct link {
     struct link_stream *streams;
     size_t stream_count;
 
-    const uint8_t *input; /* while link_receive runs */
+    const uint8_t *input; /* of wslay, while it is called */
     size_t input_bytes;
-    bool takes_frame;       /* the data frame that is being received is a binary one */
+
+    /* The frame that is being received. */
+    uint8_t head[FRAME_HEAD_BYTES];
+    size_t head_bytes;
+    uint64_t payload_left;
+    uint8_t mask[4];
+    size_t mask_at;
+    bool is_control;
+    bool in_fragments; /* of a message */
+    uint8_t plain[UNMASKED_BYTES];
+
     struct buffer *output;  /* where wslay's bytes go while link_output runs */
     struct buffer gathered; /* HTTP/2 for the next message */
     uint8_t masks[256];     /* chance for the worker's messages, from the kernel by the dozen */
@@ -331,33 +344,6 @@ static int make_mask(wslay_event_context_ptr frames, uint8_t *mask, size_t bytes
     return 0;
 }
 
-static bool is_control(uint8_t opcode)
-{
-    return (opcode & 8) != 0;
-}
-
-static void frame_began(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_start_arg *frame,
-                        void *user)
-{
-    struct link *link = user;
-    (void)frames;
-    if (frame->opcode == WSLAY_TEXT_FRAME)
-        fail(link, "the other side sent text");
-    link->takes_frame = !is_control(frame->opcode);
-}
-
-static void piece_came(wslay_event_context_ptr frames, const struct wslay_event_on_frame_recv_chunk_arg *piece,
-                       void *user)
-{
-    struct link *link = user;
-    (void)frames;
-    if (link->over || !link->takes_frame || piece->data_length == 0)
-        return;
-    ssize_t taken = nghttp2_session_mem_recv(link->session, piece->data, piece->data_length);
-    if (taken < 0)
-        fail(link, nghttp2_strerror((int)taken));
-}
-
 static void message_came(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *message, void *user)
 {
     struct link *link = user;
@@ -376,14 +362,119 @@ static void message_came(wslay_event_context_ptr frames, const struct wslay_even
         fail(link, "the other side sends pings and does not take the answers");
 }
 
+/* Control frames are wslay's, as they are. */
+static void give_to_wslay(struct link *link, const uint8_t *data, size_t bytes)
+{
+    link->input = data;
+    link->input_bytes = bytes;
+    if (wslay_event_recv(link->frames) != 0)
+        fail(link, "out of memory");
+    else if (!link->over && wslay_event_want_read(link->frames) == 0)
+        fail(link, NOT_WEBSOCKET);
+    link->input = NULL;
+    link->input_bytes = 0;
+}
+
+/* How long a frame's head is, as far as its first bytes tell. */
+static size_t head_length(const struct link *link)
+{
+    size_t length = 2;
+    if (link->head_bytes < 2)
+        return length;
+    unsigned first_length = link->head[1] & 0x7Fu;
+    length += first_length == 126 ? 2 : first_length == 127 ? 8 : 0;
+    return length + ((link->head[1] & 0x80u) != 0 ? 4 : 0);
+}
+
+/* The head is complete (RFC 6455 5.2). */
+static void begin_frame(struct link *link)
+{
+    const uint8_t *head = link->head;
+    unsigned opcode = head[0] & 0x0Fu;
+    bool last = (head[0] & 0x80u) != 0, masked = (head[1] & 0x80u) != 0;
+    size_t at = 2, more = (head[1] & 0x7Fu) == 126 ? 2 : (head[1] & 0x7Fu) == 127 ? 8 : 0;
+    uint64_t payload = more == 0 ? (head[1] & 0x7Fu) : 0;
+    for (size_t i = 0; i < more; i++)
+        payload = payload << 8 | head[at++];
+    if (masked)
+        memcpy(link->mask, head + at, sizeof link->mask);
+    link->mask_at = 0;
+    link->is_control = (opcode & 8) != 0;
+    if ((head[0] & 0x70u) != 0 || masked != (link->side == LINK_GATEWAY) || payload > INT64_MAX) {
+        fail(link, NOT_WEBSOCKET);
+    } else if (link->is_control) {
+        give_to_wslay(link, head, link->head_bytes);
+    } else if (opcode == WSLAY_TEXT_FRAME) {
+        fail(link, "the other side sent text");
+    } else if (opcode != (link->in_fragments ? WSLAY_CONTINUATION_FRAME : WSLAY_BINARY_FRAME)) {
+        fail(link, NOT_WEBSOCKET);
+    } else {
+        link->in_fragments = !last;
+    }
+    link->payload_left = payload;
+    link->head_bytes = 0;
+}
+
+/* XORs `bytes` with the mask, which is at mask_at. */
+static void unmask(struct link *link, const uint8_t *from, size_t bytes)
+{
+    uint8_t turned[8];
+    uint64_t mask, word;
+    for (size_t i = 0; i < sizeof turned; i++)
+        turned[i] = link->mask[(link->mask_at + i) % 4];
+    memcpy(&mask, turned, sizeof mask);
+    size_t i = 0;
+    for (; bytes - i >= 8; i += 8) {
+        memcpy(&word, from + i, 8);
+        word ^= mask;
+        memcpy(link->plain + i, &word, 8);
+    }
+    for (; i < bytes; i++)
+        link->plain[i] = from[i] ^ turned[i % 8];
+    link->mask_at = (link->mask_at + bytes) % 4;
+}
+
+/* Of a data frame. */
+static void take_payload(struct link *link, const uint8_t *data, size_t bytes)
+{
+    if (link->side == LINK_GATEWAY) {
+        unmask(link, data, bytes);
+        data = link->plain;
+    }
+    ssize_t taken = nghttp2_session_mem_recv(link->session, data, bytes);
+    if (taken < 0)
+        fail(link, nghttp2_strerror((int)taken));
+}
+
+/* wslay would unmask byte by byte, in pieces of 4 KiB, which took longer than all the rest. */
+static void take_frames(struct link *link, const uint8_t *data, size_t bytes)
+{
+    while (bytes > 0 && !link->over) {
+        size_t piece = 1;
+        if (link->payload_left > 0) {
+            piece = bytes < UNMASKED_BYTES ? bytes : UNMASKED_BYTES;
+            piece = piece < link->payload_left ? piece : (size_t)link->payload_left;
+            if (link->is_control)
+                give_to_wslay(link, data, piece);
+            else
+                take_payload(link, data, piece);
+            link->payload_left -= piece;
+        } else {
+            link->head[link->head_bytes++] = *data;
+            if (link->head_bytes == head_length(link) && link->head_bytes >= 2)
+                begin_frame(link);
+        }
+        data += piece;
+        bytes -= piece;
+    }
+}
+
 static bool create_frames(struct link *link)
 {
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = give_input,
         .send_callback = take_output,
         .genmask_callback = make_mask,
-        .on_frame_recv_start_callback = frame_began,
-        .on_frame_recv_chunk_callback = piece_came,
         .on_msg_recv_callback = message_came,
     };
     int result = link->side == LINK_GATEWAY ? wslay_event_context_server_init(&link->frames, &callbacks, link)
@@ -392,7 +483,6 @@ static bool create_frames(struct link *link)
         link->frames = NULL;
         return false;
     }
-    wslay_event_config_set_no_buffering(link->frames, 1);
     return true;
 }
 
@@ -430,15 +520,51 @@ bool link_receive(struct link *link, const void *data, size_t bytes)
 {
     if (link->over)
         return false;
-    link->input = data;
-    link->input_bytes = bytes;
-    if (wslay_event_recv(link->frames) != 0)
-        fail(link, "the WebSocket cannot be read: out of memory");
-    else if (!link->over && wslay_event_want_read(link->frames) == 0)
-        fail(link, "the other side does not speak WebSocket as it should");
-    link->input = NULL;
-    link->input_bytes = 0;
+    take_frames(link, data, bytes);
     return !link->over;
+}
+
+/* What is gathered as one binary message (RFC 6455 5.2). wslay would copy it twice and mask it byte by byte, which
+ * took longer than all the rest; it has nothing half sent here, since link_output sends all that it has. */
+static void append_message(struct link *link)
+{
+    uint8_t head[14] = {0x80 | WSLAY_BINARY_FRAME};
+    uint64_t bytes = link->gathered.bytes, mask = 0;
+    size_t head_bytes = 2;
+    if (bytes < 126) {
+        head[1] = (uint8_t)bytes;
+    } else if (bytes <= UINT16_MAX) {
+        head[1] = 126;
+        head[2] = (uint8_t)(bytes >> 8);
+        head[3] = (uint8_t)bytes;
+        head_bytes = 4;
+    } else {
+        head[1] = 127;
+        for (int i = 0; i < 8; i++)
+            head[2 + i] = (uint8_t)(bytes >> (56 - 8 * i));
+        head_bytes = 10;
+    }
+    if (link->side == LINK_WORKER) { /* clients mask (5.3) */
+        head[1] |= 0x80;
+        (void)make_mask(link->frames, head + head_bytes, 4, link);
+        memcpy(&mask, head + head_bytes, 4);
+        memcpy((uint8_t *)&mask + 4, head + head_bytes, 4);
+        head_bytes += 4;
+    }
+    buffer_append(link->output, head, head_bytes);
+    size_t from = link->output->bytes;
+    buffer_append(link->output, link->gathered.data, link->gathered.bytes);
+    if (link->side != LINK_WORKER || buffer_failed(link->output))
+        return;
+    char *at = link->output->data + from, *end = at + link->gathered.bytes;
+    uint64_t word;
+    for (; end - at >= 8; at += 8) {
+        memcpy(&word, at, 8);
+        word ^= mask;
+        memcpy(at, &word, 8);
+    }
+    for (size_t i = 0; at < end; at++, i++)
+        *at = (char)(*at ^ ((const char *)&mask)[i]);
 }
 
 /* One message of what HTTP/2 has to say; false: it has nothing. */
@@ -461,9 +587,9 @@ static bool queue_message(struct link *link)
         fail(link, "the other side does not speak HTTP/2 as it should");
     if (link->gathered.bytes == 0 && !buffer_failed(&link->gathered))
         return false;
-    const struct wslay_event_msg message = {WSLAY_BINARY_FRAME, (const uint8_t *)link->gathered.data,
-                                            link->gathered.bytes};
-    if (buffer_failed(&link->gathered) || wslay_event_queue_msg(link->frames, &message) != 0) {
+    if (!buffer_failed(&link->gathered))
+        append_message(link);
+    if (buffer_failed(&link->gathered) || buffer_failed(link->output)) {
         fail(link, "out of memory");
         return false;
     }

@@ -4,7 +4,8 @@
  * Each stream is what a TCP connection to the worker would have been: bytes both ways, either side may end its half,
  * either may break it off. The gateway opens them. They are streams of HTTP/2 (RFC 9113), as CONNECT makes them
  * (8.5), carried as they are in the WebSocket's binary messages (RFC 6455), whose boundaries mean nothing: nghttp2
- * does the multiplexing, the windows and the resets, wslay the messages, pings and the goodbye. The gateway is
+ * does the multiplexing, the windows and the resets, wslay pings, pongs and the goodbye; the data frames around
+ * HTTP/2 are put on and taken off here, for speed. The gateway is
  * HTTP/2's client and the WebSocket's server, the worker the other way round.
  *
  * Back-pressure is per stream. A stream's window is opened again only by link_stream_consumed, so that no more than

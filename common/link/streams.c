@@ -12,6 +12,10 @@
 
 /* What is fetched from the link for the transport at once. */
 #define OUTPUT_BYTES 65536
+/* Smaller pieces are put together before they are written. */
+#define GATHERED_BELOW_BYTES 8192
+/* Memory that a socket keeps for what comes next. */
+#define KEPT_BYTES 4096
 
 struct link_socket {
     struct loop_watch watch; /* first: the callback casts */
@@ -22,9 +26,12 @@ struct link_socket {
     struct buffer waiting;      /* came over the link, and the socket did not take it; a window at most */
     bool readable, writable;    /* as far as the edges told */
     bool hangup;                /* its owner has closed it */
-    bool ended;                 /* nothing follows what waits */
-    bool deaf;                  /* takes nothing more; what it has said is still read */
-    bool reset;                 /* broken off, `closed` will come */
+    bool fed;                   /* in the list of those that something came for in this turn */
+    struct link_socket *next_fed;
+    bool ended;  /* nothing follows what waits */
+    bool deaf;   /* takes nothing more; what it has said is still read */
+    bool reset;  /* broken off, `closed` will come */
+    bool closed; /* freed at the end of the turn */
 };
 
 struct link_streams {
@@ -34,6 +41,7 @@ struct link_streams {
     const struct link_streams_calls *calls;
     void *context;
     struct link_socket *sockets;
+    struct link_socket *fed; /* what came for them is written together */
     struct loop_hook flush;
     struct loop_reapable reapable;
     struct buffer output;
@@ -61,6 +69,7 @@ static void close_socket(struct link_socket *socket)
 {
     struct link_streams *streams = socket->streams;
     int descriptor = socket->watch.descriptor;
+    socket->closed = true;
     loop_watch_remove(streams->loop, &socket->watch);
     close(descriptor);
     socket->stream = NULL;
@@ -125,7 +134,7 @@ static void write_waiting(struct link_socket *socket)
         return;
     size_t sent = write_some(socket, socket->waiting.data, socket->waiting.bytes);
     buffer_consume(&socket->waiting, sent);
-    if (socket->waiting.bytes == 0)
+    if (socket->waiting.bytes == 0 && socket->waiting.capacity > KEPT_BYTES)
         buffer_free(&socket->waiting);
     if (socket->reset)
         return;
@@ -209,14 +218,22 @@ static void arrived(void *context, struct link_stream *stream, const void *data,
     (void)context;
     if (socket->reset)
         return;
-    size_t sent = socket->waiting.bytes == 0 ? write_some(socket, data, bytes) : 0;
-    if (socket->reset)
-        return;
-    link_stream_consumed(stream, sent);
+    size_t sent = 0;
+    if (socket->waiting.bytes == 0 && bytes >= GATHERED_BELOW_BYTES) {
+        sent = write_some(socket, data, bytes);
+        if (socket->reset)
+            return;
+        link_stream_consumed(stream, sent);
+    }
     if (sent < bytes)
         buffer_append(&socket->waiting, (const char *)data + sent, bytes - sent);
-    if (buffer_failed(&socket->waiting))
+    if (buffer_failed(&socket->waiting)) {
         reset(socket);
+    } else if (!socket->fed) {
+        socket->fed = true;
+        socket->next_fed = socket->streams->fed;
+        socket->streams->fed = socket;
+    }
 }
 
 static void ended(void *context, struct link_stream *stream)
@@ -260,6 +277,17 @@ static void closed(void *context, struct link_stream *stream)
         close_socket(socket);
 }
 
+static void write_fed(struct link_streams *streams)
+{
+    while (streams->fed != NULL) {
+        struct link_socket *socket = streams->fed;
+        streams->fed = socket->next_fed;
+        socket->fed = false;
+        if (!socket->closed && !socket->reset)
+            write_waiting(socket);
+    }
+}
+
 /* --- The transport ------------------------------------------------------------------------ */
 
 static void flush(struct loop_hook *hook)
@@ -289,6 +317,7 @@ static void flush(struct loop_hook *hook)
 void link_streams_receive(struct link_streams *streams, const void *data, size_t bytes)
 {
     (void)link_receive(streams->link, data, bytes); /* `flush` finds out */
+    write_fed(streams);
     wake(streams);
 }
 

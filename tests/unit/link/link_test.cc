@@ -390,6 +390,31 @@ TEST(Rubbish, AMaskedFrameOfAServerOrAnUnmaskedOneOfAWorkerIsRefused)
     EXPECT_FALSE(gateway.receive(frame(0x82, 1, "x")));
 }
 
+TEST(Rubbish, FragmentsAreOneMessageAndOthersAreNone)
+{
+    End worker(LINK_WORKER), other(LINK_WORKER);
+    const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + std::string("\0\0\0\4\0\0\0\0\0", 9);
+    EXPECT_TRUE(worker.receive(frame(0x02, 10, preface.substr(0, 10))));
+    EXPECT_TRUE(worker.receive(frame(0x89, 4, "ping"))); // between them
+    EXPECT_TRUE(worker.receive(frame(0x80, preface.size() - 10, preface.substr(10))));
+    EXPECT_TRUE(worker.receive(frame(0x82, 0, "")));
+    EXPECT_FALSE(worker.receive(frame(0x80, 0, ""))) << "there is nothing that it continues";
+    EXPECT_TRUE(other.receive(frame(0x02, 10, preface.substr(0, 10))));
+    EXPECT_FALSE(other.receive(frame(0x82, 1, "x"))) << "the first one has no end yet";
+}
+
+TEST(Rubbish, FramesOfOtherKindsAndLengthsEndTheLink)
+{
+    for (const std::string &wrong :
+         {frame(0x83, 0, ""), frame(0xC2, 0, ""), frame(0xA2, 0, ""), frame(0x92, 0, ""), frame(0x82, 1ULL << 63, ""),
+          frame(0x09, 1, "x"), frame(0x89, 126, ""), frame(0x8B, 0, "")}) {
+        End worker(LINK_WORKER);
+        EXPECT_FALSE(worker.receive(wrong)) << testing::PrintToString(wrong);
+    }
+    End worker(LINK_WORKER);
+    EXPECT_TRUE(worker.receive(frame(0x82, INT64_MAX, ""))) << "frames may be long: they are not kept";
+}
+
 TEST(Rubbish, AfterTheEndNothingIsTaken)
 {
     End worker(LINK_WORKER);
