@@ -27,7 +27,7 @@ struct backend {
     struct loop *loop;
     uint16_t port;
     struct peer *peers;
-    char answer[512];
+    char *answer;
     size_t answer_bytes;
 };
 
@@ -91,9 +91,10 @@ static void listener_ready(struct watch *watch, uint32_t events)
         int descriptor = accept4(watch->descriptor, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (descriptor < 0)
             return;
-        int yes = 1;
+        int yes = 1, room = 4 * BACKEND_LONG_BODY_BYTES;
         struct peer *peer = calloc(1, sizeof *peer);
-        if (peer == NULL || setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0) {
+        if (peer == NULL || setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0 ||
+            setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &room, sizeof room) != 0) {
             close(descriptor);
             free(peer);
             continue;
@@ -109,15 +110,19 @@ static void listener_ready(struct watch *watch, uint32_t events)
     }
 }
 
-struct backend *backend_open(struct loop *loop, struct failure *failure)
+struct backend *backend_open(struct loop *loop, size_t body_bytes, struct failure *failure)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t address_bytes = sizeof address;
     struct backend *backend = calloc(1, sizeof *backend);
-    if (backend == NULL) {
+    char *answer_memory = malloc(HEAD_BYTES_MAX + body_bytes);
+    if (backend == NULL || answer_memory == NULL) {
+        free(backend);
+        free(answer_memory);
         fail(failure, "out of memory");
         return NULL;
     }
+    backend->answer = answer_memory;
     backend->loop = loop;
     backend->watch = (struct watch){listener_ready, socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
     if (backend->watch.descriptor < 0 ||
@@ -130,12 +135,11 @@ struct backend *backend_open(struct loop *loop, struct failure *failure)
         return NULL;
     }
     backend->port = ntohs(address.sin_port);
-    char body[BACKEND_BODY_BYTES + 1];
-    memset(body, 'm', BACKEND_BODY_BYTES);
-    body[BACKEND_BODY_BYTES] = '\0';
-    backend->answer_bytes = (size_t)snprintf(
-        backend->answer, sizeof backend->answer,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", BACKEND_BODY_BYTES, body);
+    memset(backend->answer, 'm', HEAD_BYTES_MAX + body_bytes);
+    int head_bytes = snprintf(backend->answer, HEAD_BYTES_MAX,
+                              "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", body_bytes);
+    backend->answer[head_bytes] = 'm';
+    backend->answer_bytes = (size_t)head_bytes + body_bytes;
     return backend;
 }
 
@@ -151,5 +155,6 @@ void backend_close(struct backend *backend)
     while (backend->peers != NULL)
         drop(backend->peers);
     loop_unwatch(backend->loop, &backend->watch);
+    free(backend->answer);
     free(backend);
 }

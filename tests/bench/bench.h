@@ -23,6 +23,7 @@ struct bench {
 void scenario_heartbeats(struct bench *bench, struct row_result *results, size_t count);
 void scenario_registry(struct bench *bench, struct row_result *results, size_t count);
 void scenario_rest(struct bench *bench, struct row_result *results, size_t count);
+void scenario_link(struct bench *bench, struct row_result *results, size_t count);
 void scenario_relay(struct bench *bench, struct row_result *results, size_t count);
 void scenario_memory(struct bench *bench, struct row_result *results, size_t count);
 void scenario_watchers(struct bench *bench, struct row_result *results, size_t count);
@@ -66,6 +67,11 @@ void note_round(struct measurement *measurement, double value);
 /* Notes in all rows of the group why a server cannot be measured. */
 void group_fail(struct row_result *results, size_t count, enum row_group group, const char *server,
                 const struct failure *failure);
+
+/* Sends one request until it is relayed: a route takes a moment to reach the gateway. The
+ * upstream answers from the same loop, so this has to be a load and not a blocking request. */
+struct http_load;
+bool wait_relayed(struct bench *bench, uint16_t port, const struct http_load *load, struct failure *failure);
 
 struct server_plan server_plan_of(struct bench *bench, uint16_t upstream_port);
 

@@ -73,7 +73,7 @@ TEST(Rows, NamesAreUniqueAndEveryAskedFigureIsThere)
             ceilings += peer.ceiling > 0;
         }
     }
-    EXPECT_EQ(floors, 12u);
+    EXPECT_EQ(floors, 14u);
     EXPECT_EQ(ceilings, 3u);
     EXPECT_EQ(limits, 9u);
 }
@@ -418,7 +418,7 @@ class Loads : public ::testing::Test
     void SetUp() override
     {
         ASSERT_TRUE(loop_open(&loop, &failure)) << failure.text;
-        backend = backend_open(&loop, &failure);
+        backend = backend_open(&loop, BACKEND_BODY_BYTES, &failure);
         ASSERT_NE(backend, nullptr) << failure.text;
         char *request = http_request_text("GET", "/anything", nullptr);
         ASSERT_TRUE(http_requests_make(&requests, &request, 1));

@@ -97,7 +97,7 @@ static size_t name_peers(const struct row_result *results, size_t count, struct 
 static void run_scenarios(struct bench *bench, struct row_result *results, size_t count)
 {
     static void (*const scenarios[])(struct bench *, struct row_result *, size_t) = {
-        scenario_memory,   scenario_rest,     scenario_relay,  scenario_heartbeats,
+        scenario_memory,   scenario_rest,     scenario_relay,    scenario_link,  scenario_heartbeats,
         scenario_registry, scenario_watchers, scenario_expiry, scenario_scale};
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0] && !loop_interrupted(&bench->loop); i++)
         scenarios[i](bench, results, count);

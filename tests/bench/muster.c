@@ -140,3 +140,27 @@ bool server_add_worker(struct server *server, const struct server_plan *plan, st
         "0", "--log-level",       "warning",       NULL};
     return run_binary(server, plan, "muster-worker", "services/worker/muster-worker", arguments, failure);
 }
+
+bool server_add_worker_with(struct server *server, const struct server_plan *plan, const char *worker_id,
+                            const char *service, bool linked, struct failure *failure)
+{
+    char coordinator_url[64];
+    snprintf(coordinator_url, sizeof coordinator_url, "http://127.0.0.1:%u", server->port);
+    const char *arguments[] = {"",
+                               "--coordinator-url",
+                               coordinator_url,
+                               "--worker-id",
+                               worker_id,
+                               "--worker-type",
+                               "cpu",
+                               "--port",
+                               "0",
+                               "--log-level",
+                               "warning",
+                               "--service",
+                               service,
+                               linked ? "--tunnel" : NULL, /* which ends the list */
+                               "link",
+                               NULL};
+    return run_binary(server, plan, "muster-worker", "services/worker/muster-worker", arguments, failure);
+}

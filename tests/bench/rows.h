@@ -14,6 +14,7 @@ enum row_group {
     ROW_REGISTRY,   /* durable changes, against etcd */
     ROW_REST,       /* against FastAPI */
     ROW_RELAY,      /* against nginx and HAProxy */
+    ROW_LINK,       /* workers behind a link, against workers that are connected to */
     ROW_MEMORY,
     ROW_WATCHERS, /* latency of changes, against etcd */
     ROW_EXPIRY,   /* latency of heartbeats, against that of a quiet run */

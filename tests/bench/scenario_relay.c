@@ -11,9 +11,7 @@ enum {
     ROUTABLE_WAIT_MS = 50,
 };
 
-/* Sends one request until it is relayed: a route takes a moment to reach the gateway. The
- * upstream answers from the same loop, so this has to be a load and not a blocking request. */
-static bool wait_relayed(struct bench *bench, uint16_t port, const struct http_load *load, struct failure *failure)
+bool wait_relayed(struct bench *bench, uint16_t port, const struct http_load *load, struct failure *failure)
 {
     struct load_plan plan = {.port = port, .connections = 1, .outstanding = 1, .limit = 1};
     struct load_result result;
@@ -70,7 +68,7 @@ void scenario_relay(struct bench *bench, struct row_result *results, size_t coun
     struct failure failure;
     if (!group_selected(results, count, ROW_RELAY))
         return;
-    struct backend *backend = backend_open(&bench->loop, &failure);
+    struct backend *backend = backend_open(&bench->loop, BACKEND_BODY_BYTES, &failure);
     char *get = http_request_text("GET", "/service/" BENCH_SERVICE "/item", NULL);
     if (backend != NULL && get != NULL && http_requests_make(&requests, &get, 1)) {
         struct http_load load = {.requests = &requests, .expected_status = 200, .expected_text = "mmmm"};

@@ -13,7 +13,7 @@
 
 #include "tests/bench/process.h"
 
-enum { SERVER_PROCESSES_MAX = 6 };
+enum { SERVER_PROCESSES_MAX = 7 };
 
 struct server {
     const char *name; /* "etcd" */
@@ -53,6 +53,9 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
 bool server_start_registry_again(struct server *server, const struct server_plan *plan, struct failure *failure);
 /* Adds a worker process that registers at the coordinator, as one more process. */
 bool server_add_worker(struct server *server, const struct server_plan *plan, struct failure *failure);
+/* The same with an id, and a service, NAME=URL; behind a link, or at an address of its own. */
+bool server_add_worker_with(struct server *server, const struct server_plan *plan, const char *worker_id,
+                            const char *service, bool linked, struct failure *failure);
 
 void server_stop(struct server *server);
 
