@@ -285,6 +285,7 @@ static void failed(void *context, struct http_exchange *exchange, enum http_rela
         break;
     case HTTP_RELAY_CONNECT_FAILED:
     case HTTP_RELAY_CONNECT_TIMEOUT:
+    case HTTP_RELAY_DECLINED:
         /* Nothing was done: the client may try again, which 503 tells it. */
         front_fail(relay->front, exchange, ERROR_NO_WORKER, "no worker that offers %.*s could be reached",
                    (int)(relay->type.bytes < 100 ? relay->type.bytes : 100), relay->type.data);

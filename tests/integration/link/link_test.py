@@ -13,7 +13,11 @@ import json
 import os
 import re
 import signal
+import select
+import shutil
 import socket
+import ssl
+import subprocess
 import sys
 import tempfile
 import threading
@@ -324,6 +328,50 @@ class Breaks(Case):
             self.start_worker("far", "--tunnel-url", "http://127.0.0.1:1")
 
 
+@unittest.skipIf(LONG, "not long")
+class Others(Case):
+    """Gateways that do not hold the link, and a coordinator that takes over."""
+
+    def test_when_the_coordinator_dies_the_link_leads_to_the_next_one(self):
+        second = Coordinator()
+        self.addCleanup(second.stop)
+        worker = process.Worker(PROGRAMS["muster-worker"], self.coordinator.url + "," + second.url, "--worker-id", "far",
+                                "--tunnel", "link", "--service", "files=" + self.service.url)
+        self.addCleanup(worker.kill)
+        wait_until(lambda: self.serves("/service/files/tag/1"), "it serves at the first one", 30)
+        self.coordinator.process.kill()  # without a goodbye; its parts die with it
+        self.coordinator.process.wait()
+        wait_until(lambda: second.worker("far") is not None, "it registers at the next one", 60)
+        self.assertTrue(second.worker("far")["tunnel_url"].startswith(second.url + "/link/"))
+        wait_until(lambda: second.request("GET", "/service/files/tag/1")[0] == 200, "it serves there", 30)
+
+    def test_an_edge_proxy_asks_at_the_url(self):
+        worker = self.start_worker()
+        read_end, write_end = os.pipe()
+        os.set_inheritable(write_end, True)
+        proxy = subprocess.Popen([PROGRAMS["muster-gateway"], "--role", "edge-proxy", "--port", "0", "--coordinator-url",
+                                  self.coordinator.url, "--ready-fd", str(write_end)], pass_fds=[write_end],
+                                 stderr=subprocess.DEVNULL)
+        self.addCleanup(proxy.wait)
+        self.addCleanup(proxy.kill)
+        os.close(write_end)
+        with os.fdopen(read_end) as ready:
+            host, port = ready.readline().strip().rsplit(":", 1)
+
+        def ask():
+            connection = http.client.HTTPConnection(host, int(port), timeout=30)
+            connection.request("GET", "/service/files/tag/2")
+            response = connection.getresponse()
+            body = response.read()
+            connection.close()
+            return response.status, response.headers["X-Served-By"], body
+
+        wait_until(lambda: ask()[0] == 200, "it has the list", 30)
+        self.assertEqual(ask(), (200, "far", b"/tag/2"))
+        self.assertEqual(worker.stop(), 0)
+        self.assertEqual(ask()[0], 503)
+
+
 def handshake(coordinator, path="/ws/link/stranger", secret="0123456789abcdef" * 4, more=""):
     connection = socket.create_connection((coordinator.host, coordinator.port), timeout=20)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -410,6 +458,105 @@ class Keys(Case):
     def test_one_with_the_right_key_serves(self):
         self.start_worker()
         self.assertEqual(self.get("/service/files/tag/1")[2], b"/tag/1")
+
+
+class Relay:
+    """Stands in front of an address: takes TLS off with a context, or is an HTTP proxy that knows CONNECT alone."""
+
+    def __init__(self, address=None, context=None):
+        self.address, self.context = address, context
+        self.asked_for = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, near):
+        try:
+            address = self.address
+            if self.context is not None:
+                near = self.context.wrap_socket(near, server_side=True)
+            if address is None:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += near.recv(1)
+                method, target, _ = head.split(None, 2)
+                self.asked_for.append((method, target))
+                host, port = target.decode().rsplit(":", 1)
+                address = (host, int(port))
+                near.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with near, socket.create_connection(address) as far:
+                self.carry(near, far)
+        except (OSError, ValueError):
+            pass
+
+    @staticmethod
+    def carry(near, far):
+        while True:
+            pending = isinstance(near, ssl.SSLSocket) and near.pending() > 0
+            for source in [near] if pending else select.select([near, far], [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                (far if source is near else near).sendall(data)
+
+
+@unittest.skipIf(LONG, "not long")
+class Ways(Case):
+    """To a coordinator that is reached over TLS, straight and through a proxy."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.certificate = os.path.join(self.folder, "certificate.pem")
+        key = os.path.join(self.folder, "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout",
+                        key, "-out", self.certificate], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        self.relay = Relay((self.coordinator.host, self.coordinator.port), context)
+        self.addCleanup(self.relay.listener.close)
+
+    def start(self, *flags, environment=None):
+        worker = process.Worker(PROGRAMS["muster-worker"], "https://127.0.0.1:%d" % self.relay.port, "--worker-id",
+                                "far", "--tunnel", "link", "--service", "files=%s" % self.service.url, *flags,
+                                environment=environment)
+        self.addCleanup(worker.kill)
+        return worker
+
+    def exchange(self):
+        wait_until(lambda: self.serves("/service/files/tag/1"), "requests reach it", 30)
+        self.assertEqual(len(self.get("/service/files/bytes/5000000")[2]), 5000000)
+        body = os.urandom(5000000)
+        connection = self.connect()
+        connection.request("POST", "/service/files/digest", body=body)
+        self.assertEqual(connection.getresponse().read().decode(), hashlib.sha256(body).hexdigest())
+        connection.close()
+
+    def test_over_tls(self):
+        self.start("--ca-file", self.certificate)
+        self.exchange()
+
+    def test_over_tls_through_a_proxy(self):
+        proxy = Relay()
+        self.addCleanup(proxy.listener.close)
+        self.start("--ca-file", self.certificate, environment={"HTTPS_PROXY": "http://127.0.0.1:%d" % proxy.port})
+        self.exchange()
+        self.assertIn((b"CONNECT", b"127.0.0.1:%d" % self.relay.port), proxy.asked_for)
+
+    def test_a_certificate_that_nobody_vouches_for_is_refused(self):
+        worker = self.start()
+        wait_until(lambda: "certificate" in worker.log(), "the reason in its log")
+        self.assertEqual(self.metric("gateway_links"), 0)
 
 
 class Long(Case):
