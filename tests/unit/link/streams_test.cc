@@ -147,6 +147,31 @@ TEST_F(Sockets, AServerThatAnswersAndClosesIsHeardToTheEnd)
     close(near);
 }
 
+TEST_F(Sockets, WhatIsLeftWhenBothSidesHaveEndedIsDelivered)
+{
+    int near = connect();
+    const std::string answer(400000, 'x');
+    size_t sent = 0, got = 0;
+    bool end = false;
+    ASSERT_EQ(shutdown(near, SHUT_WR), 0);
+    while (sent < answer.size()) { // more than the sockets hold, and nobody reads
+        ssize_t taken = send(worker.handed_out[0], answer.data() + sent, answer.size() - sent, MSG_NOSIGNAL);
+        sent += taken > 0 ? static_cast<size_t>(taken) : 0;
+        turn(1);
+    }
+    close(worker.handed_out[0]);
+    worker.handed_out.clear();
+    turn(10);
+    EXPECT_EQ(link_streams_count(gateway.streams), 0u) << "the stream is over";
+    for (int i = 0; i < 50 && !end; i++) {
+        got += read_all(near, &end).size();
+        turn(2);
+    }
+    EXPECT_EQ(got, answer.size());
+    EXPECT_TRUE(end);
+    close(near);
+}
+
 TEST_F(Sockets, ARequestThatIsBrokenOffIsBrokenOffAtTheWorker)
 {
     int near = connect();
