@@ -122,7 +122,8 @@ void coordinators_registered(struct coordinators *coordinators, const char *home
     if (home == NULL || !take_named_url(coordinators->home, home, via))
         strcpy(coordinators->home, via);
     coordinators->through_via = coordinators->home_answers = false;
-    coordinators->fallback_count = 0;
+    if (fallback_count > 0) /* a coordinator alone knows no others: those that an edge router named still stand */
+        coordinators->fallback_count = 0;
     for (size_t i = 0; i < fallback_count && coordinators->fallback_count < COORDINATORS_FALLBACKS_MAX; i++)
         if (take_named_url(coordinators->fallbacks[coordinators->fallback_count], fallbacks[i], via))
             coordinators->fallback_count++;

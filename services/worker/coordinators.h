@@ -52,7 +52,8 @@ const char *coordinators_current(const struct coordinators *coordinators);
 /* The current one did not take the registration: the next one of the round is current, after the last the first. */
 void coordinators_next(struct coordinators *coordinators);
 
-/* The current one took the registration and named `home` (NULL: nobody) and fallbacks. */
+/* The current one took the registration and named `home` (NULL: nobody) and fallbacks; when it named none, those that
+ * were named before stay. */
 void coordinators_registered(struct coordinators *coordinators, const char *home, const char *const *fallbacks,
                              size_t fallback_count);
 

@@ -15,6 +15,8 @@
 /* While others are left to be tried, one that is silent is not waited for as long. */
 #define IMPATIENT_TIMEOUT_MS 2000u
 #define IMPATIENT_BEAT_TIMEOUT_MS 2500u
+/* A coordinator that would not keep the link is not asked for it again before. */
+#define LINK_AGAIN_MS 600000u
 #define TEXT_BYTES 512
 
 struct membership {
@@ -26,6 +28,9 @@ struct membership {
     struct timer look_timer; /* homeward.look_at_ms */
     /* Where it was, on the way back from there: it is taken off that roll once it has arrived. "": it stays. */
     char left[COORDINATORS_URL_BYTES], left_token[REGISTRATION_TOKEN_BYTES];
+    /* Which coordinator was asked last to reach this worker itself, and when it may be asked again. */
+    char near[COORDINATORS_URL_BYTES];
+    uint64_t near_again_ms;
     struct loop_hook settle; /* carries out what the agent wants */
 
     struct detect_coordinator coordinator;
@@ -377,6 +382,23 @@ static void arrive(struct membership *membership, const char *before)
     buffer_free(&url);
 }
 
+/* Has the coordinator reach this worker itself (config.reach) once it was heard: what is kept to the edge router that
+ * took the registration would be lost with that, and be a way round as long as it is there. */
+static void come_near(struct membership *membership)
+{
+    struct coordinators *coordinators = membership->config.coordinators;
+    bool asked = strcmp(membership->near, coordinators->home) == 0 && now_ms(membership) < membership->near_again_ms;
+    if (membership->config.reach == NULL || coordinators->through_via || asked ||
+        strcmp(coordinators->home, coordinators->via) == 0 || !agent_turn(&membership->agent, now_ms(membership)))
+        return;
+    strcpy(membership->near, coordinators->home);
+    membership->near_again_ms = now_ms(membership) + LINK_AGAIN_MS;
+    log_info("registering with the coordinator itself, to be reached without the edge router",
+             LOG_TEXT("coordinator", coordinators->home));
+    coordinators_return(coordinators, coordinators->home);
+    turn_away(membership);
+}
+
 /* ---- unregistration ---- */
 
 static void unregister_answered(void *context, const struct control_answer *answer)
@@ -475,6 +497,8 @@ static void http_answered(void *context, const struct control_answer *answer)
     if (result == AGENT_HTTP_UNKNOWN_WORKER)
         log_info("the coordinator does not know this worker, registering again");
     agent_http_answered(&membership->agent, now_ms(membership), membership->incarnation_on_http, result);
+    if (taken)
+        come_near(membership);
     wake(membership);
 }
 
@@ -541,6 +565,7 @@ static void stream_acknowledged(void *context, uint64_t sequence)
     if (!proven_before && membership->agent.stream == AGENT_STREAM_PROVEN) {
         log_info("heartbeats are streamed", LOG_TEXT("address", membership->stream));
         membership->no_stream_said = false;
+        come_near(membership);
     }
     wake(membership);
 }

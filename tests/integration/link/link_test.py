@@ -559,6 +559,43 @@ class Ways(Case):
         self.assertEqual(self.metric("gateway_links"), 0)
 
 
+@unittest.skipIf(LONG, "not long")
+class Federation(Case):
+    """Registered through an edge router, the link is kept to the coordinator that took the worker."""
+
+    flags = ("--role", "edge-router")
+
+    def join(self, name):
+        coordinator = Coordinator(flags=("--join", self.coordinator.url, "--coordinator-id", name, "--location", name))
+        self.addCleanup(coordinator.stop)
+        wait_until(lambda: any(c["worker_id"] == name and c["in_pool"]
+                               for c in json.loads(self.get("/api/admin/coordinators")[2])), "%s joins" % name, 30)
+        return coordinator
+
+    def test_the_edge_router_and_a_coordinator_may_die(self):
+        uk, us = self.join("uk"), self.join("us")
+        self.start_worker("far", "--location", "us")
+
+        def is_near(coordinator):
+            record = coordinator.worker("far")
+            return record is not None and record["tunnel_url"].startswith(coordinator.url + "/link/")
+
+        def serves(coordinator):
+            try:
+                return coordinator.request("GET", "/service/files/tag/1")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+
+        wait_until(lambda: is_near(us), "the link goes to the coordinator", 30)
+        self.assertIsNone(uk.worker("far"))
+        self.coordinator.process.kill()
+        self.coordinator.process.wait()
+        wait_until(lambda: serves(us), "it is served without the edge router", 30)
+        us.process.kill()
+        us.process.wait()
+        wait_until(lambda: is_near(uk) and serves(uk), "it is found at the other coordinator, link and all", 60)
+
+
 class Long(Case):
     """Shortened unless LINK_LONG=1."""
 
