@@ -240,7 +240,7 @@ TEST_F(Keys, EachRightOnEachRoute)
     json_decref(document);
     EXPECT_GT(operations, 30u);
     EXPECT_GT(closed, 20u);
-    EXPECT_EQ(for_workers_alone, 2u) << "unregister and drain";
+    EXPECT_EQ(for_workers_alone, 3u) << "unregister, drain, and the link";
 }
 
 TEST_F(Keys, RefusalsSayWhatToDo)
