@@ -96,6 +96,20 @@ TEST(EdgeProxyScript, ItServesByTheListWithTheCoordinatorOrWithout)
     EXPECT_EQ(back.stop(), 0);
 }
 
+// Muster's own workers.
+TEST(EdgeProxyScript, RealWorkersServe)
+{
+    CoordinatorOptions options;
+    options.flags = {"--demo-workers", "2"};
+    Coordinator coordinator(options);
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    ScriptGateway proxy("proxy", polling(coordinator.url()));
+    ASSERT_TRUE(proxy.start()) << proxy.log();
+    Response served = proxy.post("/api/service/document-processing", "Is anybody there?");
+    EXPECT_EQ(served.status, 200) << served.described();
+    EXPECT_EQ(served.header("x-served-by").rfind("demo-", 0), 0u) << served.described();
+}
+
 TEST(EdgeProxyScript, AWorkerThatDiesIsReplacedInsideTheRequest)
 {
     FakeWorker first(echoing()), second(echoing());

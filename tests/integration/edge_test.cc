@@ -163,6 +163,24 @@ TEST_P(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
     EXPECT_EQ(us.stop(), 0);
 }
 
+// Muster's own workers, which have registered with their coordinator.
+TEST_P(Edge, RealWorkersOfACoordinatorServe)
+{
+    EdgeRouter edge(GetParam(), edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    CoordinatorOptions options = joining("uk", edge.url());
+    options.flags.insert(options.flags.end(), {"--demo-workers", "2"});
+    Coordinator uk(options);
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(has_joined(edge, "uk"));
+    EXPECT_TRUE(eventually([&] {
+        Response served = edge.post("/api/service/document-processing", "Is anybody there?");
+        return served.status == 200 && served.header("x-served-by").rfind("demo-", 0) == 0 &&
+               served.header("x-coordinator") == "uk";
+    })) << edge.post("/api/service/document-processing", "?").described();
+    EXPECT_TRUE(eventually([&] { return edge.get("/api/admin/workers").json()["total"].integer() == 2; }));
+}
+
 TEST_P(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
 {
     FakeWorker machine(answering("served"));
