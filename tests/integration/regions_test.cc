@@ -60,6 +60,18 @@ class Regions : public ::testing::Test
             return known == regions.size();
         });
     }
+    // Starts all of them: so many workers come to the nearest, and one to the one that it names.
+    void fill(Region &near, Region &named, size_t count)
+    {
+        for (const auto &region : regions)
+            ASSERT_TRUE(region->start()) << region->coordinator().log();
+        ASSERT_TRUE(all_known()) << described();
+        for (size_t i = 0; i < count; i++)
+            add_worker("w" + std::to_string(i));
+        ASSERT_TRUE(all_at(near, count)) << described();
+        add_worker("other", named.id);
+        ASSERT_TRUE(all_at(named, 1)) << described();
+    }
     bool in_pool(const Region &region)
     {
         return edge->get("/api/admin/coordinators").json().find("worker_id", region.id)["in_pool"].boolean();
@@ -186,15 +198,8 @@ TEST_F(Regions, ACoordinatorIsKilledInTheMiddleOfAThousandRequests)
     ASSERT_TRUE(start_edge()) << edge->log();
     Region &near = add_region("near", 5), &middle = add_region("middle", 80);
     add_region("far", 200);
-    for (const auto &region : regions)
-        ASSERT_TRUE(region->start()) << region->coordinator().log();
-    ASSERT_TRUE(all_known()) << described();
     const size_t count = 6;
-    for (size_t i = 0; i < count; i++)
-        add_worker("w" + std::to_string(i));
-    ASSERT_TRUE(all_at(near, count)) << described();
-    add_worker("other", "middle");
-    ASSERT_TRUE(all_at(middle, 1)) << described();
+    ASSERT_NO_FATAL_FAILURE(fill(near, middle, count));
 
     Traffic requests(edge->url() + "/service/files/x", {}, 8);
     ASSERT_TRUE(requests.more(300));
@@ -219,15 +224,8 @@ TEST_F(Regions, ACoordinatorFallsSilent)
 {
     ASSERT_TRUE(start_edge()) << edge->log();
     Region &near = add_region("near", 5), &middle = add_region("middle", 80);
-    for (const auto &region : regions)
-        ASSERT_TRUE(region->start()) << region->coordinator().log();
-    ASSERT_TRUE(all_known()) << described();
     const size_t count = 6;
-    for (size_t i = 0; i < count; i++)
-        add_worker("w" + std::to_string(i));
-    ASSERT_TRUE(all_at(near, count)) << described();
-    add_worker("other", "middle");
-    ASSERT_TRUE(all_at(middle, 1)) << described();
+    ASSERT_NO_FATAL_FAILURE(fill(near, middle, count));
     std::this_thread::sleep_for(std::chrono::seconds(2)); // the first heartbeats after a registration come soon
     Request patient;
     patient.timeout_ms = 60000;
