@@ -42,6 +42,7 @@ void replica_free(struct replica *replica)
         free_worker(worker);
     map_free(&replica->by_id);
     free(replica->workers);
+    free(replica->tombstones);
     replica_services_free(replica);
     *replica = (struct replica){.version = 0};
 }
@@ -127,19 +128,25 @@ static void count_type(struct replica *replica, const struct replica_record *rec
     replica->type_counts[type] = comes ? replica->type_counts[type] + 1 : replica->type_counts[type] - 1;
 }
 
+/* False: no memory. */
+static bool append(struct replica_worker ***workers, size_t *count, size_t *capacity, struct replica_worker *worker)
+{
+    if (*count == *capacity) {
+        size_t more = *capacity == 0 ? 64 : *capacity * 2;
+        struct replica_worker **moved = realloc(*workers, more * sizeof(struct replica_worker *));
+        if (moved == NULL)
+            return false;
+        *workers = moved;
+        *capacity = more;
+    }
+    worker->position = *count;
+    (*workers)[(*count)++] = worker;
+    return true;
+}
+
 static bool put_on_roll(struct replica *replica, struct replica_worker *worker)
 {
-    if (replica->worker_count == replica->worker_capacity) {
-        size_t capacity = replica->worker_capacity == 0 ? 64 : replica->worker_capacity * 2;
-        struct replica_worker **workers = realloc(replica->workers, capacity * sizeof(struct replica_worker *));
-        if (workers == NULL)
-            return false;
-        replica->workers = workers;
-        replica->worker_capacity = capacity;
-    }
-    worker->position = replica->worker_count;
-    replica->workers[replica->worker_count++] = worker;
-    return true;
+    return append(&replica->workers, &replica->worker_count, &replica->worker_capacity, worker);
 }
 
 static void move_worker(struct replica *replica, size_t from, size_t to)
@@ -227,11 +234,34 @@ static void forget_health(struct replica *replica, struct replica_worker *worker
     review_status(replica, worker);
 }
 
+static bool put_tombstone(struct replica *replica, struct replica_worker *worker, uint64_t revision)
+{
+    if (!append(&replica->tombstones, &replica->tombstone_count, &replica->tombstone_capacity, worker))
+        return false;
+    worker->removed_at_revision = revision;
+    return true;
+}
+
 static void clear_tombstone(struct replica *replica, struct replica_worker *worker)
 {
-    if (worker->removed_at_revision != 0)
-        replica->tombstone_count--;
+    if (worker->removed_at_revision == 0)
+        return;
+    struct replica_worker *last = replica->tombstones[--replica->tombstone_count];
+    replica->tombstones[worker->position] = last;
+    last->position = worker->position;
     worker->removed_at_revision = 0;
+}
+
+/* Of those that the registry's watch has passed. */
+static void clear_old_tombstones(struct replica *replica)
+{
+    for (size_t i = replica->tombstone_count; i > 0; i--) {
+        struct replica_worker *worker = replica->tombstones[i - 1];
+        if (worker->removed_at_revision <= replica->revision) {
+            clear_tombstone(replica, worker);
+            forget_if_unknown(replica, worker);
+        }
+    }
 }
 
 /* Whether the record says so of the same registration; without memory it does not. */
@@ -274,6 +304,7 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
         record->incarnation == worker->record->incarnation)
         return true;
     struct replica_record *copy = replica_record_create(record);
+    clear_tombstone(replica, worker);
     if (copy == NULL || (worker->record == NULL && !put_on_roll(replica, worker))) {
         replica_record_free(copy);
         forget_if_unknown(replica, worker);
@@ -285,7 +316,6 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
     count_type(replica, copy, true);
     worker->record = copy;
     worker->coordinator = replica->coordinator;
-    clear_tombstone(replica, worker);
     if (worker->json != NULL)
         buffer_clear(&worker->json->fixed);
     changed(replica, worker);
@@ -307,12 +337,10 @@ static bool remove_worker(struct replica *replica, const char *id, uint64_t revi
         forget_health(replica, worker);
     }
     clear_tombstone(replica, worker);
-    if (revision > replica->revision) { /* older news of it may still come */
-        worker->removed_at_revision = revision;
-        replica->tombstone_count++;
-    }
+    /* Older news of it may still come. */
+    bool fine = revision <= replica->revision || put_tombstone(replica, worker, revision);
     forget_if_unknown(replica, worker);
-    return true;
+    return fine;
 }
 
 bool replica_remove(struct replica *replica, const char *id, uint64_t revision, const char *reason)
@@ -364,11 +392,6 @@ static bool left_out_of_snapshot(const struct replica *replica, const struct rep
            worker->record->revision <= replica->revision;
 }
 
-static bool has_old_tombstone(const struct replica *replica, const struct replica_worker *worker)
-{
-    return worker->removed_at_revision != 0 && worker->removed_at_revision <= replica->revision;
-}
-
 static bool left_out_by_health(const struct replica *replica, const struct replica_worker *worker)
 {
     return worker->health_incarnation != 0 && worker->health_generation != replica->health_generation;
@@ -406,8 +429,7 @@ bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWork
         replica->registry_known = true;
         fine = remove_matching(replica, left_out_of_snapshot, take_off_roll) && fine;
     }
-    if (replica->tombstone_count > 0)
-        fine = remove_matching(replica, has_old_tombstone, clear_tombstone) && fine;
+    clear_old_tombstones(replica);
     return fine;
 }
 

@@ -93,7 +93,7 @@ struct replica_json {
 struct replica_worker {
     struct replica_record *record; /* NULL: not on the roll, only health knows it */
     uint64_t removed_at_revision;  /* not on the roll since; 0: never was removed here */
-    size_t position;               /* in replica.workers, when on the roll */
+    size_t position;               /* in replica.workers when on the roll, else in replica.tombstones */
     uint32_t generation;           /* of the snapshot that last mentioned it */
 
     /* What health says; incarnation 0: nothing. */
@@ -138,7 +138,8 @@ struct replica {
     struct replica_worker **workers; /* on the roll, in no order */
     size_t worker_count, worker_capacity;
     struct replica_walk *walks; /* under way */
-    size_t tombstone_count;
+    struct replica_worker **tombstones; /* those with removed_at_revision, in no order */
+    size_t tombstone_count, tombstone_capacity;
     size_t healthy_count;              /* of those on the roll */
     int64_t load_sum;                  /* of these, in millionths */
     size_t type_counts[REPLICA_TYPES]; /* the same, by their type */

@@ -249,15 +249,22 @@ void health_warning(const struct health *health, char text[HEALTH_WARNING_BYTES]
 
 void health_advance(struct health *health, uint64_t now_ms)
 {
+    size_t reports = health->report_count;
     health_change_reap(health);
+    if (now_ms < health->leases_rest_until_ms)
+        return;
     health->advanced_to_ms = now_ms;
     timer_wheel_advance_some(&health->wheel, now_ms, HEALTH_LEASES_AT_ONCE);
     health->leases_left = timer_wheel_next_ms(&health->wheel) <= now_ms;
+    /* Leases of workers that are well cost little, and need no rest. */
+    if (health->leases_left && health->report_count != reports)
+        health->leases_rest_until_ms = now_ms + HEALTH_LEASES_REST_MS;
 }
 
 uint64_t health_next_ms(const struct health *health)
 {
-    return timer_wheel_next_ms(&health->wheel);
+    uint64_t next_ms = timer_wheel_next_ms(&health->wheel);
+    return next_ms > health->leases_rest_until_ms ? next_ms : health->leases_rest_until_ms;
 }
 
 /* --- The roll --- */

@@ -72,12 +72,14 @@ struct history;
 void health_set_history(struct health *health, struct history *history);
 
 /* Runs the leases that end until now_ms; of many, HEALTH_LEASES_AT_ONCE, so that heartbeats need
- * not wait until all of a fleet is judged. The others are left for the next call. */
-#define HEALTH_LEASES_AT_ONCE 500
+ * not wait until all of a fleet is judged. The others are left for later calls: where workers
+ * changed, for those from HEALTH_LEASES_REST_MS later, because each change is work for the registry
+ * and for all who watch, and what is heard meanwhile must not wait for the processor. */
+#define HEALTH_LEASES_AT_ONCE 100
+#define HEALTH_LEASES_REST_MS 2
 void health_advance(struct health *health, uint64_t now_ms);
 
-/* No lease ends before this time, which is not after now when some were left; UINT64_MAX: there
- * is none. */
+/* Nothing is to be done by health_advance before this time; UINT64_MAX: there is no lease. */
 uint64_t health_next_ms(const struct health *health);
 
 /* --- The registry's watch --- */

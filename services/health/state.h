@@ -148,6 +148,7 @@ struct health {
     struct timer_wheel wheel;
     uint64_t advanced_to_ms; /* by the last health_advance */
     bool leases_left;        /* and some of the leases that had ended by then were left */
+    uint64_t leases_rest_until_ms;
     struct roster workers;
     struct list_link changes; /* every worker and tombstone, oldest change first, and the cursors */
     struct list_link streams, ready_streams;

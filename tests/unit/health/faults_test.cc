@@ -214,18 +214,20 @@ TEST_F(HealthTest, LeasesThatEndAtOnceAreSpreadOverCalls)
     EXPECT_EQ(health_count(health_).degraded, 0u);
     To(90010);
     EXPECT_EQ(health_count(health_).degraded, HEALTH_LEASES_AT_ONCE);
-    EXPECT_LE(health_next_ms(health_), now_) << "some are left";
+    EXPECT_EQ(health_next_ms(health_), now_ + HEALTH_LEASES_REST_MS) << "some are left, for later";
+    To(90010 + HEALTH_LEASES_REST_MS - 1);
+    EXPECT_EQ(health_count(health_).degraded, HEALTH_LEASES_AT_ONCE);
     // One of those that are left is heard; its lease has not ended any more.
     now_ = kStart + 90020;
     ASSERT_EQ(Send(stream, {{ids.back()}}), HEALTH_MESSAGE_TAKEN);
     To(90020);
     EXPECT_EQ(health_count(health_).degraded, 2 * HEALTH_LEASES_AT_ONCE);
-    To(90020);
+    To(90020 + HEALTH_LEASES_REST_MS);
     EXPECT_EQ(health_count(health_).degraded, count - 1);
     EXPECT_EQ(Status(ids.back().c_str()), WORKER_ONLINE);
     EXPECT_GT(health_next_ms(health_), now_);
     for (int turn = 0; turn < 3; turn++)
-        To(120000 + static_cast<uint64_t>(turn));
+        To(120000 + static_cast<uint64_t>(turn) * HEALTH_LEASES_REST_MS);
     EXPECT_EQ(health_count(health_).removed, count - 1);
     EXPECT_EQ(Status(ids.back().c_str()), WORKER_ONLINE);
     health_stream_closed(health_, stream, now_);
