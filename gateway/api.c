@@ -80,6 +80,16 @@ static const struct schema_field challenge_query[] = {
     {.name = NULL},
 };
 
+/* GET /api/edge/coordinators. */
+static const struct schema_field place_query[] = {
+    {"location",
+     {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX},
+     0,
+     "\"uk\"",
+     "Where who asks is, as in a registration. Absent: found out by its address, if there is a database of places."},
+    {.name = NULL},
+};
+
 static const struct api_route routes[API_OPERATION_COUNT] = {
     [API_RELAY_SERVICE] =
         {
@@ -641,6 +651,19 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .errors = API_ERROR(ERROR_FORBIDDEN_PEER) | CALL_ERRORS,
             .label = "edge_peers",
             .help = "Takes what another edge router has heard of its coordinators.",
+        },
+    [API_EDGE_COORDINATORS] =
+        {
+            .operation = API_EDGE_COORDINATORS,
+            .method = "GET",
+            .path = "/api/edge/coordinators",
+            .caller = API_FOR_WORKERS,
+            .edge = API_EDGE_ONLY,
+            .query = place_query,
+            .reply = &schema_edge_coordinators,
+            .errors = API_ERROR(ERROR_NO_COORDINATORS) | API_ERROR(ERROR_INTERNAL),
+            .label = "edge_coordinators",
+            .help = "Names the coordinators that a registration from there would go to, the closest first.",
         },
     [API_COORDINATORS] =
         {

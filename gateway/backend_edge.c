@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/http/target.h"
 #include "common/log.h"
 #include "common/random.h"
 #include "gateway/edge_peers.h"
@@ -201,25 +202,37 @@ void backend_run_edge_heartbeat(struct backend *backend, struct job *job)
         backend_run_heartbeat(backend, job);
 }
 
-/* The other coordinators, the closest to this one first. */
-static void write_fallbacks(struct json_writer *writer, struct edge *edge, const struct replica_worker *coordinator)
+/* Coordinators by the wish, without `except`. Returns how many. */
+static size_t write_known(struct json_writer *writer, struct edge *edge, const struct pool_wish *wish,
+                          const struct federation_region *except)
 {
     struct federation_choice choices[FALLBACKS_MAX];
-    const struct federation_region *region = federation_find(&edge->federation, coordinator->id);
-    const struct pool_wish wish = {.rules = POOL_CLOSEST,
-                                   .location = region == NULL ? "" : region->location,
-                                   .place = region == NULL ? (struct pool_place){.known = false} : region->place};
-    size_t count = federation_choose(&edge->federation, &edge->roll, &wish, NULL, choices);
+    size_t count = federation_choose(&edge->federation, &edge->roll, wish, NULL, choices), written = 0;
+    json_write_key(writer, "coordinators");
+    json_write_array_begin(writer);
     for (size_t i = 0; i < count; i++) {
         const struct federation_region *other = federation_find(&edge->federation, choices[i].coordinator_id);
-        if (other == region || other == NULL)
+        if (other == except || other == NULL)
             continue;
         json_write_object_begin(writer);
         json_write_named_text(writer, "worker_id", choices[i].coordinator_id);
         json_write_named_text(writer, "url", choices[i].url);
         json_write_named_text(writer, "location", other->location);
         json_write_object_end(writer);
+        written++;
     }
+    json_write_array_end(writer);
+    return written;
+}
+
+/* The other coordinators, the closest to this one first. */
+static void write_fallbacks(struct json_writer *writer, struct edge *edge, const struct replica_worker *coordinator)
+{
+    const struct federation_region *region = federation_find(&edge->federation, coordinator->id);
+    const struct pool_wish wish = {.rules = POOL_CLOSEST,
+                                   .location = region == NULL ? "" : region->location,
+                                   .place = region == NULL ? (struct pool_place){.known = false} : region->place};
+    (void)write_known(writer, edge, &wish, region);
 }
 
 bool edge_heartbeat_taken(struct backend *backend, struct job *job)
@@ -239,13 +252,28 @@ bool edge_heartbeat_taken(struct backend *backend, struct job *job)
     struct json_writer writer = json_writer_into(&job->body);
     json_write_object_begin(&writer);
     json_write_named_text(&writer, "status", "ok");
-    json_write_key(&writer, "coordinators");
-    json_write_array_begin(&writer);
     write_fallbacks(&writer, edge, coordinator);
-    json_write_array_end(&writer);
     json_write_object_end(&writer);
     job_done_with_body(job);
     return true;
+}
+
+void backend_run_edge_coordinators(struct backend *backend, struct job *job)
+{
+    char location[REQUEST_LINE_BYTES_MAX + 1];
+    struct geoip_answer answer;
+    struct json_writer writer = json_writer_into(&job->body);
+    bool is_said = http_query_get(job->query, "location", location, sizeof location) >= 0;
+    struct pool_wish wish = {.rules = POOL_CLOSEST, .location = is_said ? location : ""};
+    edge_place_worker(backend, job, &answer, &wish);
+    json_write_object_begin(&writer);
+    size_t count = write_known(&writer, backend->edge, &wish, NULL);
+    json_write_object_end(&writer);
+    if (count > 0)
+        job_done_with_body(job);
+    else
+        job_fail(job, ERROR_NO_COORDINATORS,
+                 "no coordinator is alive; start one with musterctl up --join, or try again");
 }
 
 /* --- Goodbye --- */

@@ -69,6 +69,10 @@ void backend_run_edge_heartbeat(struct backend *backend, struct job *job);
 void backend_run_edge_unregister(struct backend *backend, struct job *job);
 void backend_run_coordinators(struct backend *backend, struct job *job);
 
+/* Whom a registration from there would go to, for who has to know before it registers: a worker whose link the edge
+ * router does not keep (the one for Cloudflare keeps none). */
+void backend_run_edge_coordinators(struct backend *backend, struct job *job);
+
 /* To whom a request goes: job->choices; or, if it is not for forwarding, the answer. `name` is the
  * worker's id or the service's name that it is about; NULL: none. */
 void backend_run_choose(struct backend *backend, struct job *job);

@@ -163,6 +163,18 @@ const struct schema schema_edge_heartbeat_reply = {
         },
 };
 
+/* --- GET /api/edge/coordinators --- */
+
+const struct schema schema_edge_coordinators = {
+    .name = "EdgeCoordinators",
+    .help = "Whom a worker can register with by itself, without the edge router.",
+    .fields =
+        (const struct schema_field[]){
+            {"coordinators", {LIST_OF(known_coordinator_value)}, SCHEMA_REQUIRED, NULL, "The closest first."},
+            {.name = NULL},
+        },
+};
+
 /* --- GET /api/edge/challenge --- */
 
 const struct schema schema_challenge_reply = {

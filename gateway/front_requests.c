@@ -162,6 +162,8 @@ static void (*runner(enum api_operation operation))(struct backend *, struct job
         return backend_run_edge_unregister;
     case API_EDGE_PEERS:
         return backend_run_edge_peers;
+    case API_EDGE_COORDINATORS:
+        return backend_run_edge_coordinators;
     case API_COORDINATORS:
         return backend_run_coordinators;
     default:

@@ -80,6 +80,7 @@ extern const struct schema schema_openapi;
 extern const struct schema schema_edge_registration_reply;
 extern const struct schema schema_edge_heartbeat_reply;
 extern const struct schema schema_edge_news_reply;
+extern const struct schema schema_edge_coordinators;
 extern const struct schema schema_challenge_reply;
 extern const struct schema schema_coordinator_list;
 

@@ -113,6 +113,14 @@ bool coordinators_init(struct coordinators *coordinators, const char *list, char
 
 /* ---- what was answered ---- */
 
+static void take_fallbacks(struct coordinators *coordinators, const char *const *urls, size_t url_count, const char *by)
+{
+    coordinators->fallback_count = 0;
+    for (size_t i = 0; i < url_count && coordinators->fallback_count < COORDINATORS_FALLBACKS_MAX; i++)
+        if (take_named_url(coordinators->fallbacks[coordinators->fallback_count], urls[i], by))
+            coordinators->fallback_count++;
+}
+
 void coordinators_registered(struct coordinators *coordinators, const char *home, const char *const *fallbacks,
                              size_t fallback_count)
 {
@@ -123,11 +131,23 @@ void coordinators_registered(struct coordinators *coordinators, const char *home
         strcpy(coordinators->home, via);
     coordinators->through_via = coordinators->home_answers = false;
     if (fallback_count > 0) /* a coordinator alone knows no others: those that an edge router named still stand */
-        coordinators->fallback_count = 0;
-    for (size_t i = 0; i < fallback_count && coordinators->fallback_count < COORDINATORS_FALLBACKS_MAX; i++)
-        if (take_named_url(coordinators->fallbacks[coordinators->fallback_count], fallbacks[i], via))
-            coordinators->fallback_count++;
+        take_fallbacks(coordinators, fallbacks, fallback_count, via);
     begin_round_here(coordinators);
+}
+
+bool coordinators_named(struct coordinators *coordinators, const char *const *urls, size_t url_count)
+{
+    char by[COORDINATORS_URL_BYTES], other[COORDINATORS_URL_BYTES];
+    size_t usable = 0;
+    strcpy(by, coordinators_current(coordinators)); /* it may be one of the fallbacks that go now */
+    for (size_t i = 0; i < url_count; i++)
+        usable += take_named_url(other, urls[i], by) && strcmp(other, by) != 0;
+    if (usable == 0)
+        return false;
+    take_fallbacks(coordinators, urls, url_count, by);
+    strcpy(coordinators->back, by);
+    begin_round(coordinators, coordinators->back, "");
+    return true;
 }
 
 static bool two_ways(const struct coordinators *coordinators)

@@ -7,6 +7,7 @@
  *     while registered     the one that heartbeats go to, then fallbacks, then the configured list
  *     after a loss         fallbacks, then the configured list; the lost one last of all, for it may be back
  *     on the way back      the one that it goes back to, then the one that it leaves, then fallbacks and the list
+ *     sent elsewhere       the one that says so, then those that it named, then the list
  *
  * An edge router names the coordinator that took the worker: heartbeats go straight there (`home`), and while it cannot
  * be reached that way, through the one that took the registration (`via`). At a coordinator both are the same.
@@ -56,6 +57,10 @@ void coordinators_next(struct coordinators *coordinators);
  * were named before stay. */
 void coordinators_registered(struct coordinators *coordinators, const char *home, const char *const *fallbacks,
                              size_t fallback_count);
+
+/* The current one takes no registration of this worker, and named others that will: they come next in the round. False:
+ * it named nobody else that can be used, and nothing has changed. */
+bool coordinators_named(struct coordinators *coordinators, const char *const *urls, size_t url_count);
 
 /* The current one took a heartbeat. */
 void coordinators_heard(struct coordinators *coordinators);

@@ -43,7 +43,7 @@ struct membership {
     uint64_t incarnation_on_http; /* of the heartbeat that is under way */
 
     /* Calls under way; NULL: none. */
-    struct control_call *measuring, *registering, *beating, *unregistering, *looking, *taking_leave;
+    struct control_call *measuring, *asking, *registering, *beating, *unregistering, *looking, *taking_leave;
 };
 
 static void wake(struct membership *membership)
@@ -235,6 +235,45 @@ static void reach_and_register(struct membership *membership)
         send_registration(membership);
 }
 
+/* Whom the edge router, which cannot reach this worker, named instead. */
+static void places_answered(void *context, const struct control_answer *answer)
+{
+    struct membership *membership = context;
+    struct coordinators *coordinators = membership->config.coordinators;
+    struct registration_places places;
+    char error[TEXT_BYTES];
+    membership->asking = NULL;
+    wake(membership);
+    if (answer->status != 200 || !registration_decode_places(answer->body, answer->body_bytes, &places)) {
+        answer_text(answer, error);
+        registration_failed(membership, answer, error);
+        return;
+    }
+    if (coordinators_named(coordinators, places.urls, places.count)) {
+        log_info("this edge router keeps no links: registering with a coordinator that it named",
+                 LOG_TEXT("edge_router", coordinators_current(coordinators)));
+        agent_set_choices(&membership->agent, (unsigned)coordinators->round_count);
+        agent_registration_failed(&membership->agent, now_ms(membership), AGENT_REGISTRATION_UNREACHABLE);
+    } else {
+        registration_failed(membership, answer,
+                            "this edge router keeps no links, and named no coordinator that can be used");
+    }
+    registration_places_free(&places);
+}
+
+/* False: memory ran out. */
+static bool ask_for_places(struct membership *membership)
+{
+    struct buffer path = BUFFER_INIT;
+    buffer_append_text(&path, "/api/edge/coordinators?location=");
+    registration_append_id(&path, membership->config.location);
+    if (!buffer_failed(&path))
+        membership->asking = call(membership, "GET", path.data, NULL, membership->config.api_key, CALL_TIMEOUT_MS,
+                                  places_answered);
+    buffer_free(&path);
+    return membership->asking != NULL;
+}
+
 void membership_reached(struct membership *membership, unsigned status, const char *error)
 {
     if (!membership->reaching)
@@ -242,7 +281,7 @@ void membership_reached(struct membership *membership, unsigned status, const ch
     membership->reaching = false;
     if (error == NULL) {
         send_registration(membership);
-    } else {
+    } else if (status != 404 || !ask_for_places(membership)) {
         const struct control_answer answer = {.status = status, .error = error};
         registration_failed(membership, &answer, error);
     }
@@ -683,6 +722,7 @@ void membership_destroy(struct membership *membership)
     if (membership == NULL)
         return;
     cancel(&membership->measuring);
+    cancel(&membership->asking);
     cancel(&membership->registering);
     cancel(&membership->beating);
     cancel(&membership->unregistering);

@@ -39,7 +39,8 @@ struct membership_config {
     struct service_table *table; /* assignments go in here */
 
     /* Has the coordinator of that URL reach this worker, and sets tunnel_url accordingly, before a registration there.
-     * True: it does; false: membership_reached will tell. NULL: nothing has to be done. */
+     * True: it does; false: membership_reached will tell. NULL: nothing has to be done. One that has nothing for that
+     * (404) is asked for coordinators that have: an edge router may know some. */
     bool (*reach)(void *context, const char *coordinator_url);
     /* Fills in the load: everything but id, incarnation, status and services. Texts are
      * valid until the next call. */

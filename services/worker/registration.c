@@ -243,6 +243,29 @@ void registration_reply_free(struct registration_reply *reply)
     memset(reply, 0, sizeof *reply);
 }
 
+bool registration_decode_places(const char *body, size_t bytes, struct registration_places *places)
+{
+    json_t *root = json_loadb(body, bytes, 0, NULL);
+    const json_t *list = json_object_get(root, "coordinators");
+    *places = (struct registration_places){.document = root};
+    if (!json_is_array(list)) {
+        registration_places_free(places);
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(list) && places->count < REGISTRATION_FALLBACKS_MAX; i++) {
+        const char *url = json_string_value(json_object_get(json_array_get(list, i), "url"));
+        if (url != NULL)
+            places->urls[places->count++] = url;
+    }
+    return true;
+}
+
+void registration_places_free(struct registration_places *places)
+{
+    json_decref(places->document);
+    *places = (struct registration_places){.document = NULL};
+}
+
 bool registration_decode_heartbeat(const char *body, size_t bytes, struct heartbeat_reply *reply)
 {
     reply->has_assignment = reply->has_draining = false;

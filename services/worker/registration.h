@@ -70,6 +70,17 @@ bool registration_decode(const char *body, size_t bytes, struct registration_rep
                          size_t error_bytes);
 void registration_reply_free(struct registration_reply *reply);
 
+/* The answer to GET /api/edge/coordinators: whom an edge router would send this worker to. */
+struct registration_places {
+    void *document;                               /* holds the texts below */
+    const char *urls[REGISTRATION_FALLBACKS_MAX]; /* not checked: see coordinators.h */
+    size_t count;
+};
+
+/* False: it is no such answer. On success end with registration_places_free. */
+bool registration_decode_places(const char *body, size_t bytes, struct registration_places *places);
+void registration_places_free(struct registration_places *places);
+
 /* The answer to an HTTP heartbeat. */
 struct heartbeat_reply {
     bool has_assignment, has_draining;

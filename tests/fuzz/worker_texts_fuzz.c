@@ -1,5 +1,5 @@
 /* Fuzz target: the texts that a worker reads from others. The first byte says which: the
- * coordinator's JSON answers (r, h, e), a list of coordinators (c), nvidia-smi's list (g), the
+ * coordinator's JSON answers (r, h, e, n), a list of coordinators (c), nvidia-smi's list (g), the
  * kernel's files (m, s), a request's path (p), cloudflared's output (t), its credentials file (f). */
 
 #include <stdint.h>
@@ -61,6 +61,22 @@ static void take_coordinators(const struct registration_reply *reply)
     walk_round(&coordinators);
     coordinators_lost(&coordinators);
     walk_round(&coordinators);
+}
+
+static void read_places(const char *text, size_t bytes)
+{
+    struct coordinators coordinators;
+    struct registration_places places;
+    char error[200];
+    if (!registration_decode_places(text, bytes, &places))
+        return;
+    if (places.count > REGISTRATION_FALLBACKS_MAX ||
+        !coordinators_init(&coordinators, "https://a,http://b", error, sizeof error))
+        abort();
+    if (coordinators_named(&coordinators, places.urls, places.count) && coordinators.round_count < 3)
+        abort();
+    walk_round(&coordinators);
+    registration_places_free(&places);
 }
 
 static void read_registration(const char *text, size_t bytes)
@@ -126,6 +142,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         break;
     case 'c':
         read_coordinators(text);
+        break;
+    case 'n':
+        read_places(text, text_bytes);
         break;
     case 'h':
         if (registration_decode_heartbeat(text, text_bytes, &reply) && reply.has_assignment)

@@ -100,6 +100,7 @@ TEST_P(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
     EdgeRouter edge(GetParam(), edge_options());
     ASSERT_TRUE(edge.start()) << edge.log();
     EXPECT_EQ(edge.get("/health").json()["coordinators"].integer(), 0);
+    EXPECT_EQ(edge.get("/api/edge/coordinators").json()["error"].text(), "no_coordinators");
     Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
     ASSERT_TRUE(uk.start()) << uk.log();
     ASSERT_TRUE(us.start()) << us.log();
@@ -125,6 +126,17 @@ TEST_P(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
         return answer["fallback_coordinators"][0].text() == us.url() &&
                answer["fallback_coordinators"][1].text() == edge.url();
     }));
+
+    for (const std::string location : {"us", "uk"}) { // for who registers there without the edge router
+        Json near = edge.get("/api/edge/coordinators?location=" + location).json()["coordinators"];
+        EXPECT_EQ(near.size(), 2u) << near.dump();
+        EXPECT_EQ(near[0]["worker_id"].text(), location);
+        EXPECT_EQ(near[0]["url"].text(), location == "uk" ? uk.url() : us.url());
+        EXPECT_EQ(near[0]["location"].text(), location);
+    }
+    EXPECT_EQ(edge.get("/api/edge/coordinators").json()["coordinators"].size(), 2u);
+    EXPECT_EQ(edge.get("/api/edge/coordinators?location=a%0Ab").status, 422);
+    EXPECT_EQ(uk.get("/api/edge/coordinators").status, 404);
 
     Json all = edge.get("/api/admin/workers").json();
     EXPECT_EQ(all["total"].integer(), 2);

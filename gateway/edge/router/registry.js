@@ -186,11 +186,28 @@ export class Registry extends DurableObject {
       this.hear(body, cf);
       const { kept } = this.roll.get(body.worker_id);
       const region = this.regions.regions.get(kept.id);
-      const others = this.candidates
-        .choices({ closest: true, location: kept.location, place: region.place }, null)
-        .filter(({ id }) => id !== kept.id)
-        .map(({ id, url }) => ({ worker_id: id, url, location: this.roll.get(id).kept.location }));
-      return { status: "ok", coordinators: others };
+      const others = this.known({ closest: true, location: kept.location, place: region.place });
+      return { status: "ok", coordinators: others.filter(({ worker_id }) => worker_id !== kept.id) };
+    });
+  }
+
+  /** @param {object} wish of pool.js */
+  known(wish) {
+    return this.candidates
+      .choices(wish, null)
+      .map(({ id, url }) => ({ worker_id: id, url, location: this.roll.get(id).kept.location }));
+  }
+
+  /** The coordinators for a worker that is there: it registers with them by itself. */
+  nearest(location, cf) {
+    return answering(() => {
+      this.expire();
+      this.regions.refresh();
+      const coordinators = this.known(this.wishOf({ location, cf }));
+      if (coordinators.length === 0) {
+        throw new ApiError("no_coordinators", NOBODY);
+      }
+      return { coordinators };
     });
   }
 

@@ -10,7 +10,7 @@
 import { defaultCatalog } from "../shared/catalog.js";
 import { entry } from "../shared/entry.js";
 import { ApiError } from "../shared/errors.js";
-import { checkBody, name as nameRule } from "../shared/fields.js";
+import { checkBody, line as lineRule, name as nameRule } from "../shared/fields.js";
 import { asksEverywhere, headerText, jsonResponse, parseJson, queryParameter, readBody } from "../shared/http.js";
 import { bodyToRelay, isRepeatable, relay, relayError } from "../shared/relay.js";
 import { HEARTBEAT, NEWS, REGISTRATION, WORKER, WORKER_HEARTBEAT } from "./bodies.js";
@@ -151,6 +151,16 @@ async function register(call) {
   return forward(call, { name: body.worker_id ?? null, location: body.location ?? "", bytes });
 }
 
+/** Whom a registration from there would go to. */
+async function nearest(call) {
+  const location = queryParameter(call.url, "location") ?? "";
+  const fault = lineRule(256)(location);
+  if (fault !== "") {
+    throw new ApiError("invalid_field", `field location ${fault}, in the query`);
+  }
+  return jsonResponse(await ask(call, "nearest", location, cfOf(call.request)));
+}
+
 async function heartbeat(call) {
   const { bytes, body } = await readChecked(call.request, HEARTBEAT_BYTES_MAX, WORKER_HEARTBEAT);
   const { incarnation, status, current_load, queue_depth } = body;
@@ -259,6 +269,8 @@ async function run(call) {
       const { body } = await readChecked(request, BODY_BYTES_MAX, NEWS);
       return jsonResponse(await ask(call, "peers", body, request.headers.get("X-API-Key") ?? ""));
     }
+    case "edge_coordinators":
+      return nearest(call);
     case "coordinators":
       return jsonResponse(await ask(call, "coordinators"));
     case "health":

@@ -36,6 +36,7 @@ const ROUTES = [
   ["/api/edge/heartbeat", "POST", "edge_heartbeat", "worker"],
   ["/api/edge/unregister/{name}", "DELETE", "edge_unregister", "worker"],
   ["/api/edge/peers", "POST", "edge_peers", "peer"],
+  ["/api/edge/coordinators", "GET", "edge_coordinators", "worker"],
   ["/health", "GET", "health", ""],
   ["/healthz", "GET", "healthz", ""],
   ["/readyz", "GET", "readyz", ""],

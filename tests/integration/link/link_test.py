@@ -565,6 +565,10 @@ class Federation(Case):
 
     flags = ("--role", "edge-router")
 
+    def kill_the_edge_router(self):
+        self.coordinator.process.kill()
+        self.coordinator.process.wait()
+
     def join(self, name):
         coordinator = Coordinator(flags=("--join", self.coordinator.url, "--coordinator-id", name, "--location", name))
         self.addCleanup(coordinator.stop)
@@ -574,7 +578,7 @@ class Federation(Case):
 
     def test_the_edge_router_and_a_coordinator_may_die(self):
         uk, us = self.join("uk"), self.join("us")
-        self.start_worker("far", "--location", "us")
+        self.start_worker("far", "--location", "us", wait=False)
 
         def is_near(coordinator):
             record = coordinator.worker("far")
@@ -588,8 +592,8 @@ class Federation(Case):
 
         wait_until(lambda: is_near(us), "the link goes to the coordinator", 30)
         self.assertIsNone(uk.worker("far"))
-        self.coordinator.process.kill()
-        self.coordinator.process.wait()
+        wait_until(lambda: self.serves("/service/files/tag/1"), "it is served through the edge router", 30)
+        self.kill_the_edge_router()
         wait_until(lambda: serves(us), "it is served without the edge router", 30)
         us.process.kill()
         us.process.wait()

@@ -134,6 +134,28 @@ TEST_F(Coordinators, HeartbeatsGoStraightToWhoTookTheWorker)
     EXPECT_EQ(round(), (Urls{"http://other", "http://edge", "http://home"}));
 }
 
+TEST_F(Coordinators, WhoTakesNoRegistrationNamesWhoDoes)
+{
+    auto named = [this](const Urls &urls) {
+        std::vector<const char *> texts;
+        for (const std::string &url : urls)
+            texts.push_back(url.c_str());
+        return coordinators_named(&coordinators, texts.data(), texts.size());
+    };
+    ASSERT_TRUE(init("http://a,http://edge,http://b"));
+    coordinators_next(&coordinators);
+    EXPECT_FALSE(named({}));
+    EXPECT_FALSE(named({"ftp://x", "http://edge/"})) << "itself, which leads nowhere";
+    EXPECT_STREQ(coordinators_current(&coordinators), "http://edge");
+    EXPECT_TRUE(named({"http://uk/", "nonsense", "http://us"}));
+    EXPECT_EQ(round(), (Urls{"http://edge", "http://uk", "http://us", "http://a", "http://b"}));
+    coordinators_next(&coordinators);
+    EXPECT_TRUE(named({"http://de"})) << "it was an edge router too";
+    EXPECT_EQ(round(), (Urls{"http://uk", "http://de", "http://a", "http://edge", "http://b"}));
+    ASSERT_TRUE(init("https://edge"));
+    EXPECT_FALSE(named({"http://uk"})) << "where the key would go in the clear";
+}
+
 TEST_F(Coordinators, NonsenseInAnAnswerIsPassedOver)
 {
     ASSERT_TRUE(init("http://a"));

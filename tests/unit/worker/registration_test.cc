@@ -170,6 +170,31 @@ TEST(Registration, TellsWhoTookItAndWhoWould)
     registration_reply_free(&reply);
 }
 
+TEST(Registration, ReadsWhomAnEdgeRouterNames)
+{
+    auto read = [](const std::string &text) {
+        registration_places places;
+        std::string urls;
+        if (!registration_decode_places(text.data(), text.size(), &places))
+            return std::string("none");
+        for (size_t i = 0; i < places.count; i++)
+            urls += std::string(places.urls[i]) + " ";
+        registration_places_free(&places);
+        return urls;
+    };
+    EXPECT_EQ(read(R"({"coordinators": [{"url": "http://uk"}, 7, {}, {"url": 7}, null, {"url": "http://us"}]})"),
+              "http://uk http://us ");
+    EXPECT_EQ(read(R"({"coordinators": []})"), "");
+    for (const char *odd : {"", "{", "[]", "7", "{}", R"({"coordinators": {"url": "http://uk"}})"})
+        EXPECT_EQ(read(odd), "none") << odd;
+    std::string many = R"({"url": "http://f"})", all;
+    for (int i = 0; i < REGISTRATION_FALLBACKS_MAX; i++) {
+        all += "http://f ";
+        many += R"(, {"url": "http://f"})";
+    }
+    EXPECT_EQ(read(R"({"coordinators": [)" + many + "]}"), all);
+}
+
 TEST(Registration, RefusesWhatItCannotUse)
 {
     registration_reply reply;
