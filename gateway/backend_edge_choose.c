@@ -101,7 +101,7 @@ static void choose_holder(struct backend *backend, struct job *job, const char *
 static void choose_for_registration(struct backend *backend, struct job *job)
 {
     Muster__V1__WorkerSpec *spec = job->registration->spec;
-    if (spec->worker_type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE && backend->proxy == NULL) {
+    if (spec->worker_type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE && !job->is_worker && backend->proxy == NULL) {
         edge_register(backend, job, spec, NULL);
         return;
     }

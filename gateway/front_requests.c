@@ -24,8 +24,10 @@ static void refuse_body(struct job *job, enum request_json_result result, const 
 bool front_read_registration(struct job *job, struct http_text body)
 {
     struct json_error error = {.message = ""};
+    bool is_worker = false;
     enum request_json_result result =
-        register_request_from_json(body.data, body.bytes, &job->arena, &job->registration, &error);
+        register_request_from_json(body.data, body.bytes, &job->arena, &job->registration, &is_worker, &error);
+    job->is_worker = is_worker;
     if (result != REQUEST_JSON_OK)
         refuse_body(job, result, &error);
     return result == REQUEST_JSON_OK;

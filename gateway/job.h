@@ -72,6 +72,7 @@ struct job {
     bool client_is_local;
     bool has_document; /* that is to be freed */
     bool is_long;      /* the answer's: the list is to be had in pieces, and of the topology this is the first */
+    bool is_worker : 1; /* a registration says so: it is no coordinator's, whatever its type */
     bool waited : 1;   /* at an edge router, for its regions to be read */
     bool looked_elsewhere : 1; /* at an edge proxy: a coordinator was asked for the service */
 

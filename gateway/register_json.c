@@ -256,27 +256,38 @@ void register_read_spec(const struct json_fields *body, struct arena *arena, Mus
     read_containers(body, arena, spec);
 }
 
+struct registration {
+    Muster__V1__RegisterWorkerRequest request;
+    bool is_worker;
+};
+
 static void *make_registration(struct json_fields *fields, struct arena *arena)
 {
-    Muster__V1__RegisterWorkerRequest *request = arena_take(arena, sizeof *request);
+    struct registration *registration = arena_take(arena, sizeof *registration);
     Muster__V1__WorkerSpec *spec = arena_take(arena, sizeof *spec);
-    if (request == NULL || spec == NULL)
+    if (registration == NULL || spec == NULL)
         return NULL;
-    muster__v1__register_worker_request__init(request);
+    muster__v1__register_worker_request__init(&registration->request);
     muster__v1__worker_spec__init(spec);
-    request->spec = spec;
+    registration->request.spec = spec;
     register_read_spec(fields, arena, spec);
-    return request;
+    const char *role = read_line(fields, "role", arena);
+    registration->is_worker = role != NULL && strcmp(role, "worker") == 0;
+    return registration;
 }
 
 enum request_json_result register_request_from_json(const char *body, size_t body_bytes, struct arena *arena,
-                                                    Muster__V1__RegisterWorkerRequest **request,
+                                                    Muster__V1__RegisterWorkerRequest **request, bool *is_worker,
                                                     struct json_error *error)
 {
     void *built = NULL;
     enum request_json_result result =
         request_json_read(body, body_bytes, "the body", arena, make_registration, &built, error);
-    if (built != NULL)
-        *request = built;
+    if (built != NULL) {
+        struct registration *registration = built;
+        *request = &registration->request;
+        if (is_worker != NULL)
+            *is_worker = registration->is_worker;
+    }
     return result;
 }

@@ -25,11 +25,11 @@ enum request_json_result {
     REQUEST_JSON_NO_MEMORY, /* 500 */
 };
 
-/* The body of POST /api/worker/register. In anything but REQUEST_JSON_OK the error says what
- * is wrong. The JSON text of `capabilities` and `containers` is kept byte for byte; with the
- * shortcut `gpu` the two members that it stands for are put before those of capabilities. */
+/* The body of POST /api/worker/register; *is_worker (may be NULL): it says `role` worker. In anything but
+ * REQUEST_JSON_OK the error says what is wrong. The JSON text of `capabilities` and `containers` is kept byte for byte;
+ * with the shortcut `gpu` the two members that it stands for are put before those of capabilities. */
 enum request_json_result register_request_from_json(const char *body, size_t body_bytes, struct arena *arena,
-                                                    Muster__V1__RegisterWorkerRequest **request,
+                                                    Muster__V1__RegisterWorkerRequest **request, bool *is_worker,
                                                     struct json_error *error);
 
 /* The body of POST /api/worker/heartbeat. `load` is set when the body says anything of it. */

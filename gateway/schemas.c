@@ -119,6 +119,11 @@ static const struct schema_field registration_fields[] = {
      0,
      "\"gpu-1\"",
      "Who it is; without one the coordinator makes one up and returns it."},
+    {"role",
+     {.kind = SCHEMA_LINE, .maximum = REQUEST_LINE_BYTES_MAX},
+     0,
+     "\"worker\"",
+     "worker: it is one, though its type is edge; at an edge router anything else of that type is a coordinator."},
     SPEC_FIELDS,
     {.name = NULL},
 };

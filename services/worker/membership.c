@@ -206,7 +206,6 @@ static void send_registration(struct membership *membership)
         .worker_id = config->worker_id,
         .tunnel_url = config->tunnel_url,
         .worker_type = config->worker_type,
-        .is_edge = config->is_edge,
         .location = config->location,
         .machine = config->machine,
         .coordinator = &membership->coordinator,

@@ -32,7 +32,6 @@ struct membership_config {
     char *worker_id;                   /* HEARTBEAT_ID_BYTES; the coordinator may answer another one */
     const char *tunnel_url;            /* may change, with membership_moved */
     const char *worker_type;
-    bool is_edge; /* an edge worker, whatever the machine looks like */
     const char *location;
     uint64_t return_after_ms; /* homeward.h; 0: never */
     const struct detect_machine_figures *machine;

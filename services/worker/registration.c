@@ -29,8 +29,8 @@ static json_t *capabilities_json(const struct registration *registration)
     json_t *capabilities =
         json_pack("{s:b, s:I, s:s, s:b, s:s, s:b, s:b, s:f}", "has_gpu", (int)machine->gpu.present, "cpu_cores",
                   (json_int_t)machine->cores, "ram", ram, "has_storage", (int)detect_has_storage(machine), "disk_free",
-                  disk, "has_edge", (int)(registration->is_edge || detect_has_edge(machine, coordinator)),
-                  "has_public_ip", (int)machine->address_public, "latency_ms", coordinator->latency_ms);
+                  disk, "has_edge", (int)detect_has_edge(machine, coordinator), "has_public_ip",
+                  (int)machine->address_public, "latency_ms", coordinator->latency_ms);
     if (capabilities != NULL && machine->gpu.present &&
         (json_object_set_new(capabilities, "gpu_type", json_string(machine->gpu.name)) != 0 ||
          json_object_set_new(capabilities, "gpu_memory", json_string(gpu_memory)) != 0)) {
@@ -86,10 +86,11 @@ bool registration_encode(const struct registration *registration, struct buffer 
         json_decref(services);
         return false;
     }
-    /* "o" takes the references over, also when packing fails. */
-    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "worker_id", registration->worker_id, "tunnel_url",
-                             registration->tunnel_url, "worker_type", registration->worker_type, "location",
-                             registration->location, "capabilities", capabilities, "services", services);
+    /* "o" takes the references over, also when packing fails. The role: an edge router takes others of type edge for
+     * coordinators, and would find none at our URL; what runs here has a URL of its own. */
+    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "worker_id", registration->worker_id, "role",
+                             "worker", "tunnel_url", registration->tunnel_url, "worker_type", registration->worker_type,
+                             "location", registration->location, "capabilities", capabilities, "services", services);
     if (body == NULL)
         return false;
     int failed = json_dump_callback(body, append_json, out, JSON_COMPACT | JSON_REAL_PRECISION(6));

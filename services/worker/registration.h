@@ -17,7 +17,6 @@ struct registration {
     const char *tunnel_url;
     const char *worker_type; /* "auto", "gpu", "cpu", "storage" or "edge" */
     const char *location;
-    bool is_edge; /* whatever the machine looks like */
     const struct detect_machine_figures *machine;
     const struct detect_coordinator *coordinator;
     const char *const *services; /* names announced, each at tunnel_url/service/NAME */

@@ -47,7 +47,6 @@ struct worker {
     struct service_table table;
     struct supervisor *supervisor;
     struct buffer edge_commands[EDGE_SERVICE_COUNT];
-    bool is_edge; /* it was told to be one, and runs what these run; see add_edge_services */
     struct http_resolver *resolver;
     struct front *front;
     struct membership *membership;
@@ -168,6 +167,11 @@ static void assigned(void *context)
     }
 }
 
+static bool is_told_to_be_edge(const struct worker *worker)
+{
+    return strcmp(worker->options->worker_type, "edge") == 0;
+}
+
 /* An edge router that nobody has joined cannot tell us what to run: an edge worker begins with the coordinator that is
  * missing. It is then told to run it by that one, or another one. */
 static void nobody(void *context)
@@ -176,7 +180,7 @@ static void nobody(void *context)
     static const struct detect_coordinator unknown;
     const struct service *coordinator = service_table_find(&worker->table, edge_service_name(EDGE_COORDINATOR));
     if (coordinator == NULL || !coordinator->on_demand || coordinator->state != SERVICE_STOPPED ||
-        (!worker->is_edge && !detect_has_edge(&worker->machine, &unknown)))
+        (!is_told_to_be_edge(worker) && !detect_has_edge(&worker->machine, &unknown)))
         return;
     log_info("there is no coordinator: running one");
     supervisor_want(worker->supervisor, coordinator, true);
@@ -322,9 +326,6 @@ static enum worker_result add_edge_services(struct worker *worker)
         .join = options->edge_join[0] != '\0' ? options->edge_join : options->coordinator_urls,
         .api_keys = options->edge_api_keys,
     };
-    /* An edge router takes who calls itself an edge worker for a coordinator, and finds none at its URL. What runs here
-     * gets a URL of its own, and the worker says that it is one by what it can do. */
-    worker->is_edge = strcmp(options->worker_type, "edge") == 0;
     enum worker_result result = WORKER_OK;
     for (enum edge_service i = 0; i < EDGE_SERVICE_COUNT && result == WORKER_OK; i++) {
         if (service_table_find(&worker->table, edge_service_name(i)) != NULL)
@@ -547,8 +548,6 @@ static enum worker_result create_uplink(struct worker *worker)
 
 static enum worker_result create_membership(struct worker *worker)
 {
-    if (worker->machine.gpu.present) /* for which it would be taken first: it has to say what it is in so many words */
-        worker->is_edge = false;
     struct membership_config config = {
         .loop = worker->loop,
         .control = worker->control,
@@ -558,8 +557,7 @@ static enum worker_result create_membership(struct worker *worker)
         .api_key = worker->options->api_key,
         .worker_id = worker->worker_id,
         .tunnel_url = worker->tunnel_url,
-        .worker_type = worker->is_edge ? "auto" : worker->options->worker_type,
-        .is_edge = worker->is_edge,
+        .worker_type = worker->options->worker_type,
         .location = worker->options->location,
         .return_after_ms = worker->options->return_after_ms,
         .machine = &worker->machine,

@@ -50,7 +50,7 @@ static void check_registration(const char *body, size_t bytes)
     struct json_error error = {.message = ""};
     Muster__V1__RegisterWorkerRequest *request = NULL;
     arena_init(&arena, NULL, 0);
-    enum request_json_result result = register_request_from_json(body, bytes, &arena, &request, &error);
+    enum request_json_result result = register_request_from_json(body, bytes, &arena, &request, NULL, &error);
     check_error(result, &error);
     check_agreement(&schema_registration, body, bytes, result);
     if (result == REQUEST_JSON_OK) {

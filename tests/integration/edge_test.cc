@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 namespace
 {
 
@@ -302,6 +304,36 @@ TEST_P(Edge, WhoIsSilentIsOutAndComesBack)
     EXPECT_EQ(as_worker.json()["role"].text(), "edge_coordinator") << as_worker.described();
     EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat("agent")).status, 200);
     EXPECT_EQ(edge.request("/api/worker/unregister/agent", {.method = "DELETE"}).status, 200);
+}
+
+// Muster's own workers are no coordinators, whatever they call themselves and whatever is in the machine.
+TEST_P(Edge, AnEdgeWorkerIsAWorker)
+{
+    std::string programs = temporary_folder();
+    write_file(programs + "/nvidia-smi", "#!/bin/sh\necho 'NVIDIA GeForce RTX 4090, 24564, 37'\n");
+    chmod((programs + "/nvidia-smi").c_str(), 0755);
+    EdgeRouter edge(GetParam(), edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    Coordinator uk(joining("uk", edge.url()));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(has_joined(edge, "uk"));
+    for (const std::string runs : {"--edge-services=false", "--edge-services=true"}) {
+        std::string id = "edge" + runs.substr(runs.size() - 4);
+        Process worker("services/worker/muster-worker",
+                       {"--coordinator-url", edge.url(), "--worker-id", id, "--worker-type", "edge", "--port", "0",
+                        "--storage-dir", temporary_folder(), runs},
+                       {"PATH=" + programs + ":" + getenv("PATH")});
+        EXPECT_TRUE(eventually([&] { return edge.worker(id)["worker_type"].text() == "edge"; }))
+            << edge.get("/api/admin/workers").body << edge.get("/api/admin/coordinators").body << worker.errors();
+        EXPECT_EQ(edge.worker(id)["tier"].integer(), 4);
+        EXPECT_TRUE(edge.worker(id)["capabilities"]["has_gpu"].boolean());
+        EXPECT_TRUE(coordinator_at(edge, id).is_null());
+        worker.signal(SIGTERM);
+        EXPECT_EQ(worker.wait(), 0) << worker.errors();
+    }
+    EXPECT_EQ(
+        edge.post("/api/worker/register", R"({"worker_type": "edge", "role": 7, "url": "http://127.0.0.1:9"})").status,
+        422);
 }
 
 TEST_P(Edge, WithoutCoordinatorsItSaysSoAndListsNobody)

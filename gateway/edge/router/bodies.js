@@ -67,6 +67,7 @@ export const WORKER = {
     service_url: url(),
     url: url(),
     worker_type: word(["auto", "gpu", "cpu", "storage", "edge"]),
+    role: line(256),
     location: line(256),
   },
   oneOf: ["tunnel_url", "service_url", "url"],

@@ -142,7 +142,7 @@ function failure(operation, { outcome, target, name, repeatable }) {
 
 async function register(call) {
   const { bytes, body } = await readChecked(call.request, BODY_BYTES_MAX, WORKER);
-  if (body.worker_type === "edge") {
+  if (body.worker_type === "edge" && body.role !== "worker") {
     const url = body.tunnel_url ?? body.service_url ?? body.url;
     const { worker_id, location, capabilities } = body;
     const coordinator = checkBody({ worker_id, location, capabilities, url }, REGISTRATION);

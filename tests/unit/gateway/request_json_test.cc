@@ -25,7 +25,7 @@ class Register : public ::testing::Test
     request_json_result parse(const std::string &body)
     {
         error = {};
-        return register_request_from_json(body.data(), body.size(), &arena, &request, &error);
+        return register_request_from_json(body.data(), body.size(), &arena, &request, &is_worker, &error);
     }
     std::string mistake(const std::string &body)
     {
@@ -37,6 +37,7 @@ class Register : public ::testing::Test
     struct arena arena;
     struct json_error error;
     Muster__V1__RegisterWorkerRequest *request;
+    bool is_worker = false;
 };
 
 TEST_F(Register, TakesEveryField)
@@ -86,6 +87,18 @@ TEST_F(Register, NeedsLittle)
     EXPECT_EQ(request->spec->capabilities, nullptr);
     EXPECT_EQ(parse(R"({"service_url": "http://h", "worker_id": null, "location": null, "worker_type": "auto"})"),
               REQUEST_JSON_OK);
+}
+
+TEST_F(Register, WhoSaysThatItIsAWorkerIsOne)
+{
+    for (const char *role : {"worker", "Worker", "edge_coordinator", ""}) {
+        ASSERT_EQ(parse(std::string(R"({"url": "http://h", "worker_type": "edge", "role": ")") + role + "\"}"),
+                  REQUEST_JSON_OK);
+        EXPECT_EQ(is_worker, std::string(role) == "worker") << role;
+    }
+    ASSERT_EQ(parse(R"({"url": "http://h", "worker_type": "edge"})"), REQUEST_JSON_OK);
+    EXPECT_FALSE(is_worker);
+    EXPECT_EQ(mistake(R"({"url": "http://h", "role": 7})"), "field role must be a string, not a number");
 }
 
 TEST_F(Register, GpuIsAShortcut)

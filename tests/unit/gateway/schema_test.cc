@@ -36,7 +36,7 @@ std::string by_register_parser(const std::string &body)
     json_error error = {};
     Muster__V1__RegisterWorkerRequest *request;
     arena_init(&arena, nullptr, 0);
-    if (register_request_from_json(body.data(), body.size(), &arena, &request, &error) == REQUEST_JSON_OK) {
+    if (register_request_from_json(body.data(), body.size(), &arena, &request, nullptr, &error) == REQUEST_JSON_OK) {
         char refusal[SPEC_ERROR_BYTES];
         bool taken = spec_check(request->spec, 0, refusal);
         EXPECT_TRUE(taken || std::string(refusal).find("announced twice") != std::string::npos)

@@ -36,7 +36,8 @@ TEST(Registration, SaysEverything)
     ASSERT_TRUE(registration_encode(&said, &out));
     json_t *body = json_loadb(out.data, out.bytes, 0, nullptr);
     json_t *expected = json_loads(
-        R"({"worker_id": "gpu-1", "tunnel_url": "https://abc.example.com/base", "worker_type": "auto", "location": "uk",
+        R"({"worker_id": "gpu-1", "role": "worker", "tunnel_url": "https://abc.example.com/base",
+            "worker_type": "auto", "location": "uk",
             "capabilities": {"has_gpu": true, "gpu_type": "RTX 4090", "gpu_memory": "24 GB", "cpu_cores": 16,
                              "ram": "64GB", "has_storage": true, "disk_free": "93.1GB", "has_edge": true,
                              "has_public_ip": false, "latency_ms": 12.5},
@@ -50,26 +51,6 @@ TEST(Registration, SaysEverything)
     said.location = "\xff";
     EXPECT_FALSE(registration_encode(&said, &out));
     buffer_free(&out);
-}
-
-TEST(Registration, AnEdgeWorkerIsOneWhateverItsMachineLooksLike)
-{
-    detect_machine_figures machine = {};
-    detect_coordinator coordinator = {};
-    for (bool is_edge : {false, true}) {
-        registration said = {};
-        said.worker_id = said.location = "x";
-        said.tunnel_url = "http://x";
-        said.worker_type = "auto";
-        said.is_edge = is_edge;
-        said.machine = &machine;
-        said.coordinator = &coordinator;
-        buffer out = BUFFER_INIT;
-        ASSERT_TRUE(registration_encode(&said, &out));
-        EXPECT_NE(std::string(out.data, out.bytes).find(is_edge ? R"("has_edge":true)" : R"("has_edge":false)"),
-                  std::string::npos);
-        buffer_free(&out);
-    }
 }
 
 bool decode(const std::string &body, registration_reply *reply)
