@@ -126,9 +126,10 @@ bool server_start_muster(struct server *server, const struct server_plan *plan, 
     return run_registry(server, plan, failure) &&
            run_binary(server, plan, "muster-assigner", "services/assigner/muster-assigner", assigner_arguments,
                       failure) &&
-           run_binary(server, plan, "muster-health", "services/health/muster-health", health_arguments, failure) &&
-           run_binary(server, plan, "muster-router", "services/router/muster-router", router_arguments, failure) &&
-           run_binary(server, plan, "muster-gateway", "gateway/muster-gateway", gateway_arguments, failure);
+           (plan->unwatched ||
+            (run_binary(server, plan, "muster-health", "services/health/muster-health", health_arguments, failure) &&
+             run_binary(server, plan, "muster-router", "services/router/muster-router", router_arguments, failure) &&
+             run_binary(server, plan, "muster-gateway", "gateway/muster-gateway", gateway_arguments, failure)));
 }
 
 bool server_add_worker(struct server *server, const struct server_plan *plan, struct failure *failure)

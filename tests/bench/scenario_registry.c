@@ -1,7 +1,10 @@
 /* Durable changes of the registry beside those of etcd, on the same disk, in three ways: through
  * one connection, as a gateway carries the registrations of its callers and as clients of etcd
  * carry theirs; by a gRPC call on a connection of its own for each; and by REST, while etcd's callers
- * go on with gRPC, which is the fastest that it has. */
+ * go on with gRPC, which is the fastest that it has.
+ *
+ * Every registration also reaches the processes that watch the registry, on the same core, while
+ * nobody watches etcd. So there is a row without them, too. */
 
 #include <string.h>
 
@@ -32,7 +35,7 @@ static void measure(struct bench *bench, struct row_result *result, const struct
                                      {&result->peers[0], etcd, plan, contest_grpc, &puts}};
     contenders[0].plan.port = muster->registry_port;
     contenders[1].plan.port = etcd->port;
-    if (strcmp(name, "register-64") == 0) {
+    if (result->row->outstanding > 1) {
         contenders[0].plan.outstanding /= REGISTRATIONS_IN_A_CALL;
         contenders[0].what = &shared;
     } else if (strcmp(name, "register-rest-64") == 0) {
@@ -43,21 +46,30 @@ static void measure(struct bench *bench, struct row_result *result, const struct
     contest(bench, name, contenders, sizeof contenders / sizeof contenders[0]);
 }
 
+static bool is_unwatched(const struct row_result *result)
+{
+    return strcmp(result->row->name, "register-unwatched-64") == 0;
+}
+
 void scenario_registry(struct bench *bench, struct row_result *results, size_t count)
 {
-    struct server muster = {0}, etcd = {0};
-    struct server_plan plan = server_plan_of(bench, 0);
+    struct server muster = {0}, unwatched = {0}, etcd = {0};
+    struct server_plan plan = server_plan_of(bench, 0), unwatched_plan = plan;
     struct numbers numbers = {.rest = REST_FIRST};
     struct failure failure;
+    unwatched_plan.unwatched = true;
     if (!group_selected(results, count, ROW_REGISTRY))
         return;
     if (!server_start_etcd(&etcd, &plan, &failure))
         group_fail(results, count, ROW_REGISTRY, "etcd", &failure);
     if (!server_start_muster(&muster, &plan, &failure))
         group_fail(results, count, ROW_REGISTRY, "muster", &failure);
+    if (!server_start_muster(&unwatched, &unwatched_plan, &failure))
+        group_fail(results, count, ROW_REGISTRY, "muster", &failure);
     for (size_t i = 0; i < count; i++)
         if (results[i].row->group == ROW_REGISTRY)
-            measure(bench, &results[i], &muster, &etcd, &numbers);
+            measure(bench, &results[i], is_unwatched(&results[i]) ? &unwatched : &muster, &etcd, &numbers);
     server_stop(&muster);
+    server_stop(&unwatched);
     server_stop(&etcd);
 }

@@ -35,6 +35,7 @@ struct server_plan {
     uint16_t upstream_port; /* for relays: what they relay to */
     unsigned late_s;        /* for Muster: silence after which a worker is late, and gone; 0: an hour, two */
     unsigned gone_s;
+    bool unwatched; /* for Muster: the registry and the assigner alone, which is what a registration takes */
 };
 
 bool server_start_etcd(struct server *server, const struct server_plan *plan, struct failure *failure);
