@@ -232,7 +232,8 @@ struct pick_service *pick_service_single(const char *name, const char *path, con
     struct pick_trash nothing = {NULL, 0, 0};
     const struct pick_edit edit = {1, &nothing};
     struct pick_service *service = pick_service_create(edit.number, &routes);
-    pick_service_put(service, &edit, &endpoint, 0);
+    struct pick_found found = pick_service_find(service, worker_id);
+    pick_service_put(service, &edit, &found, &endpoint, 0);
     return service;
 }
 
@@ -251,17 +252,15 @@ static uint32_t weight_of(const Muster__V1__Endpoint *endpoint)
     return endpoint->weight == 0 ? 1 : endpoint->weight;
 }
 
-/* The worker's entry and the number of its group; NULL: it has none. */
-static struct pick_entry *find_endpoint(const struct pick_service *service, const struct pick_key *worker_id,
-                                        size_t *group)
+struct pick_found pick_service_find(const struct pick_service *service, const char *worker_id)
 {
-    struct pick_entry *entry = NULL;
-    for (*group = 0; *group < service->group_count; (*group)++) {
-        entry = pick_tree_find(&service->groups[*group].endpoints, worker_id);
-        if (entry != NULL)
+    struct pick_found found = {.worker_id = pick_key_of(worker_id, strlen(worker_id))};
+    for (; found.group < service->group_count; found.group++) {
+        found.entry = pick_tree_find(&service->groups[found.group].endpoints, &found.worker_id);
+        if (found.entry != NULL)
             break;
     }
-    return entry;
+    return found;
 }
 
 static bool has_url(const struct pick_entry *entry, const char *url)
@@ -275,19 +274,12 @@ static bool is_same(const struct pick_group *group, const struct pick_entry *ent
            has_url(entry, endpoint->url);
 }
 
-static struct pick_key key_of(const char *worker_id)
+bool pick_service_has(const struct pick_service *service, const struct pick_found *found,
+                      const Muster__V1__Endpoint *endpoint, uint16_t mark)
 {
-    return pick_key_of(worker_id, strlen(worker_id));
-}
-
-bool pick_service_has(const struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark)
-{
-    size_t group;
-    struct pick_key key = key_of(endpoint->worker_id);
-    struct pick_entry *entry = find_endpoint(service, &key, &group);
-    if (entry == NULL || !is_same(&service->groups[group], entry, endpoint))
+    if (found->entry == NULL || !is_same(&service->groups[found->group], found->entry, endpoint))
         return false;
-    entry->mark = mark;
+    found->entry->mark = mark;
     return true;
 }
 
@@ -320,27 +312,26 @@ static void remove_from_group(struct pick_service *service, const struct pick_ed
     }
 }
 
-void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const Muster__V1__Endpoint *endpoint,
-                      uint16_t mark)
+void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const struct pick_found *found,
+                      const Muster__V1__Endpoint *endpoint, uint16_t mark)
 {
-    size_t place;
-    struct pick_key key = key_of(endpoint->worker_id);
-    struct pick_entry *entry = find_endpoint(service, &key, &place);
-    struct pick_item *item = entry == NULL || !has_url(entry, endpoint->url)
+    const struct pick_entry *old = found->entry;
+    struct pick_item *item = old == NULL || !has_url(old, endpoint->url)
                                  ? &create_endpoint(endpoint->worker_id, endpoint->url)->item
-                                 : entry->item;
-    if (entry != NULL && service->groups[place].priority != endpoint->priority) {
-        if (item == entry->item)
+                                 : old->item;
+    if (old != NULL && service->groups[found->group].priority != endpoint->priority) {
+        if (item == old->item)
             pick_item_reference(item); /* for its other group; that of this one is trash */
-        remove_from_group(service, edit, place, &key);
+        remove_from_group(service, edit, found->group, &found->worker_id);
+        old = NULL;
     }
-    pick_tree_put(&get_group(service, endpoint->priority)->endpoints, edit, &key, item, weight_of(endpoint), mark);
+    pick_tree_put(&get_group(service, endpoint->priority)->endpoints, edit, &found->worker_id, old, item,
+                  weight_of(endpoint), mark);
 }
 
 void pick_service_remove(struct pick_service *service, const struct pick_edit *edit, const char *worker_id)
 {
-    size_t group;
-    struct pick_key key = key_of(worker_id);
-    if (find_endpoint(service, &key, &group) != NULL)
-        remove_from_group(service, edit, group, &key);
+    struct pick_found found = pick_service_find(service, worker_id);
+    if (found.entry != NULL)
+        remove_from_group(service, edit, found.group, &found.worker_id);
 }

@@ -47,12 +47,22 @@ struct pick_service *pick_service_create(uint64_t edit, const Muster__V1__Servic
 struct pick_service *pick_service_copy(const struct pick_service *service, uint64_t edit,
                                        const Muster__V1__ServiceRoutes *routes);
 
-/* Whether it has exactly this endpoint; marks it in that case. */
-bool pick_service_has(const struct pick_service *service, const Muster__V1__Endpoint *endpoint, uint16_t mark);
+/* A worker's endpoint, or that there is none; until an endpoint of the service changes, also in a copy of it. */
+struct pick_found {
+    struct pick_key worker_id;
+    struct pick_entry *entry; /* NULL: there is none */
+    size_t group;
+};
 
-/* Changes one endpoint of a service of this change's own. */
-void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const Muster__V1__Endpoint *endpoint,
-                      uint16_t mark);
+struct pick_found pick_service_find(const struct pick_service *service, const char *worker_id);
+
+/* Whether what was found of its worker is exactly this endpoint; marks it in that case. */
+bool pick_service_has(const struct pick_service *service, const struct pick_found *found,
+                      const Muster__V1__Endpoint *endpoint, uint16_t mark);
+
+/* Changes one endpoint of a service of this change's own, where `found` was found of its worker. */
+void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const struct pick_found *found,
+                      const Muster__V1__Endpoint *endpoint, uint16_t mark);
 void pick_service_remove(struct pick_service *service, const struct pick_edit *edit, const char *worker_id);
 
 /* Its endpoints are trash; it itself is not to be used in the version that is being made. */

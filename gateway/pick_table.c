@@ -54,7 +54,7 @@ static void put_aliases(struct pick_table *table, const struct pick_description 
         alias->service = pick_description_reference(service);
         memcpy(alias->name, service->aliases[i], bytes + 1);
         struct pick_key key = pick_key_of(alias->name, bytes);
-        pick_tree_put(&table->aliases, &table->edit, &key, &alias->item, 1, 0);
+        pick_tree_put(&table->aliases, &table->edit, &key, pick_tree_find(&table->aliases, &key), &alias->item, 1, 0);
     }
 }
 
@@ -180,7 +180,7 @@ static struct pick_service *write_service(struct pick_table *table, const char *
     if (anew)
         put_aliases(table, service->description);
     struct pick_key key = pick_key_of(service->description->name, strlen(name));
-    pick_tree_put(&table->services, &table->edit, &key, &service->item, 1, mark);
+    pick_tree_put(&table->services, &table->edit, &key, entry, &service->item, 1, mark);
     return service;
 }
 
@@ -196,11 +196,12 @@ static void apply_service(struct pick_table *table, const Muster__V1__ServiceRou
     for (size_t i = 0; i < routes->n_removed_worker_ids; i++)
         pick_service_remove(service, &table->edit, routes->removed_worker_ids[i]);
     for (size_t i = 0; i < routes->n_endpoints; i++) {
-        if (pick_service_has(service, routes->endpoints[i], table->snapshot))
+        struct pick_found found = pick_service_find(service, routes->endpoints[i]->worker_id);
+        if (pick_service_has(service, &found, routes->endpoints[i], table->snapshot))
             continue;
         if (service->edit != table->edit.number)
             service = write_service(table, routes->service, NULL);
-        pick_service_put(service, &table->edit, routes->endpoints[i], table->snapshot);
+        pick_service_put(service, &table->edit, &found, routes->endpoints[i], table->snapshot);
     }
 }
 

@@ -39,6 +39,7 @@ struct place {
     const struct pick_kind *kind;
     const struct pick_edit *edit;
     const struct pick_key *key;
+    const struct pick_entry *old; /* with that key; NULL: there is none */
 };
 
 static struct leaf *leaf_of(struct pick_node *node)
@@ -326,13 +327,17 @@ static void split(const struct place *place, struct pick_node **slot, unsigned d
     discard_node(place->edit, leaf);
 }
 
+static size_t index_of_old(const struct place *place, struct pick_node *leaf)
+{
+    return (size_t)(place->old - leaf_of(leaf)->entries);
+}
+
 static void put_into_leaf(const struct place *place, struct pick_node **slot, struct pick_entry entry)
 {
-    size_t i = index_in(place->kind, leaf_of(*slot), place->key);
-    bool is_new = i == (*slot)->count;
-    write_leaf(place, slot, is_new ? 1 : 0);
+    size_t i = place->old == NULL ? 0 : index_of_old(place, *slot);
+    write_leaf(place, slot, place->old == NULL ? 1 : 0);
     struct pick_node *node = *slot;
-    if (is_new) {
+    if (place->old == NULL) {
         append(node, entry);
         return;
     }
@@ -351,9 +356,8 @@ static void put(const struct place *place, struct pick_node **slot, unsigned dep
         append(*slot, entry);
         return;
     }
-    bool is_full = is_leaf(node) && node->count == PICK_LEAF_MAX && depth < DEPTH_MAX &&
-                   index_in(place->kind, leaf_of(node), place->key) == node->count;
-    if (is_full)
+    bool is_full = is_leaf(node) && node->count == PICK_LEAF_MAX && depth < DEPTH_MAX;
+    if (is_full && place->old == NULL)
         split(place, slot, depth);
     else if (is_leaf(node)) {
         put_into_leaf(place, slot, entry);
@@ -368,9 +372,9 @@ static void put(const struct place *place, struct pick_node **slot, unsigned dep
 }
 
 void pick_tree_put(struct pick_tree *tree, const struct pick_edit *edit, const struct pick_key *key,
-                   struct pick_item *item, uint32_t weight, uint16_t mark)
+                   const struct pick_entry *old, struct pick_item *item, uint32_t weight, uint16_t mark)
 {
-    struct place place = {tree->kind, edit, key};
+    struct place place = {tree->kind, edit, key, old};
     put(&place, &tree->root, 0, (struct pick_entry){item, weight, tag_of(key->hash), mark});
 }
 
@@ -401,9 +405,10 @@ static void take_out(const struct place *place, struct pick_node **slot, unsigne
             make_leaf_again(place, slot);
         return;
     }
+    size_t i = index_of_old(place, *slot);
     write_leaf(place, slot, 0);
     struct pick_node *node = *slot;
-    struct pick_entry *entry = &leaf_of(node)->entries[index_in(place->kind, leaf_of(node), place->key)];
+    struct pick_entry *entry = &leaf_of(node)->entries[i];
     node->weight -= entry->weight;
     discard(place->edit->trash, place->kind, entry->item);
     *entry = leaf_of(node)->entries[--node->count];
@@ -415,8 +420,8 @@ static void take_out(const struct place *place, struct pick_node **slot, unsigne
 
 void pick_tree_remove(struct pick_tree *tree, const struct pick_edit *edit, const struct pick_key *key)
 {
-    struct place place = {tree->kind, edit, key};
-    if (pick_tree_find(tree, key) != NULL)
+    struct place place = {tree->kind, edit, key, pick_tree_find(tree, key)};
+    if (place.old != NULL)
         take_out(&place, &tree->root, 0);
 }
 

@@ -105,9 +105,9 @@ struct pick_edit {
     struct pick_trash *trash;
 };
 
-/* Adds it, or replaces the one with its key. Takes over a reference of the item, unless it is the one that is there. */
+/* Adds it, or replaces `old`, the entry with its key (as pick_tree_find tells; NULL: there is none). Takes over a reference of the item, unless it is the one that is there. */
 void pick_tree_put(struct pick_tree *tree, const struct pick_edit *edit, const struct pick_key *key,
-                   struct pick_item *item, uint32_t weight, uint16_t mark);
+                   const struct pick_entry *old, struct pick_item *item, uint32_t weight, uint16_t mark);
 
 /* Nothing is done when there is none. */
 void pick_tree_remove(struct pick_tree *tree, const struct pick_edit *edit, const struct pick_key *key);

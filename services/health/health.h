@@ -75,7 +75,7 @@ void health_set_history(struct health *health, struct history *history);
  * not wait until all of a fleet is judged. The others are left for later calls: where workers
  * changed, for those from HEALTH_LEASES_REST_MS later, because each change is work for the registry
  * and for all who watch, and what is heard meanwhile must not wait for the processor. */
-#define HEALTH_LEASES_AT_ONCE 100
+#define HEALTH_LEASES_AT_ONCE 50
 #define HEALTH_LEASES_REST_MS 2
 void health_advance(struct health *health, uint64_t now_ms);
 

@@ -73,7 +73,7 @@ TEST(Rows, NamesAreUniqueAndEveryAskedFigureIsThere)
             ceilings += peer.ceiling > 0;
         }
     }
-    EXPECT_EQ(floors, 14u);
+    EXPECT_EQ(floors, 15u);
     EXPECT_EQ(ceilings, 3u);
     EXPECT_EQ(limits, 9u);
 }
