@@ -12,8 +12,9 @@
 #define REPORT_RETRY_LONGEST_MS 2000
 /* Small enough that the registry's other callers need not wait for it. */
 #define REPORT_CHANGES 1000
-/* Changes that are logged one by one; above, only their number. */
+/* Changes that are logged one by one; above, only their number, gathered for so long. */
 #define LOGGED_CHANGES 10
+#define LOG_GATHER_MS 1000
 
 /* --- The watch --- */
 
@@ -106,10 +107,25 @@ static void reported(struct rpc_call *call, enum rpc_status status, const char *
     health_shell_touch(shell);
 }
 
-static void log_report(const Muster__V1__ReportLivenessRequest *request)
+static void log_changes(struct health_shell *shell)
+{
+    if (shell->changes_to_log > 0)
+        log_info("workers changed", LOG_UINT("count", shell->changes_to_log));
+    shell->changes_to_log = 0;
+}
+
+static void log_due(struct timer *timer, void *argument)
+{
+    (void)timer;
+    log_changes(argument);
+}
+
+static void log_report(struct health_shell *shell, const Muster__V1__ReportLivenessRequest *request)
 {
     if (request->n_changes > LOGGED_CHANGES) {
-        log_info("workers changed", LOG_UINT("count", request->n_changes));
+        shell->changes_to_log += request->n_changes;
+        if (!timer_active(&shell->log_changes))
+            rpc_loop_timer_start(shell->loop, &shell->log_changes, LOG_GATHER_MS, log_due, shell);
         return;
     }
     for (size_t i = 0; i < request->n_changes; i++)
@@ -130,7 +146,7 @@ void health_registry_client_pump(struct health_shell *shell)
     if (!shell->stopping && !timer_active(&shell->report_retry) &&
         health_fill_liveness(shell->core, REPORT_CHANGES, rpc_loop_now_ms(shell->loop), &report)) {
         if (shell->report_delay_ms == 0)
-            log_report(&report);
+            log_report(shell, &report);
         rpc_channel_call(shell->registry, &muster__v1__registry_service__descriptor, "ReportLiveness", &report.base,
                          &(struct rpc_call_options){.timeout_ms = REPORT_TIMEOUT_MS}, reported, shell);
     }
@@ -148,6 +164,8 @@ void health_registry_client_stop(struct health_shell *shell)
     if (shell->registry == NULL)
         return;
     rpc_loop_timer_stop(shell->loop, &shell->report_retry);
+    rpc_loop_timer_stop(shell->loop, &shell->log_changes);
+    log_changes(shell);
     rpc_kept_stream_stop(shell->registry_watch);
     rpc_channel_destroy(shell->registry);
     shell->registry = NULL;

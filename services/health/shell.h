@@ -35,6 +35,8 @@ struct health_shell {
     struct rpc_kept_stream *registry_watch;
     struct timer report_retry;
     uint64_t report_delay_ms;
+    struct timer log_changes;
+    uint64_t changes_to_log; /* that are logged by their number alone */
 
     struct history *history;   /* NULL: none is kept */
     struct recorder *recorder; /* NULL likewise */
