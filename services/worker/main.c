@@ -13,7 +13,8 @@ int main(int argc, char **argv)
 {
     struct worker_options options = {0};
     uint64_t port, most_requests, ready_descriptor;
-    double heartbeat_interval_seconds, drain_timeout_seconds, tunnel_timeout_seconds, return_after_seconds;
+    double heartbeat_interval_seconds, drain_timeout_seconds, tunnel_timeout_seconds, return_after_seconds,
+        link_ping_seconds;
     const char *api_key, *tunnel_token;
     const struct setting settings[] = {
         {"coordinator-url", SETTING_TEXT, &options.coordinator_urls, "http://127.0.0.1:8080", "URL[,URL...]",
@@ -40,6 +41,8 @@ int main(int argc, char **argv)
          "The program that --tunnel cloudflared runs.", 0, 0},
         {"tunnel-timeout-seconds", SETTING_DOUBLE, &tunnel_timeout_seconds, "60", "SECONDS",
          "A tunnel that is not connected after so long is started again.", 1, 3600},
+        {"link-ping-seconds", SETTING_DOUBLE, &link_ping_seconds, "15", "SECONDS",
+         "Of --tunnel link: time between pings; a link is opened anew after three without a word.", 0.1, 3600},
         {"host", SETTING_TEXT, &options.host, "127.0.0.1", "ADDRESS", "Address to listen on; 0.0.0.0: all.", 0, 0},
         {"port", SETTING_UINT, &port, "8070", "PORT", "Port to listen on; 0: any that is free.", 0, 65535},
         {"location", SETTING_TEXT, &options.location, NULL, "TEXT", "Where this machine is, as shown in lists.", 0, 0},
@@ -97,6 +100,7 @@ int main(int argc, char **argv)
     options.drain_timeout_ms = (uint64_t)(drain_timeout_seconds * 1000);
 
     options.tunnel_timeout_ms = (uint64_t)(tunnel_timeout_seconds * 1000);
+    options.link_ping_ms = (uint64_t)(link_ping_seconds * 1000);
     options.return_after_ms = (uint64_t)(return_after_seconds * 1000);
 
     /* What this worker runs is not to find the secrets in its environment. */

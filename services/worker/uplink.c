@@ -18,7 +18,6 @@
 #include "services/worker/heartbeat.h"
 #include "services/worker/uplink_connect.h"
 
-#define PING_MS 15000u
 #define SILENT_PINGS 3
 #define RECONNECT_FIRST_MS 200u
 #define RECONNECT_LONGEST_MS 5000u
@@ -193,11 +192,11 @@ static void on_ready(struct loop_watch *watch, uint32_t events)
 static void ping(struct timer *timer, void *argument)
 {
     struct uplink *uplink = argument;
-    if (loop_now_ms(uplink->config.loop) - uplink->heard_at_ms >= SILENT_PINGS * PING_MS) {
+    if (loop_now_ms(uplink->config.loop) - uplink->heard_at_ms >= SILENT_PINGS * uplink->config.ping_ms) {
         lose(uplink, "the coordinator is silent");
         return;
     }
-    loop_timer_start(uplink->config.loop, timer, PING_MS, ping, uplink);
+    loop_timer_start(uplink->config.loop, timer, uplink->config.ping_ms, ping, uplink);
     link_streams_ping(uplink->streams);
 }
 
@@ -235,7 +234,7 @@ static void connected(struct uplink *uplink, struct attempt *attempt)
     }
     backoff_reset(&uplink->backoff);
     uplink->heard_at_ms = loop_now_ms(loop);
-    loop_timer_start(loop, &uplink->timer, PING_MS, ping, uplink);
+    loop_timer_start(loop, &uplink->timer, uplink->config.ping_ms, ping, uplink);
     log_info("the link is open", LOG_TEXT("coordinator", uplink->target));
     if (attempt->connection.received.bytes > 0)
         link_streams_receive(uplink->streams, attempt->connection.received.data, attempt->connection.received.bytes);

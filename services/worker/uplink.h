@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/loop/loop.h"
 #include "common/random.h"
@@ -23,6 +24,7 @@ struct uplink_config {
     const char *worker_id; /* the buffer that holds it */
     const char *api_key;   /* "": none */
     const char *ca_file;   /* "": the system's */
+    uint64_t ping_ms;      /* between pings; after three without a word the coordinator is taken for dead */
 
     /* A connection came through the link: a socket that is the callee's. */
     void (*handed_out)(void *context, int descriptor);

@@ -536,6 +536,7 @@ static enum worker_result create_uplink(struct worker *worker)
         .worker_id = worker->worker_id,
         .api_key = worker->options->api_key,
         .ca_file = worker->options->ca_file,
+        .ping_ms = worker->options->link_ping_ms,
         .handed_out = request_came,
         .reached = reached,
         .context = worker,

@@ -27,6 +27,7 @@ struct worker_options {
     const char *cloudflared;    /* the program */
     uint64_t return_after_ms;   /* homeward.h */
     uint64_t tunnel_timeout_ms; /* until it is connected */
+    uint64_t link_ping_ms;      /* --tunnel link */
     const char *host;
     uint16_t port; /* 0: any */
     const char *location;

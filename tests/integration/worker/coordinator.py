@@ -17,7 +17,7 @@ PROGRAMS = {os.path.basename(path): os.path.abspath(path) for path in sys.argv[1
 class Coordinator:
     """`musterctl up` with a folder of its own."""
 
-    def __init__(self, port=0, flags=()):
+    def __init__(self, port=0, flags=(), environment=None):
         self.folder = tempfile.TemporaryDirectory(prefix="worker-coordinator-")
         programs = os.path.join(self.folder.name, "bin")
         os.mkdir(programs)
@@ -28,7 +28,7 @@ class Coordinator:
             [PROGRAMS["musterctl"], "up", "--port", str(port), "--grpc-port", "0", "--data-dir", self.data,
              "--log-dir", os.path.join(self.folder.name, "logs"), "--bin-dir", programs,
              "--start-timeout-seconds", "90", *flags],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **(environment or {})})
         line = self.process.stdout.readline().split()
         assert line and line[0] == "ready", line
         self.url = line[1]
