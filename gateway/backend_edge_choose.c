@@ -15,9 +15,11 @@ static const struct pool_wish closest = {.rules = POOL_CLOSEST, .location = ""};
 /* A worker that nobody was known to hold a moment ago is not looked for again. */
 #define LOOKED_LATELY_MS 1000
 
-static void take_choices(struct job *job, const struct federation_choice *choices, size_t count)
+static void take_choices(struct job *job, const struct federation_choice *choices, size_t count, bool repeatable)
 {
     struct job_choices *into = arena_take(&job->arena, sizeof *into);
+    if (into != NULL)
+        into->repeatable = repeatable;
     for (size_t i = 0; into != NULL && i < count; i++) {
         into->list[i].coordinator_id =
             arena_copy(&job->arena, choices[i].coordinator_id, strlen(choices[i].coordinator_id));
@@ -32,6 +34,13 @@ static void take_choices(struct job *job, const struct federation_choice *choice
     job_done(job);
 }
 
+static bool is_repeatable(const struct backend *backend, const char *name)
+{
+    const struct replica_service *service =
+        name == NULL ? NULL : replica_find_service(&backend->replica, name, strlen(name));
+    return service != NULL && service->catalog != NULL && service->catalog->repeatable;
+}
+
 static void choose(struct backend *backend, struct job *job, const struct pool_wish *wish, const char *service)
 {
     struct edge *edge = backend->edge;
@@ -42,7 +51,7 @@ static void choose(struct backend *backend, struct job *job, const struct pool_w
                  backend->proxy != NULL ? "no coordinator can be reached; try again, or see --coordinator-url"
                                         : "no coordinator is alive; start one with musterctl up --join, or try again");
     else
-        take_choices(job, choices, count);
+        take_choices(job, choices, count, is_repeatable(backend, service));
 }
 
 /* --- About one worker --- */
@@ -82,7 +91,7 @@ static void choose_holder(struct backend *backend, struct job *job, const char *
     const struct replica_worker *coordinator = region == NULL ? NULL : replica_find(&edge->roll, region->id);
     if (coordinator != NULL && region->url != NULL) {
         const struct federation_choice choice = {region->id, region->url};
-        take_choices(job, &choice, 1);
+        take_choices(job, &choice, 1, false);
     } else if (backend->proxy != NULL) {
         choose(backend, job, &closest, NULL); /* lists for clients do not show those that are not well */
     } else if (edge_pool_size(backend) == 0) {

@@ -187,7 +187,9 @@ static void failed(void *context, struct http_exchange *exchange, enum http_rela
         front_fail(front, exchange, ERROR_NO_COORDINATORS, "no coordinator could be reached; try again in a moment");
         break;
     case HTTP_RELAY_TIMEOUT:
-        front_fail(front, exchange, ERROR_COORDINATOR_TIMEOUT, "coordinator %s did not answer in time",
+        front_fail(front, exchange, ERROR_COORDINATOR_TIMEOUT,
+                   "coordinator %s did not answer in time (--first-byte-timeout-seconds); what was asked for may have "
+                   "been done, repeat it only if that does no harm",
                    forward->coordinator);
         break;
     default:
@@ -277,7 +279,7 @@ static void chosen(struct job *job)
                &(struct http_relay_options){
                    .calls = &calls,
                    .context = forward,
-                   .safe_to_repeat = is_safe_to_repeat(job->route->operation),
+                   .safe_to_repeat = is_safe_to_repeat(job->route->operation) || job->choices->repeatable,
                    .attempts_max = FEDERATION_CHOICES_MAX,
                    .first_byte_timeout_ms = job->route->operation == API_REGISTER ? REGISTER_TIMEOUT_MS : 0,
                    .body = forward->body,

@@ -39,6 +39,7 @@ struct job_caller {
 
 /* Whom a request is to be forwarded to, at an edge router: the one to try first first. */
 struct job_choices {
+    bool repeatable; /* the catalog calls the service so */
     size_t count;
     struct job_choice {
         char *coordinator_id, *url;
@@ -70,10 +71,10 @@ struct job {
     char *name; /* a worker's id or a service's name, decoded */
     enum view view;
     bool client_is_local;
-    bool has_document; /* that is to be freed */
-    bool is_long;      /* the answer's: the list is to be had in pieces, and of the topology this is the first */
+    bool has_document;  /* that is to be freed */
+    bool is_long;       /* the answer's: the list is to be had in pieces, and of the topology this is the first */
     bool is_worker : 1; /* a registration says so: it is no coordinator's, whatever its type */
-    bool waited : 1;   /* at an edge router, for its regions to be read */
+    bool waited : 1;    /* at an edge router, for its regions to be read */
     bool looked_elsewhere : 1; /* at an edge proxy: a coordinator was asked for the service */
 
     const struct job_caller *caller; /* who asks, where there are keys; NULL: everybody may */

@@ -493,7 +493,9 @@ int main(int argc, char **argv)
         {"dht-address", SETTING_TEXT, &settings->dht_address, "", "HOST:PORT",
          "Where muster-dht is, this coordinator's node of the hash table; empty: there is none.", 0, 0},
         {"first-byte-timeout-seconds", SETTING_DOUBLE, &settings->first_byte_timeout_seconds, "120", "SECONDS",
-         "How long a worker may take to begin its answer, before the client gets 504.", 0.001, 86400},
+         "How long a worker, or at an edge router the coordinator before it, may take to begin its answer, before the "
+         "client gets 504.",
+         0.001, 86400},
         {"drain-timeout-seconds", SETTING_DOUBLE, &settings->drain_timeout_seconds, "10", "SECONDS",
          "How long requests may take to finish when the process is told to stop.", 0, 3600},
         {"broadcast-timeout-seconds", SETTING_DOUBLE, &settings->broadcast_timeout_seconds, "30", "SECONDS",

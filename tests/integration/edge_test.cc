@@ -8,6 +8,9 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
+#include <thread>
+
 namespace
 {
 
@@ -304,6 +307,72 @@ TEST_P(Edge, WhoIsSilentIsOutAndComesBack)
     EXPECT_EQ(as_worker.json()["role"].text(), "edge_coordinator") << as_worker.described();
     EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat("agent")).status, 200);
     EXPECT_EQ(edge.request("/api/worker/unregister/agent", {.method = "DELETE"}).status, 200);
+}
+
+// What may be done is not sent elsewhere: who waits for a coordinator that has fallen silent is told so in the end.
+TEST_P(Edge, APostToASilentCoordinatorEndsInTime)
+{
+    FakeWorker machine(answering("served"));
+    EdgeRouter edge(GetParam(), edge_options({}, {"FIRST_BYTE_TIMEOUT_SECONDS=2"}));
+    ASSERT_TRUE(edge.start()) << edge.log();
+    Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(us.start()) << us.log();
+    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
+    ASSERT_EQ(uk.post("/api/worker/register", registration("w", machine.url())).status, 200);
+    ASSERT_TRUE(eventually([&] { return edge.post("/service/files/x", "x").status == 200; }));
+    ASSERT_TRUE(uk.kill("muster-gateway", SIGSTOP));
+    Response answer = edge.post("/service/files/x", "x");
+    EXPECT_EQ(answer.status, 504) << answer.described();
+    EXPECT_EQ(answer.json()["error"].text(), "coordinator_timeout");
+    EXPECT_NE(answer.json()["message"].text().find("may have been done"), std::string::npos) << answer.body;
+    ASSERT_TRUE(uk.kill("muster-gateway", SIGCONT));
+    EXPECT_TRUE(eventually([&] { return edge.post("/service/files/x", "x").status == 200; }));
+}
+
+// A service that the catalog calls repeatable is asked again elsewhere, whatever the method; others are not.
+TEST_P(Edge, WhatTheCatalogCallsRepeatableIsRepeated)
+{
+    std::atomic<int> asked{0};
+    std::atomic<bool> hangs{true};
+    FakeWorker machine([&](FakeWorker::Connection &connection, const std::string &) {
+        for (asked++; hangs; std::this_thread::sleep_for(std::chrono::milliseconds(10)))
+            continue;
+        return connection.write(FakeWorker::answer("served"));
+    });
+    EdgeRouter edge(GetParam(), edge_options());
+    ASSERT_TRUE(edge.start()) << edge.log();
+    for (const std::string service : {"vision-ocr", "ocr", "files"}) {
+        FakeWorker spare(answering("spare"));
+        Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
+        ASSERT_TRUE(uk.start() && us.start());
+        ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
+        std::string named = R"(, "services": ["vision-ocr", "files"], "worker_type": "cpu"})";
+        ASSERT_EQ(
+            uk.post("/api/worker/register", R"({"worker_id": "w", "tunnel_url": ")" + machine.url() + "\"" + named)
+                .status,
+            200);
+        ASSERT_TRUE(
+            eventually([&] { return edge.get("/api/services/discover/files").json()["count"].integer() == 1; }));
+        asked = 0;
+        hangs = true;
+        Response answer;
+        std::thread client([&] { answer = edge.post("/api/service/" + service, "body"); });
+        EXPECT_TRUE(eventually([&] { return asked == 1; }));
+        EXPECT_EQ(us.post("/api/worker/register", R"({"worker_id": "s", "tunnel_url": ")" + spare.url() + "\"" + named)
+                      .status,
+                  200);
+        EXPECT_EQ(us.post("/api/service/files", "x").body, "spare");
+        cut_off(uk);
+        client.join();
+        hangs = false;
+        if (service == "files")
+            EXPECT_EQ(answer.json()["error"].text(), "coordinator_failed") << answer.described();
+        else
+            EXPECT_EQ(answer.body, "spare") << service << answer.described();
+        EXPECT_EQ(us.stop(), 0);
+        EXPECT_EQ(edge.request("/api/edge/unregister/uk", {.method = "DELETE"}).status, 200);
+    }
 }
 
 // Muster's own workers are no coordinators, whatever they call themselves and whatever is in the machine.

@@ -351,12 +351,18 @@ export class Registry extends DurableObject {
       case "relay_service":
       case "relay_raw":
       case "find":
-        return this.chooseAny({ offers: true }, asked.name);
+        return { ...this.chooseAny({ offers: true }, asked.name), repeatable: this.isRepeatable(asked.name) };
       case "register":
         return this.chooseAny(this.wishOf(asked), null);
       default:
         return this.chooseAny({ closest: true }, null);
     }
+  }
+
+  /** @param {string} name of a service, or alias */
+  isRepeatable(name) {
+    const { catalog } = this.regions.federation;
+    return catalog.isRepeatable(catalog.nameOf(name));
   }
 
   /** A worker that does not say where it is is where it calls from. */

@@ -94,7 +94,7 @@ async function forward(call, { name = call.route.name ?? null, location, said, b
   if (chosen.own !== undefined) {
     return jsonResponse(chosen.own);
   }
-  const repeatable = REPEATABLE.includes(operation);
+  const repeatable = REPEATABLE.includes(operation) || chosen.repeatable === true;
   const choices = chosen.choices;
   const body = bytes === undefined ? await bodyToRelay(request) : { data: bytes, isKept: true };
   const { response, outcome, target } = await relay(request, body, {

@@ -125,7 +125,11 @@ export async function relay(request, body, options) {
 export function relayError(outcome, codes, who, repeatable) {
   switch (outcome) {
     case "timeout":
-      return new ApiError(codes.timeout, `${who} did not answer in time`);
+      return new ApiError(
+        codes.timeout,
+        `${who} did not answer in time (FIRST_BYTE_TIMEOUT_SECONDS); what was asked for may have been done, repeat it ` +
+          "only if that does no harm",
+      );
     case "failed":
       return repeatable
         ? new ApiError(codes.none, "nobody could be reached; try again in a moment")
