@@ -182,6 +182,7 @@ void relay_render_response(struct buffer *out, struct http_exchange *exchange, c
     const char *id = http_exchange_request_id(exchange);
     http_put_field(out, "X-Request-Id", 12, id, strlen(id));
     append_headers(out, target->response_headers, target->response_header_count);
-    if (head->status == 101)
+    /* 426 says to what to upgrade, also when it comes through a proxy (RFC 9110 15.5.22). */
+    if (head->status == 101 || (head->status == 426 && http_head_get_known(head, HTTP_FIELD_UPGRADE).bytes > 0))
         append_upgrade(out, head);
 }

@@ -149,6 +149,22 @@ TEST(RelayStream, AClientThatLeavesATunnelClosesTheUpstream)
     EXPECT_TRUE(eventually([&] { return closed.load(); }));
 }
 
+TEST(RelayStream, A426SaysToWhatToUpgrade)
+{
+    Upstream upstream(always("HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                             "Content-Length: 2\r\n\r\nno"));
+    Relay relay({upstream.url()});
+    Peer client = relay.server.connect();
+    for (int i = 0; i < 2; i++) {
+        client.send(get("/ws"));
+        auto answer = client.read_message();
+        EXPECT_EQ(answer.status, 426u);
+        EXPECT_EQ(answer.fields["upgrade"], "websocket");
+        EXPECT_EQ(answer.fields["connection"], "Upgrade");
+        EXPECT_EQ(answer.body, "no");
+    }
+}
+
 TEST(RelayStream, ARefusedUpgradeIsAnOrdinaryAnswer)
 {
     Upstream upstream(always("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno"));

@@ -3,7 +3,9 @@
     contract_test.py PROGRAM...      (musterctl and the others)
 
 With CONTRACT_ROLE=edge-router in the environment it is an edge router that is driven, with
-coordinators behind it; with edge-router-script that for Cloudflare, by the document of the program.
+coordinators behind it; with edge-router-script that for Cloudflare, by the document of the program;
+with edge-proxy or load-balancer one of these before a coordinator. A load balancer's document is that
+of the coordinator behind it: clients see no difference.
 
 Operations that are added to the gateway's table are driven without a change here: with a
 valid request made of the examples; with each field of the body, of the query and of the path
@@ -33,15 +35,20 @@ from coordinator import Coordinator  # noqa: E402
 from generate import Schemas  # noqa: E402
 
 import script_router  # noqa: E402
+from lone_gateway import LoneGateway  # noqa: E402
 
-IS_SCRIPT = os.environ.get("CONTRACT_ROLE") == "edge-router-script"
-IS_EDGE = IS_SCRIPT or os.environ.get("CONTRACT_ROLE") == "edge-router"
+ROLE = os.environ.get("CONTRACT_ROLE", "coordinator")
+IS_SCRIPT = ROLE == "edge-router-script"
+IS_EDGE = IS_SCRIPT or ROLE == "edge-router"
+IS_LONE = ROLE in ("edge-proxy", "load-balancer")
 # Its peer is nobody: it takes news all the same.
 FLAGS = ["--role", "edge-router", "--peer", "http://127.0.0.1:9"] if IS_EDGE else ["--dht"]
 METHODS = ["get", "post", "put", "patch", "delete"]
 BODY_BYTES_MAX = 4 << 20
 NOT_A_VALID_REQUEST = ("malformed_json", "malformed_request", "invalid_field", "invalid_path", "body_too_large",
                        "internal_error")
+# What a load balancer answers itself; all else is its upstreams'.
+OF_THE_BALANCER = ("health", "healthz", "readyz", "metrics")
 # What is in these has a form of its own, of which a schema says nothing.
 ENCODED = [("dht_rpc", "message")]
 
@@ -93,11 +100,12 @@ class Operation:
 class Contract(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.coordinator = script_router.ScriptRouter() if IS_SCRIPT else Coordinator(flags=FLAGS)
-        cls.addClassCleanup(cls.coordinator.stop)
-        if IS_EDGE:  # one that is registered by hand: one that joins would not let others do it
+        if IS_EDGE or IS_LONE:  # an edge router is told of it by hand: one that joins would not let others do it
             cls.behind = Coordinator(flags=["--dht"])
             cls.addClassCleanup(cls.behind.stop)
+        cls.coordinator = (script_router.ScriptRouter() if IS_SCRIPT
+                           else LoneGateway(ROLE, cls.behind.url) if IS_LONE else Coordinator(flags=FLAGS))
+        cls.addClassCleanup(cls.coordinator.stop)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeWorker)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -437,7 +445,9 @@ class Contract(unittest.TestCase):
     def test_every_operation_has_a_metric(self):
         for operation in self.each(lambda op: op.method == "get" and not op.relayed and op.success != "101"):
             self.send(operation)
-            name = 'gateway_requests_total{route="%s",' % operation.name
+            # At a load balancer all are one, but what it answers itself.
+            label = "balanced" if ROLE == "load-balancer" and operation.name not in OF_THE_BALANCER else operation.name
+            name = 'gateway_requests_total{route="%s",' % label
             # A request is counted when its answer has left, which can be a moment after it was read here.
             process.wait_until(lambda: name in self.coordinator.request("GET", "/metrics")[2].decode(), name)
 
