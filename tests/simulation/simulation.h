@@ -77,7 +77,7 @@ class Simulation
     std::set<std::string> drained_;
     int faults_active_ = 0;
     uint64_t quiet_since_ms_ = 0;
-    bool control_faults_ = true, stop_ = false;
+    bool stop_ = false;
     uint64_t end_of_faults_ms_;
 };
 

@@ -374,8 +374,8 @@ bool plan_declines(void *context, http_exchange *, const http_head *head)
     return head->status == static_cast<RelayPlan *>(context)->declined_status;
 }
 
-const http_relay_calls plan_calls = {plan_next, plan_attempted, plan_failed, nullptr};
-const http_relay_calls declining_calls = {plan_next, plan_attempted, plan_failed, plan_declines};
+const http_relay_calls plan_calls = {plan_next, plan_attempted, plan_failed, nullptr, nullptr};
+const http_relay_calls declining_calls = {plan_next, plan_attempted, plan_failed, plan_declines, nullptr};
 
 void begin(Server *server, http_exchange *exchange, RelayPlan *plan, http_text body)
 {
