@@ -58,6 +58,8 @@ def fuzz_test(name, srcs, corpus = None, deps = [], runs = 20000, size = "small"
             "//bazel:libfuzzer": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
         }),
+        # Computing all the time, it leaves the machine's cores to few beside it (see bazel/check).
+        tags = ["cpu:3"],
         deps = deps + select({
             "//bazel:libfuzzer": [],
             "//conditions:default": ["//tests/fuzz:driver"],

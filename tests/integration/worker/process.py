@@ -109,11 +109,31 @@ class Recorder(unittest.TextTestResult):
             out.write("</testsuite></testsuites>\n")
 
 
+def all_cases(suite):
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from all_cases(test)
+        else:
+            yield test
+
+
+def shard(suite):
+    """The cases that are this process's, where Bazel runs several of the program (shard_count)."""
+    shards = int(os.environ.get("TEST_TOTAL_SHARDS", "0"))
+    if shards == 0:
+        return suite
+    with open(os.environ["TEST_SHARD_STATUS_FILE"], "w"):
+        pass  # says that shards are understood
+    mine = int(os.environ["TEST_SHARD_INDEX"])
+    return unittest.TestSuite(case for i, case in enumerate(all_cases(suite)) if i % shards == mine)
+
+
 def main(module):
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
     only = os.environ.get("TESTBRIDGE_TEST_ONLY")
     if only:
         suite = unittest.defaultTestLoader.loadTestsFromName(only, module)
+    suite = shard(suite)
     runner = unittest.TextTestRunner(resultclass=Recorder, verbosity=2, stream=sys.stdout)
     result = runner.run(suite)
     if "XML_OUTPUT_FILE" in os.environ:
