@@ -155,15 +155,16 @@ static void answering(void *context, struct http_exchange *exchange, const struc
     atomic_fetch_add_explicit(&forward->front->gateway->forwarded_changes, 1, memory_order_release);
 }
 
-/* The coordinator itself has nobody for it: a worker's own answer says who gave it. */
+/* The coordinator itself has nobody for it, or is none and leads back to us: a worker's own answer says who gave it. */
 static bool declines(void *context, struct http_exchange *exchange, const struct http_head *head)
 {
     const struct forward *forward = context;
     enum api_operation operation = forward->job->route->operation;
     (void)exchange;
-    return head->status == 503 && forward->next < forward->job->choices->count &&
-           (operation == API_RELAY_SERVICE || operation == API_RELAY_RAW || operation == API_FIND ||
-            operation == API_REGISTER) &&
+    bool has_nobody = head->status == 503 && (operation == API_RELAY_SERVICE || operation == API_RELAY_RAW ||
+                                              operation == API_FIND || operation == API_REGISTER);
+    bool is_loop = head->status == error_kind(ERROR_LOOP_DETECTED)->status;
+    return (has_nobody || is_loop) && forward->next < forward->job->choices->count &&
            http_head_get(head, "x-served-by").data == NULL;
 }
 

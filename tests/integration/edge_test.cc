@@ -486,7 +486,9 @@ TEST_P(Edge, RoutersThatForwardToEachOtherNotice)
 {
     EdgeRouter one(GetParam(), edge_options()), two(GetParam(), edge_options());
     ASSERT_TRUE(one.start() && two.start());
-    ASSERT_EQ(one.post("/api/edge/register", R"({"worker_id": "two", "url": ")" + two.url() + "\"}").status, 200);
+    ASSERT_EQ(one.post("/api/edge/register", R"({"worker_id": "two", "location": "loop", "url": ")" + two.url() + "\"}")
+                  .status,
+              200);
     ASSERT_EQ(two.post("/api/edge/register", R"({"worker_id": "one", "url": ")" + one.url() + "\"}").status, 200);
     Response looped = one.get("/api/service/files");
     EXPECT_EQ(looped.status, 508) << looped.described();
@@ -496,6 +498,13 @@ TEST_P(Edge, RoutersThatForwardToEachOtherNotice)
     for (int i = 0; i < 9; i++)
         many += (i > 0 ? ", " : "") + std::string(16, static_cast<char>('a' + i));
     EXPECT_EQ(one.request("/api/service/files", {.headers = {"X-Muster-Hops: " + many}}).status, 508);
+    // Where there is somebody else the loop is no dead end, though it is asked first.
+    Coordinator uk(joining("uk", one.url()));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_TRUE(has_joined(one, "uk"));
+    Response taken = one.post("/api/worker/register", registration("w", "http://127.0.0.1:9", "loop"));
+    EXPECT_EQ(taken.status, 200) << taken.described();
+    EXPECT_EQ(taken.header("x-coordinator"), "uk");
 }
 
 TEST_P(Edge, RoutersSideBySideTellEachOther)

@@ -106,8 +106,11 @@ async function forward(call, { name = call.route.name ?? null, location, said, b
       const headers = { "X-Muster-Hops": chosen.hops, "X-Request-Id": call.id };
       return choice === undefined ? null : { ...choice, url: choice.url + url.pathname + url.search, headers };
     },
-    declines: (answer) =>
-      choices.length > 0 && DECLINED.includes(operation) && answer.status === 503 && !answer.headers.has("X-Served-By"),
+    declines: (answer) => {
+      const hasNobody = answer.status === 503 && DECLINED.includes(operation);
+      const isLoop = answer.status === 508; /* it is an edge router, and leads back to us */
+      return choices.length > 0 && (hasNobody || isLoop) && !answer.headers.has("X-Served-By");
+    },
     attempted: (attempt, result) => {
       /* That it was too slow may be the worker's fault behind it; but a registration is its own business. */
       if (["failed", "unreachable"].includes(result) || (result === "timeout" && operation === "register")) {
