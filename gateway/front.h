@@ -205,12 +205,12 @@ void front_header_text(const char *id, char *text, size_t text_bytes);
 size_t front_withheld(enum guard_source source, const char *const **names);
 
 /* Where a request has been, and this gateway: as a header for who is asked next. `hops` is the memory for its value.
- * False: it has been here, or at too many. */
+ * False: it has been here, unless it may return, or at too many. */
 #define FRONT_HOPS_MAX 8
 #define FRONT_HOP_BYTES 16                                                  /* of a gateway's instance */
 #define FRONT_HOPS_BYTES ((FRONT_HOP_BYTES + 2) * (FRONT_HOPS_MAX + 1) + 1) /* all names and what is between them */
-bool front_add_hop(const struct front *front, struct http_exchange *exchange, char hops[FRONT_HOPS_BYTES],
-                   struct http_header *header);
+bool front_add_hop(const struct front *front, struct http_exchange *exchange, bool may_return,
+                   char hops[FRONT_HOPS_BYTES], struct http_header *header);
 
 /* Sends it to the backend at the end of this turn. */
 void front_submit(struct job *job);

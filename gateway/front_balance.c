@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/link/handshake.h"
 #include "common/log.h"
 #include "gateway/balance.h"
 #include "gateway/front.h"
@@ -130,6 +131,26 @@ static void failed(void *context, struct http_exchange *exchange, enum http_rela
     }
 }
 
+/* --- Links --- */
+
+/* The URL of a worker's link leads through us when the gateways that may hold it stand behind us. A gateway that does
+ * not hold it may be asking for a request that came from here: so that is no loop, and passes on as often as hops do.
+ */
+static bool is_for_link(const struct http_exchange *exchange)
+{
+    struct http_text path = http_head_path(http_exchange_head(exchange));
+    return path.bytes > strlen(LINK_PATH) && memcmp(path.data, LINK_PATH, strlen(LINK_PATH)) == 0;
+}
+
+/* This gateway does not hold the link; another one may. */
+static bool has_no_link(void *context, struct http_exchange *exchange, const struct http_head *head)
+{
+    const struct balancing *balancing = context;
+    (void)exchange;
+    return front_link_is_away(head) &&
+           balancer_choose(balancing->table, balancing->request, balancing->attempt) != NULL;
+}
+
 /* --- Beginning --- */
 
 static bool prepare(struct balancing *balancing)
@@ -152,6 +173,9 @@ static bool prepare(struct balancing *balancing)
 void front_handle_balance(struct front *front, struct http_exchange *exchange)
 {
     static const struct http_relay_calls calls = {.next = next, .attempted = attempted, .failed = failed};
+    static const struct http_relay_calls link_calls = {
+        .next = next, .attempted = attempted, .declines = has_no_link, .failed = failed};
+    bool for_link = is_for_link(exchange);
     struct balancing *balancing = calloc(1, sizeof *balancing);
     if (balancing == NULL) {
         front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
@@ -164,7 +188,7 @@ void front_handle_balance(struct front *front, struct http_exchange *exchange)
     if (front->upstream_table != NULL)
         balancing->table = balancer_table_reference(front->upstream_table);
     http_exchange_on_finished(exchange, finished, balancing);
-    if (!front_add_hop(front, exchange, balancing->hops, &balancing->request_header)) {
+    if (!front_add_hop(front, exchange, for_link, balancing->hops, &balancing->request_header)) {
         front_fail(front, exchange, ERROR_LOOP_DETECTED,
                    "this request has come through here before: an upstream leads back to this load balancer");
         return;
@@ -178,7 +202,8 @@ void front_handle_balance(struct front *front, struct http_exchange *exchange)
         return;
     }
     http_relay(front->upstreams, exchange,
-               &(struct http_relay_options){.calls = &calls, .context = balancing, .attempts_max = ATTEMPTS_MAX});
+               &(struct http_relay_options){
+                   .calls = for_link ? &link_calls : &calls, .context = balancing, .attempts_max = ATTEMPTS_MAX});
 }
 
 /* --- The table --- */

@@ -56,13 +56,13 @@ static void finished(void *context, struct http_exchange *exchange)
 
 /* --- Hops --- */
 
-bool front_add_hop(const struct front *front, struct http_exchange *exchange, char hops[FRONT_HOPS_BYTES],
-                   struct http_header *header)
+bool front_add_hop(const struct front *front, struct http_exchange *exchange, bool may_return,
+                   char hops[FRONT_HOPS_BYTES], struct http_header *header)
 {
     const char *instance = front->gateway->instance;
     struct http_text before = http_head_get(http_exchange_head(exchange), HOPS_HEADER);
     if (before.data != NULL && (before.bytes > (FRONT_HOP_BYTES + 2) * FRONT_HOPS_MAX ||
-                                memmem(before.data, before.bytes, instance, strlen(instance)) != NULL))
+                                (!may_return && memmem(before.data, before.bytes, instance, strlen(instance)) != NULL)))
         return false;
     snprintf(hops, FRONT_HOPS_BYTES, "%.*s%s%s", (int)before.bytes, before.data == NULL ? "" : before.data,
              before.bytes > 0 ? ", " : "", instance);
@@ -337,7 +337,7 @@ void front_handle_forward(struct front *front, struct http_exchange *exchange, c
     forward->exchange = exchange;
     forward->job = job;
     http_exchange_on_finished(exchange, finished, forward); /* frees the job as well */
-    if (!front_add_hop(front, exchange, forward->hops, &forward->request_header)) {
+    if (!front_add_hop(front, exchange, false, forward->hops, &forward->request_header)) {
         front_fail(front, exchange, ERROR_LOOP_DETECTED,
                    "this request has come through here before, or through more than %d edge routers: an edge router is "
                    "registered as a coordinator at another one; take it off with DELETE /api/edge/unregister/ID",

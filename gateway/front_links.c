@@ -5,8 +5,8 @@
  * worker, only that this one is a pair of sockets, the other end of which is handed to the front that has the link. To
  * all others, other gateways, edge proxies, whoever has the list of workers, the URL is a URL: they ask us, and
  * front_handle_link_request passes it on. Who does not hold the link says so with LINK_AWAY_HEADER, and whoever asked
- * turns to another worker. A request that came by the URL is never passed on to another gateway, so that none runs in
- * circles.
+ * turns to another worker; a load balancer of ours, to the next gateway behind it (front_balance.c). A request that came
+ * by the URL is never passed on to another gateway, so that none runs in circles.
  *
  * When the gateway stops, links stay until the requests in them are answered. */
 

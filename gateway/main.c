@@ -505,7 +505,9 @@ int main(int argc, char **argv)
         {"websockets-max", SETTING_UINT, &settings->websockets_max, "1000", "N",
          "How many WebSockets of /ws/events and /ws/topology there may be at a time.", 0, 1000000},
         {"links-max", SETTING_UINT, &settings->links_max, "10000", "N",
-         "How many workers may keep a link (muster-worker --tunnel link) at a time.", 0, 1000000},
+         "How many workers may keep a link (muster-worker --tunnel link) at a time. Other gateway processes do not see "
+         "them: where several share an address, let it be that of a muster-gateway --role load-balancer.",
+         0, 1000000},
         {"api-keys", SETTING_TEXT, &settings->api_keys_file, "", "FILE",
          "Keys, tokens that are believed, and limits, as JSON (common/auth/keys.h); read again when it changes, and on "
          "SIGHUP.",

@@ -290,6 +290,8 @@ TEST(LoadBalancer, ALoopIsNoticed)
     Response loop = balancer.get("/x");
     EXPECT_EQ(loop.status, 508) << loop.described();
     EXPECT_EQ(loop.json()["error"].text(), "loop_detected");
+    loop = balancer.get("/link/0123456789abcdef0123456789abcdef/x");
+    EXPECT_EQ(loop.status, 508) << "what is for a link may come through again, but not for ever\n" << loop.described();
     EXPECT_EQ(balancer.stop(), 0);
 }
 

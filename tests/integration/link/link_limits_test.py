@@ -1,10 +1,14 @@
-"""Links whose other side has fallen silent without a word, and as many links as a gateway takes.
+"""Links whose other side has fallen silent without a word, as many links as a gateway takes, and several gateways.
 
     link_limits_test.py PROGRAM...      (musterctl, muster-worker and the others)
 """
 
+import hashlib
+import http.client
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +17,7 @@ sys.path[:0] = ["tests/integration/link", "tests/integration/worker"]
 
 import link_test
 import process
-from coordinator import Coordinator
+from coordinator import PROGRAMS, Coordinator
 from process import wait_until
 
 
@@ -134,6 +138,45 @@ class AsManyAsThereMayBe(Silence):
         wait_until(lambda: self.serves("/service/files/tag/1"), "there is room for it", 60)
         self.assertEqual(self.metric("gateway_links"), 2)
         self.open(4, 503)
+
+
+class SeveralGateways(link_test.Case):
+    """Two gateways of one coordinator behind one address, Muster's own load balancer: one of them has the link."""
+
+    def start_gateway(self, *flags):
+        read_end, write_end = os.pipe()
+        os.set_inheritable(write_end, True)
+        gateway = subprocess.Popen([PROGRAMS["muster-gateway"], "--port", "0", "--ready-fd", str(write_end), *flags],
+                                   pass_fds=[write_end], stderr=subprocess.DEVNULL)
+        self.addCleanup(gateway.wait)
+        self.addCleanup(gateway.kill)
+        os.close(write_end)
+        with os.fdopen(read_end) as ready:
+            return "http://" + ready.readline().strip()
+
+    def ask_balancer(self, method="GET", path="/service/files/tag/1"):
+        connection = http.client.HTTPConnection(self.balancer[len("http://"):], timeout=30)
+        connection.request(method, path, body=b"body" if method == "POST" else None)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, body
+
+    def test_requests_find_the_one_that_has_the_link(self):
+        with open(os.path.join(self.coordinator.data, "processes.json")) as file:
+            parts = {p["name"][len("muster-"):]: p["address"] for p in json.load(file)["processes"]}
+        addresses = ["--%s-address=%s" % (name, parts[name]) for name in ("registry", "assigner", "health", "router")]
+        second = self.start_gateway(*addresses)
+        self.balancer = self.start_gateway("--role", "load-balancer", "--upstreams",
+                                           "%s,%s" % (self.coordinator.url, second))
+        worker = self.start_worker("far", "--coordinator-url", self.balancer, wait=False)
+        wait_until(lambda: self.ask_balancer() == (200, b"/tag/1"), "requests reach it", 30)
+        self.assertTrue(self.url_of("far").startswith(self.balancer + "/link/"))
+        digest = hashlib.sha256(b"body").hexdigest().encode()
+        for _ in range(20):
+            self.assertEqual(self.ask_balancer(), (200, b"/tag/1"))
+            self.assertEqual(self.ask_balancer("POST", "/service/files/digest"), (200, digest))
+        self.assertEqual(worker.stop(), 0)
 
 
 if __name__ == "__main__":
