@@ -11,6 +11,7 @@
 import { defaultCatalog } from "../shared/catalog.js";
 import { entry } from "../shared/entry.js";
 import { ApiError } from "../shared/errors.js";
+import { HOPS_HEADER, addHop, newInstance } from "../shared/hops.js";
 import { asksEverywhere, headerText, jsonResponse, readStream, splitList } from "../shared/http.js";
 import { parseOrigin, withoutSlashes } from "../shared/origin.js";
 import { Picker } from "../shared/policy.js";
@@ -36,6 +37,7 @@ class Proxy {
     this.federationKey = textOf(env, "FEDERATION_KEY");
     this.timeoutMs = secondsOf(env, "FIRST_BYTE_TIMEOUT_SECONDS", 60);
     this.pollTimeoutMs = secondsOf(env, "POLL_TIMEOUT_SECONDS", 5);
+    this.instance = newInstance();
     this.picker = new Picker();
     this.lists = new ListCache({
       urls,
@@ -171,6 +173,11 @@ async function callService(call) {
 
 async function forward(call) {
   const { request, url } = call;
+  const hops = addHop(
+    request.headers.get(HOPS_HEADER) ?? "",
+    proxy.instance,
+    "COORDINATOR_URL leads back to this edge proxy; correct it",
+  );
   const known = proxy.lists.lists;
   const choices = [...known.filter((list) => list.problem === ""), ...known.filter((list) => list.problem !== "")];
   const repeatable = ["register", "heartbeat", "drain", "undrain"].includes(call.route.operation);
@@ -182,7 +189,7 @@ async function forward(call) {
       const list = choices.shift();
       return list === undefined
         ? null
-        : { url: list.url + url.pathname + url.search, headers: { "X-Request-Id": call.id } };
+        : { url: list.url + url.pathname + url.search, headers: { "X-Request-Id": call.id, [HOPS_HEADER]: hops } };
     },
     declines: (answer) =>
       choices.length > 0 && answer.status === 404 && ["heartbeat", "unregister"].includes(call.route.operation),

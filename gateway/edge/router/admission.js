@@ -5,17 +5,12 @@
 
 import { ApiError } from "../shared/errors.js";
 import { readStream } from "../shared/http.js";
+import { HOPS_HEADER, randomHex } from "../shared/hops.js";
 import { leadsInside, parseOrigin } from "../shared/origin.js";
 import { judgeProof } from "./proof.js";
 
 const CHALLENGE_TIMEOUT_MS = 5000;
 const CHALLENGE_BYTES_MAX = 65536;
-
-/** @param {number} bytes */
-export function randomHex(bytes) {
-  const values = crypto.getRandomValues(new Uint8Array(bytes));
-  return Array.from(values, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 /** @param {string} url that has been checked @throws {ApiError} it leads to a private address */
 export function refusePrivate(url) {
@@ -28,7 +23,7 @@ export function refusePrivate(url) {
 async function askForProof(url, nonce, instance) {
   try {
     const signal = AbortSignal.timeout(CHALLENGE_TIMEOUT_MS);
-    const headers = { "X-Muster-Hops": instance };
+    const headers = { [HOPS_HEADER]: instance };
     const response = await fetch(`${url}/api/edge/challenge?nonce=${nonce}`, { headers, redirect: "manual", signal });
     const body = await readStream(response.body, CHALLENGE_BYTES_MAX);
     return { status: response.status, text: body === null ? "" : new TextDecoder().decode(body), problem: "" };

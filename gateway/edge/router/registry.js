@@ -10,12 +10,13 @@ import { DurableObject } from "cloudflare:workers";
 
 import { Catalog } from "../shared/catalog.js";
 import { ApiError } from "../shared/errors.js";
-import { readStream, splitList } from "../shared/http.js";
+import { addHop, newInstance, randomHex } from "../shared/hops.js";
+import { readStream } from "../shared/http.js";
 import { sameSecret, sha256 } from "../shared/keys.js";
 import { leadsInside, parseOrigin } from "../shared/origin.js";
 import { readList } from "../shared/worker_list.js";
 import * as views from "../shared/views.js";
-import { challenge, randomHex, refusePrivate } from "./admission.js";
+import { challenge, refusePrivate } from "./admission.js";
 import { coordinatorOf } from "./bodies.js";
 import { Candidates } from "./candidates.js";
 import { Lists } from "./lists.js";
@@ -27,7 +28,6 @@ import { readSettings } from "./settings.js";
 import { Storage } from "./storage.js";
 
 const COORDINATORS_MAX = 1000;
-const HOPS_MAX = 8;
 const PEER_TIMEOUT_MS = 5000;
 const GRACE_MS = 60000;
 /** A worker that nobody was known to hold a moment ago is not looked for again. */
@@ -54,7 +54,7 @@ export class Registry extends DurableObject {
     super(context, env);
     this.settings = readSettings(env);
     const { timeoutMs, lateMs, regionIntervalMs, regionTimeoutMs, regionSilenceMs, federationKey } = this.settings;
-    this.instance = randomHex(8);
+    this.instance = newInstance();
     this.roll = new Roll({ timeoutMs, lateMs, graceMs: Math.min(GRACE_MS, timeoutMs) });
     this.regions = new Regions({
       instance: this.instance,
@@ -328,15 +328,12 @@ export class Registry extends DurableObject {
 
   /** Where a request has been, and this edge router. @throws {ApiError} it has been here, or at too many */
   hopped(text) {
-    const hops = splitList(text);
-    if (hops.length > HOPS_MAX || hops.includes(this.instance)) {
-      throw new ApiError(
-        "loop_detected",
-        `this request has come through here before, or through more than ${HOPS_MAX} edge routers: an edge router is ` +
-          "registered as a coordinator at another one; take it off with DELETE /api/edge/unregister/ID",
-      );
-    }
-    return [...hops, this.instance].join(", ");
+    return addHop(
+      text,
+      this.instance,
+      "an edge router is registered as a coordinator at another one; take it off with " +
+        "DELETE /api/edge/unregister/ID",
+    );
   }
 
   chosen(asked) {

@@ -359,3 +359,31 @@ test("keys and cross-origin requests", async (context) => {
   assert.match(asked.headers.get("access-control-allow-headers"), /X-API-Key/);
   assert.equal(asked.headers.get("access-control-max-age"), "86400");
 });
+
+test("a loop of edge proxies is noticed, by one's own name and by how many it has come through", async (context) => {
+  const cleanup = new Cleanup(context);
+  const seen = [];
+  const uk = await lister(cleanup);
+  uk.others["/api/worker/register"] = (request, response) => {
+    request.resume();
+    seen.push(request.headers["x-muster-hops"]);
+    response.end("{}");
+  };
+  const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url, ...soon });
+  const through = (hops) => post(`${proxy.url}/api/worker/register`, {}, hops === "" ? {} : { "X-Muster-Hops": hops });
+  assert.equal((await through("")).status, 200);
+  assert.match(seen[0], /^[0-9a-f]{16}$/);
+  const again = await through(`other, ${seen[0]}`);
+  assert.deepEqual([again.status, again.json.error], [508, "loop_detected"]);
+  assert.equal(seen.length, 1, "nobody was asked");
+  const names = Array.from({ length: 9 }, (_, at) => `proxy-${at}`);
+  assert.equal((await through(names.slice(0, 8).join(", "))).status, 200);
+  assert.equal(seen[1], [...names.slice(0, 8), seen[0]].join(", "));
+  assert.equal((await through(names.join(", "))).status, 508);
+
+  /* And one that is its own coordinator. */
+  const port = Number(new URL(await nobody(cleanup)).port);
+  const own = await script(cleanup, "proxy", { COORDINATOR_URL: `http://127.0.0.1:${port}`, ...soon }, { port });
+  const looped = await post(`${own.url}/api/worker/register`, {});
+  assert.deepEqual([looped.status, looped.json.error], [508, "loop_detected"]);
+});

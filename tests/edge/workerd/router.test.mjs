@@ -409,3 +409,24 @@ test("a coordinator behind nothing, and proofs that never end", async (context) 
     );
   }
 });
+
+test("a request that has come through this edge router before is refused, however short its way was", async (context) => {
+  const cleanup = new Cleanup(context);
+  const uk = await relaying(cleanup, "uk", await worker(cleanup, "m"));
+  const router = await script(cleanup, "router", open);
+  await register(router, "uk", uk);
+  assert.ok(await inPool(router, "uk"));
+  const through = (path, hops) => get(`${router.url}${path}`, { headers: hops === "" ? {} : { "X-Muster-Hops": hops } });
+  const first = await through("/api/service/files", "");
+  const own = first.text.split(" ")[2];
+  assert.match(own, /^[0-9a-f]{16}$/, first.text);
+  assert.equal((await through("/api/service/files", "another")).text, `uk 0 another, ${own}`);
+  for (const hops of [own, `another, ${own}`, `${own}, another`]) {
+    const again = await through("/api/service/files", hops);
+    assert.deepEqual([again.status, again.json?.error], [508, "loop_detected"], hops);
+  }
+  /* Lists are answered from what is known, and nobody is asked for them. */
+  const asked = uk.asked.length;
+  assert.equal((await through("/api/admin/workers", own)).status, 200);
+  assert.equal(uk.asked.length, asked);
+});
