@@ -215,7 +215,10 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
     case PLAN_DHT:
         plan_local_url(options, url, sizeof(url));
         add(plan, process, "data-dir", "%s", options->data_dir);
-        add(plan, process, "public-url", "%s", options->public_url[0] != '\0' ? options->public_url : url);
+        if (options->tunnel)
+            add(plan, process, "public-url-file", "%s/" URL_FILE, options->data_dir);
+        else
+            add(plan, process, "public-url", "%s", options->public_url[0] != '\0' ? options->public_url : url);
         add(plan, process, "location", "%s", options->location);
         add(plan, process, "dht-seeds", "%s", options->dht_seeds);
         if (options->dht_private_peers)

@@ -189,17 +189,13 @@ static bool hand_on_key(struct up *up)
 /* muster-tunnel checks the rest. */
 static bool check_tunnel(const struct up_settings *settings)
 {
-    bool has_tunnel = *settings->tunnel != '\0', is_named = *settings->public_url != '\0';
+    bool has_tunnel = *settings->tunnel != '\0';
     if (has_tunnel && strcmp(settings->tunnel, "cloudflared") != 0)
         (void)fail("--tunnel %s: give cloudflared, or leave it out", settings->tunnel);
     else if (!has_tunnel && (*settings->tunnel_token != '\0' || *settings->tunnel_credentials != '\0'))
         (void)fail(
             "--tunnel-token and --tunnel-credentials are of a named tunnel: give --tunnel cloudflared as well, and "
             "the tunnel's URL as --public-url");
-    else if (has_tunnel && settings->dht && !is_named)
-        (void)fail(
-            "--dht takes an address that stays, and a quick tunnel has another one each time: use a named tunnel "
-            "(--tunnel-token or --tunnel-credentials, and --public-url), or leave --dht out");
     else
         return true;
     return false;
@@ -334,7 +330,9 @@ static int run(struct up *up, const struct config *config)
         .log_level = config->log_level,
         .log_format = config->log_format,
         .dht = settings->dht,
-        .dht_private_peers = settings->dht_private_peers || host_is_loopback(settings->host),
+        /* Through a tunnel strangers come, who could name any address. */
+        .dht_private_peers =
+            settings->dht_private_peers || (host_is_loopback(settings->host) && *settings->tunnel == '\0'),
         .dht_seeds = settings->dht_seeds,
         .public_url = settings->public_url,
         .location = settings->location,
@@ -346,7 +344,7 @@ static int run(struct up *up, const struct config *config)
     };
     if (!check_tunnel(settings) || !hand_on_tunnel_token(settings))
         return COMMAND_FAILED;
-    if (settings->dht && *settings->public_url == '\0' && is_every_address(settings->host))
+    if (settings->dht && *settings->public_url == '\0' && *settings->tunnel == '\0' && is_every_address(settings->host))
         return fail("others cannot call %s: say with --public-url where they reach this coordinator", settings->host);
     if (strcmp(settings->role, PLAN_EDGE_ROUTER) == 0 && settings->demo_workers > 0)
         return fail("an edge router has no workers of its own: leave --demo-workers out");

@@ -65,7 +65,8 @@ static void sign(void *context, struct dht_value *value)
 
 static bool check_places(struct service *service, const struct dht_shell_settings *settings)
 {
-    if (settings->public_url[0] == '\0' && settings->announced_address[0] == '\0')
+    if (settings->public_url[0] == '\0' && settings->public_url_file[0] == '\0' &&
+        settings->announced_address[0] == '\0')
         return service_fail(service, "others must be able to call this node: give the gateway's --public-url "
                                      "(https://…), or --announced-address");
     if (settings->public_url[0] != '\0' && !dht_wire_url_is_fine(settings->public_url))
@@ -94,8 +95,9 @@ static bool create_node(struct service *service, struct dht_shell *shell)
     node.published_max = (size_t)settings->published_max;
     node.store.replicate_ms = (uint64_t)node.lifetime_ms / 2;
     struct dht_effects effects = {shell, peers_send, contact_is_genuine, value_is_genuine, sign};
-    struct dht_contact *own =
-        dht_identity_contact(shell->identity, clock_unix_ms(), settings->public_url, settings->announced_address);
+    if (settings->public_url_file[0] == '\0')
+        snprintf(shell->url, sizeof shell->url, "%s", settings->public_url);
+    struct dht_contact *own = place_contact(shell);
     shell->node = own == NULL ? NULL : dht_node_create(&node, own, &effects, random_next(&random), now_ms);
     dht_contact_release(own);
     if (shell->node == NULL)
@@ -118,9 +120,7 @@ static bool start(struct service *service)
     if (!dht_methods_add(shell, service->server))
         return service_fail(service, "the program's own services do not fit together; build it again");
     shell->peers = peers_create(shell);
-    shell->seeds = shell->peers == NULL ? NULL : seeds_create(shell);
-    shell->roll = shell->seeds == NULL ? NULL : roll_create(shell);
-    if (shell->roll == NULL)
+    if (shell->peers == NULL || !place_start(shell))
         return service_fail(service, "out of memory; free some and start again");
     dht_shell_touch(shell);
     return true;
@@ -131,7 +131,7 @@ static void serving(struct service *service)
     struct dht_shell *shell = service->context;
     char id[DHT_ID_TEXT_BYTES];
     dht_id_format(&dht_node_own(shell->node)->id, id);
-    log_info("node of the hash table", LOG_TEXT("node_id", id), LOG_TEXT("url", shell->settings.public_url),
+    log_info("node of the hash table", LOG_TEXT("node_id", id), LOG_TEXT("url", shell->url),
              LOG_UINT("seeds", seeds_count(shell->seeds)));
 }
 
@@ -140,10 +140,7 @@ static void leave(struct dht_shell *shell)
     if (shell->stopping || shell->node == NULL)
         return;
     shell->stopping = true;
-    roll_destroy(shell->roll);
-    shell->roll = NULL;
-    seeds_destroy(shell->seeds);
-    shell->seeds = NULL;
+    place_stop(shell);
     dht_node_stop(shell->node);
     peers_destroy(shell->peers);
     shell->peers = NULL;
@@ -177,6 +174,8 @@ int main(int argc, char **argv)
          "Where the node's private key lies; created if it is not there.", 0, 0},
         {"public-url", SETTING_TEXT, &settings->public_url, "", "URL",
          "Where other coordinators reach this one's gateway.", 0, 0},
+        {"public-url-file", SETTING_TEXT, &settings->public_url_file, "", "FILE",
+         "A file that holds that URL instead, and is replaced when it changes: what muster-tunnel writes.", 0, 0},
         {"announced-address", SETTING_TEXT, &settings->announced_address, "", "HOST:PORT",
          "Where other coordinators reach this process by gRPC, an IP address; empty: they go through the gateway.", 0,
          0},

@@ -152,6 +152,17 @@ void dht_node_call(struct dht_node *node, struct dht_contact *contact)
     (void)ping(node, contact, false); /* else somebody else will tell of it */
 }
 
+void dht_node_moved(struct dht_node *node, struct dht_contact *own)
+{
+    struct dht_table_entry entry;
+    size_t position = 0;
+    (void)dht_contact_reference(own);
+    dht_contact_release(node->own);
+    node->own = own;
+    while (dht_table_next(&node->table, &position, &entry))
+        dht_node_call(node, dht_table_find(&node->table, &entry.contact->id));
+}
+
 /* Somebody has called who is not known: whether there is such a node is found out by calling it. */
 static void call_back(struct dht_node *node, uint64_t now_ms, struct dht_contact *contact)
 {

@@ -88,6 +88,10 @@ void dht_node_call(struct dht_node *node, struct dht_contact *contact);
  * address was known). */
 void dht_node_met(struct dht_node *node, uint64_t now_ms, struct dht_contact *contact);
 
+/* This node is reached elsewhere from now on: `own` is a later contact of it, of which a reference is taken. All that
+ * it knows are called, and so learn of it. */
+void dht_node_moved(struct dht_node *node, struct dht_contact *own);
+
 /* --- Looking up --- */
 
 struct dht_found {

@@ -182,7 +182,7 @@ static void begin_record(const struct dht_shell *shell, Muster__V1__DhtRecord *r
 {
     muster__v1__dht_record__init(record);
     record->coordinator_id = text(shell->coordinator_id);
-    record->coordinator_url = text(shell->settings.public_url);
+    record->coordinator_url = text(shell->url);
     record->location = text(shell->settings.location);
 }
 
@@ -270,6 +270,29 @@ static void publish_coordinator(struct roll *roll)
     begin_record(roll->shell, &record);
     entry->wanted = true;
     set_record(roll, entry, &record);
+}
+
+void roll_moved(struct roll *roll)
+{
+    size_t position = 0;
+    for (struct entry *entry = map_next(&roll->entries, &position); entry != NULL;
+         entry = map_next(&roll->entries, &position)) {
+        Muster__V1__DhtRecord *record =
+            entry->data == NULL ? NULL : muster__v1__dht_record__unpack(NULL, entry->data_bytes, entry->data);
+        char *url = record == NULL ? NULL : strdup(roll->shell->url);
+        if (url != NULL) { /* else what was published before stays until the next change */
+            if (record->coordinator_url != protobuf_c_empty_string)
+                free(record->coordinator_url);
+            record->coordinator_url = url;
+            while (record->n_workers > 0 && muster__v1__dht_record__get_packed_size(record) > DHT_DATA_BYTES_MAX)
+                muster__v1__dht_worker__free_unpacked(record->workers[--record->n_workers], NULL);
+            bool stale = entry->stale;
+            set_record(roll, entry, record);
+            entry->stale = stale;
+        }
+        if (record != NULL)
+            muster__v1__dht_record__free_unpacked(record, NULL);
+    }
 }
 
 /* --- Watches --- */

@@ -4,6 +4,7 @@
  *     main.c      settings, life, when the node's time has come
  *     methods.c   LookUpKey, DescribeNode, RelayExchange, Exchange
  *     peers.c     requests to other nodes
+ *     place.c     where this node is reached, when that changes
  *     seeds.c     how the first of them are found
  *     roll.c      WatchWorkers, WatchRoutes: what the coordinator publishes
  *
@@ -29,6 +30,7 @@ struct seeds;
 struct dht_shell_settings {
     const char *data_dir;
     const char *public_url;
+    const char *public_url_file; /* "": there is none; else it says the URL */
     const char *announced_address;
     const char *location;
     const char *coordinator_id;
@@ -49,6 +51,9 @@ struct dht_shell {
     struct seeds *seeds;
     struct roll *roll;
     struct timer next; /* what the node does next */
+    struct timer place_timer;
+    char url[DHT_URL_BYTES_MAX + 1]; /* of the gateway; "": none, or not known yet */
+    int64_t issued_at_ms;            /* of the node's own contact */
     struct rpc_turn_hook pump;
     char coordinator_id[128];
     bool stopping;
@@ -60,6 +65,12 @@ void dht_shell_touch(struct dht_shell *shell);
 
 /* methods.c */
 bool dht_methods_add(struct dht_shell *shell, struct rpc_server *server);
+
+/* place.c: begins with what the settings say; false: memory ran out. As long as others cannot reach the node it looks
+ * for nobody and publishes nothing. */
+struct dht_contact *place_contact(struct dht_shell *shell); /* of where the node is now; NULL: memory ran out */
+bool place_start(struct dht_shell *shell);
+void place_stop(struct dht_shell *shell);
 
 /* peers.c */
 struct peers *peers_create(struct dht_shell *shell);
@@ -83,5 +94,7 @@ const char *seeds_url(const struct seeds *seeds, size_t index);
 /* roll.c */
 struct roll *roll_create(struct dht_shell *shell);
 void roll_destroy(struct roll *roll);
+/* The coordinator is at another URL: all that was published says so. */
+void roll_moved(struct roll *roll);
 /* Keys that there is no room to publish under. */
 uint64_t roll_not_published(const struct roll *roll);

@@ -225,13 +225,69 @@ TEST(Tunnel, AnotherUrlIsTakenWhileItRuns)
     EXPECT_EQ(uk.stop(), 0);
 }
 
+TEST(Tunnel, AQuickOneIsAnAddressInTheHashTable)
+{
+    Registrations edge;
+    StandIn program("[" + quick("one-two") + "," + quick("three") + "]");
+    Coordinator uk(tunnelled(program, edge.url(), {"--dht"}));
+    ASSERT_TRUE(uk.start()) << uk.log();
+    const auto own = [&] { return uk.get("/api/dht/topology").json()["node"]; };
+    EXPECT_TRUE(eventually([&] { return own()["url"].text() == "https://one-two.trycloudflare.com"; }))
+        << own().dump() << uk.log();
+    std::string id = own()["id"].text();
+    ASSERT_TRUE(program.kill(0));
+    EXPECT_TRUE(eventually([&] { return own()["url"].text() == "https://three.trycloudflare.com"; })) << uk.log();
+    EXPECT_EQ(own()["id"].text(), id);
+    EXPECT_EQ(uk.stop(), 0);
+}
+
+TEST(Tunnel, ANodeOfTheHashTableThatMovesIsFoundAtItsNewUrl)
+{
+    const std::string network = "DHT_NETWORK=tunnel-" + std::to_string(getpid());
+    CoordinatorOptions first;
+    first.flags = {"--dht", "--location", "de"};
+    first.environment = {network, "COORDINATOR_ID=de"};
+    Coordinator de(first);
+    ASSERT_TRUE(de.start()) << de.log();
+    std::string file = temporary_folder() + "/url";
+    CoordinatorOptions options;
+    options.flags = {"--dht-seeds", de.url(), "--location", "uk"};
+    options.environment = {network, "COORDINATOR_ID=uk", "PUBLIC_URL_FILE=" + file};
+    Coordinator uk(options);
+    ASSERT_TRUE(uk.start()) << uk.log();
+    ASSERT_EQ(uk.post("/api/worker/register",
+                      R"({"worker_id": "a", "services": ["files"], "tunnel_url": "http://127.0.0.1:9"})")
+                  .status,
+              200);
+    const auto known = [&] { return de.get("/api/dht/topology").json()["nodes"]; };
+    EXPECT_EQ(known().size(), 0u) << "it calls nobody who could not call it back";
+    for (int i = 0; i < 2; i++) {
+        int port = free_port();
+        std::string url = "http://127.0.0.1:" + std::to_string(port);
+        StandIn program(std::string(R"([[[")") + connected + R"("], null, )" + std::to_string(port) + "]]");
+        Process tunnel(program.path(), {"tunnel", "--url", uk.url()});
+        write_file(file + ".new", url + "/\n");
+        ASSERT_EQ(rename((file + ".new").c_str(), file.c_str()), 0);
+        EXPECT_TRUE(eventually([&] { return known()[size_t(0)]["url"].text() == url; })) << known().dump() << uk.log();
+        EXPECT_EQ(known().size(), 1u);
+        for (const std::string key : {"coordinator:uk", "worker:files", "service:a"}) {
+            const auto found = [&] { return de.get("/api/dht/lookup/" + key).json()["values"]; };
+            EXPECT_TRUE(eventually([&] {
+                return found().size() == 1u && found()[size_t(0)].dump().find(url + "\"") != std::string::npos;
+            })) << key
+                << found().dump();
+        }
+    }
+    EXPECT_EQ(uk.stop(), 0);
+    EXPECT_EQ(de.stop(), 0);
+}
+
 TEST(Tunnel, SettingsThatMakeNoSense)
 {
     const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
         {{"--tunnel", "ngrok"}, "give cloudflared"},
         {{"--tunnel", "cloudflared"}, "and there is no key"},
         {{"--tunnel-token", "x"}, "give --tunnel cloudflared"},
-        {{"--tunnel", "cloudflared", "--dht"}, "use a named tunnel"},
         {{"--tunnel", "cloudflared", "--tunnel-token", "x"}, "as --public-url"},
         {{"--tunnel", "cloudflared", "--public-url", "https://x"}, "leave one of them out"},
         {{"--tunnel", "cloudflared", "--public-url", "https://x", "--tunnel-credentials", "/nowhere"},

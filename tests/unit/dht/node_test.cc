@@ -470,6 +470,26 @@ TEST_F(NodeTest, WhenAllOthersLeaveItJoinsAgainLater)
     EXPECT_TRUE(dht_node_joined(world.node(0).core));
 }
 
+TEST_F(NodeTest, WhoMovesIsKnownAtItsNewPlace)
+{
+    Join(30);
+    dht_contact *before = world.node(0).contact;
+    auto known = [&](size_t at) { return dht_table_find(dht_node_table(world.node(at).core), &before->id); };
+    size_t knew = 0;
+    for (size_t i = 1; i < 30; i++)
+        knew += known(i) != nullptr ? 1 : 0;
+    ASSERT_GT(knew, 20u);
+    dht_contact *own =
+        dht_contact_create(before->public_key, before->signature, before->issued_at_ms + 1, "http://new", "0");
+    dht_node_moved(world.node(0).core, own);
+    world.Run(kMinuteMs);
+    size_t know = 0;
+    for (size_t i = 1; i < 30; i++)
+        know += known(i) != nullptr && known(i)->url == std::string("http://new") ? 1 : 0;
+    EXPECT_GE(know, knew);
+    dht_contact_release(own);
+}
+
 TEST_F(NodeTest, AStopEndsWhatIsUnderWay)
 {
     Join(5);
