@@ -491,8 +491,14 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
     if (worker == NULL)
         return false;
     worker->health_generation = replica->health_generation;
-    if (is_outdated(worker, health, now_ms))
+    if (is_outdated(worker, health, now_ms)) {
+        /* Nobody but health knows why, and it may say so once: of the status that stands, that holds. */
+        if (health->incarnation == worker->health_incarnation && health->status == worker->health_status) {
+            set_reason(worker, health->reason);
+            changed(replica, worker);
+        }
         return true;
+    }
     worker->health_incarnation = health->incarnation == 0 ? 1 : health->incarnation;
     worker->health_status = health->status;
     worker->health_status_changed_at_ms = health->status_changed_at_ms;

@@ -11,7 +11,7 @@
  * a worker that was removed here (its revision of removal is kept until the watch has passed
  * it). Health has no revisions: for REPLICA_FRESH_MS after a heartbeat that went through this
  * gateway, reports of an earlier heartbeat are passed over, unless they say that the worker
- * is gone.
+ * is gone; of the status that is known already they still give the reason.
  *
  * What a worker's status is: draining when an operator said so; else what health says of this
  * incarnation; else what the registry's record says.

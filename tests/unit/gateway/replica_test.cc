@@ -298,6 +298,21 @@ TEST_F(OwnHeartbeat, ShowsAtOnceAndIsNotUndone)
     EXPECT_EQ(replica_status(find("a")), DEGRADED) << "clocks may differ: it lasts only a while";
 }
 
+TEST_F(OwnHeartbeat, AnEarlierReportStillSaysWhyTheStatusIsWhatItIs)
+{
+    put({"a", 1});
+    const int64_t t = 1767609100000;
+    beat(t, 5000, ONLINE, 0.5);
+    // Health's clock was read a moment before ours; the worker is silent from now on, so that no other report comes.
+    apply(HealthChanges().worker("a", 1, ONLINE, t - 1, 0.1).because("another worker uses this id", t - 1), 5001);
+    EXPECT_STREQ(replica_status_reason(find("a")), "another worker uses this id");
+    EXPECT_EQ(replica_load(find("a")), 0.5);
+    EXPECT_EQ(replica_last_heard_ms(find("a")), t);
+    apply(HealthChanges().worker("a", 1, DEGRADED, t - 1).because("heartbeat late", t - 1), 5002);
+    EXPECT_EQ(replica_status(find("a")), ONLINE);
+    EXPECT_STREQ(replica_status_reason(find("a")), "another worker uses this id") << "of another status";
+}
+
 TEST_F(OwnHeartbeat, DoesNotEndAHoldAndEndsOtherReasons)
 {
     put({"a", 1});
