@@ -243,6 +243,10 @@ static void places_answered(void *context, const struct control_answer *answer)
     char error[TEXT_BYTES];
     membership->asking = NULL;
     wake(membership);
+    if (answer->status == 404) {
+        registration_failed(membership, answer, "it keeps no links, and is no edge router that names who does");
+        return;
+    }
     if (answer->status != 200 || !registration_decode_places(answer->body, answer->body_bytes, &places)) {
         answer_text(answer, error);
         registration_failed(membership, answer, error);

@@ -1,103 +1,16 @@
 // An edge router and the coordinators behind it, as real processes. The same contract for both makes of edge router:
-// the program, and the script for Cloudflare.
+// the program, and the script for Cloudflare. What becomes of requests when coordinators fail is in
+// edge_requests_test.cc.
 
-#include "tests/integration/edge_router.h"
-#include "tests/integration/fake_worker.h"
-
-#include <gtest/gtest.h>
+#include "tests/integration/edge_contract.h"
 
 #include <sys/stat.h>
-
-#include <atomic>
-#include <thread>
 
 namespace
 {
 
-CoordinatorOptions edge_options(const std::vector<std::string> &flags = {},
-                                const std::vector<std::string> &environment = {})
-{
-    CoordinatorOptions options;
-    options.flags = {"--role", "edge-router"};
-    options.flags.insert(options.flags.end(), flags.begin(), flags.end());
-    options.environment = {"REGION_INTERVAL_SECONDS=0.2", "PEER_INTERVAL_SECONDS=0.3"};
-    options.environment.insert(options.environment.end(), environment.begin(), environment.end());
-    return options;
-}
-
-CoordinatorOptions joining(const std::string &id, const std::string &edge_url,
-                           const std::vector<std::string> &environment = {"JOIN_HEARTBEAT_SECONDS=0.2"})
-{
-    CoordinatorOptions options;
-    options.flags = {"--join", edge_url, "--coordinator-id", id, "--location", id};
-    options.environment = environment;
-    return options;
-}
-
-class Edge : public testing::TestWithParam<EdgeMake>
-{
-};
-
 INSTANTIATE_TEST_SUITE_P(Program, Edge, testing::Values(EdgeMake::PROGRAM));
 INSTANTIATE_TEST_SUITE_P(Script, Edge, testing::Values(EdgeMake::SCRIPT));
-
-// All of them at once, as when the machine loses its power.
-void cut_off(Coordinator &coordinator)
-{
-    std::vector<pid_t> pids;
-    for (const std::string &name : coordinator.names())
-        pids.push_back(coordinator.pid(name));
-    coordinator.process().signal(SIGKILL);
-    for (pid_t pid : pids)
-        kill(pid, SIGKILL);
-    coordinator.process().wait();
-}
-
-void cut_off(EdgeRouter &edge)
-{
-    if (edge.program() != nullptr)
-        cut_off(*edge.program());
-    else
-        edge.script()->cut_off();
-}
-
-Json coordinator_at(EdgeRouter &edge, const std::string &id)
-{
-    return edge.get("/api/admin/coordinators").json().find("worker_id", id);
-}
-
-bool has_joined(EdgeRouter &edge, const std::string &id)
-{
-    return eventually([&] { return coordinator_at(edge, id)["in_pool"].boolean(); });
-}
-
-std::string registration(const std::string &id, const std::string &url, const std::string &location = "")
-{
-    return R"({"worker_id": ")" + id + R"(", "tunnel_url": ")" + url + R"(", "location": ")" + location +
-           R"(", "services": ["files"]})";
-}
-
-std::string heartbeat(const std::string &id)
-{
-    return R"({"worker_id": ")" + id + R"(", "current_load": 0.1})";
-}
-
-FakeWorker::Handler answering(const std::string &body)
-{
-    return [body](FakeWorker::Connection &connection, const std::string &) {
-        return connection.write(FakeWorker::answer(body));
-    };
-}
-
-// A coordinator made of nothing but its list of workers.
-FakeWorker::Handler listing(const std::string &list)
-{
-    return [list](FakeWorker::Connection &connection, const std::string &head) {
-        if (head.rfind("GET /api/admin/workers", 0) == 0)
-            return connection.write(FakeWorker::answer(list));
-        return connection.write("HTTP/1.1 503 no\r\nContent-Length: 2\r\n\r\n{}");
-    };
-}
 
 TEST_P(Edge, CoordinatorsJoinAndWorkersFindThemThroughIt)
 {
@@ -198,52 +111,6 @@ TEST_P(Edge, RealWorkersOfACoordinatorServe)
     EXPECT_TRUE(eventually([&] { return edge.get("/api/admin/workers").json()["total"].integer() == 2; }));
 }
 
-TEST_P(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
-{
-    FakeWorker machine(answering("served"));
-    EdgeRouter edge(GetParam(), edge_options({}, {"REGION_INTERVAL_SECONDS=1"}));
-    ASSERT_TRUE(edge.start()) << edge.log();
-    CoordinatorOptions uk_options = joining("uk", edge.url());
-    uk_options.data_dir = temporary_folder();
-    Coordinator uk(uk_options), us(joining("us", edge.url()));
-    ASSERT_TRUE(uk.start() && us.start());
-    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
-    ASSERT_EQ(edge.post("/api/worker/register", registration("a", machine.url(), "uk")).status, 200);
-    ASSERT_EQ(edge.post("/api/worker/register", registration("b", machine.url(), "us")).status, 200);
-    ASSERT_EQ(edge.get("/api/admin/workers").json()["total"].integer(), 2);
-
-    Traffic reads(edge.url() + "/service/files/x", {});
-    ASSERT_TRUE(reads.more(200));
-    EXPECT_EQ(reads.served_by().size(), 2u) << "both have their share";
-    cut_off(uk);
-    ASSERT_TRUE(reads.more(800));
-    reads.stop();
-    EXPECT_EQ(reads.failed(), 0u) << reads.failures();
-    EXPECT_FALSE(coordinator_at(edge, "uk")["in_pool"].boolean());
-    Json lists = edge.get("/api/admin/workers").json();
-    EXPECT_EQ(lists["regions"].find("coordinator", "uk")["status"].text(), "unreachable") << lists.dump();
-    EXPECT_FALSE(lists["workers"].find("worker_id", "a").is_null()) << "what was last known of it stays";
-
-    // Its worker is told to register again, and is elsewhere then, once.
-    EXPECT_EQ(edge.post("/api/worker/heartbeat", heartbeat("a")).status, 404);
-    Response again = edge.post("/api/worker/register", registration("a", machine.url(), "uk"));
-    ASSERT_EQ(again.status, 200) << again.described();
-    EXPECT_EQ(again.header("x-coordinator"), "us");
-    lists = edge.get("/api/admin/workers").json();
-    EXPECT_EQ(lists["total"].integer(), 2) << lists.dump() << edge.log();
-    EXPECT_EQ(edge.worker("a")["coordinator"].text(), "us");
-
-    // It comes back with what it had on disk: nobody is counted twice.
-    Coordinator back(uk_options);
-    ASSERT_TRUE(back.start()) << back.log();
-    ASSERT_TRUE(has_joined(edge, "uk"));
-    ASSERT_FALSE(back.worker("a").is_null());
-    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "uk")["as_of"].integer() > 0; }));
-    lists = edge.get("/api/admin/workers").json();
-    EXPECT_EQ(lists["total"].integer(), 2) << lists.dump();
-    EXPECT_EQ(edge.worker("a")["coordinator"].text(), "us");
-}
-
 TEST_P(Edge, ItKeepsItsCoordinatorsOverARestart)
 {
     FakeWorker machine(answering("served"));
@@ -309,72 +176,6 @@ TEST_P(Edge, WhoIsSilentIsOutAndComesBack)
     EXPECT_EQ(edge.request("/api/worker/unregister/agent", {.method = "DELETE"}).status, 200);
 }
 
-// What may be done is not sent elsewhere: who waits for a coordinator that has fallen silent is told so in the end.
-TEST_P(Edge, APostToASilentCoordinatorEndsInTime)
-{
-    FakeWorker machine(answering("served"));
-    EdgeRouter edge(GetParam(), edge_options({}, {"FIRST_BYTE_TIMEOUT_SECONDS=2"}));
-    ASSERT_TRUE(edge.start()) << edge.log();
-    Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
-    ASSERT_TRUE(uk.start()) << uk.log();
-    ASSERT_TRUE(us.start()) << us.log();
-    ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
-    ASSERT_EQ(uk.post("/api/worker/register", registration("w", machine.url())).status, 200);
-    ASSERT_TRUE(eventually([&] { return edge.post("/service/files/x", "x").status == 200; }));
-    ASSERT_TRUE(uk.kill("muster-gateway", SIGSTOP));
-    Response answer = edge.post("/service/files/x", "x");
-    EXPECT_EQ(answer.status, 504) << answer.described();
-    EXPECT_EQ(answer.json()["error"].text(), "coordinator_timeout");
-    EXPECT_NE(answer.json()["message"].text().find("may have been done"), std::string::npos) << answer.body;
-    ASSERT_TRUE(uk.kill("muster-gateway", SIGCONT));
-    EXPECT_TRUE(eventually([&] { return edge.post("/service/files/x", "x").status == 200; }));
-}
-
-// A service that the catalog calls repeatable is asked again elsewhere, whatever the method; others are not.
-TEST_P(Edge, WhatTheCatalogCallsRepeatableIsRepeated)
-{
-    std::atomic<int> asked{0};
-    std::atomic<bool> hangs{true};
-    FakeWorker machine([&](FakeWorker::Connection &connection, const std::string &) {
-        for (asked++; hangs; std::this_thread::sleep_for(std::chrono::milliseconds(10)))
-            continue;
-        return connection.write(FakeWorker::answer("served"));
-    });
-    EdgeRouter edge(GetParam(), edge_options());
-    ASSERT_TRUE(edge.start()) << edge.log();
-    for (const std::string service : {"vision-ocr", "ocr", "files"}) {
-        FakeWorker spare(answering("spare"));
-        Coordinator uk(joining("uk", edge.url())), us(joining("us", edge.url()));
-        ASSERT_TRUE(uk.start() && us.start());
-        ASSERT_TRUE(has_joined(edge, "uk") && has_joined(edge, "us"));
-        std::string named = R"(, "services": ["vision-ocr", "files"], "worker_type": "cpu"})";
-        ASSERT_EQ(
-            uk.post("/api/worker/register", R"({"worker_id": "w", "tunnel_url": ")" + machine.url() + "\"" + named)
-                .status,
-            200);
-        ASSERT_TRUE(
-            eventually([&] { return edge.get("/api/services/discover/files").json()["count"].integer() == 1; }));
-        asked = 0;
-        hangs = true;
-        Response answer;
-        std::thread client([&] { answer = edge.post("/api/service/" + service, "body"); });
-        EXPECT_TRUE(eventually([&] { return asked == 1; }));
-        EXPECT_EQ(us.post("/api/worker/register", R"({"worker_id": "s", "tunnel_url": ")" + spare.url() + "\"" + named)
-                      .status,
-                  200);
-        EXPECT_EQ(us.post("/api/service/files", "x").body, "spare");
-        cut_off(uk);
-        client.join();
-        hangs = false;
-        if (service == "files")
-            EXPECT_EQ(answer.json()["error"].text(), "coordinator_failed") << answer.described();
-        else
-            EXPECT_EQ(answer.body, "spare") << service << answer.described();
-        EXPECT_EQ(us.stop(), 0);
-        EXPECT_EQ(edge.request("/api/edge/unregister/uk", {.method = "DELETE"}).status, 200);
-    }
-}
-
 // Muster's own workers are no coordinators, whatever they call themselves and whatever is in the machine.
 TEST_P(Edge, AnEdgeWorkerIsAWorker)
 {
@@ -403,33 +204,6 @@ TEST_P(Edge, AnEdgeWorkerIsAWorker)
     EXPECT_EQ(
         edge.post("/api/worker/register", R"({"worker_type": "edge", "role": 7, "url": "http://127.0.0.1:9"})").status,
         422);
-}
-
-TEST_P(Edge, WithoutCoordinatorsItSaysSoAndListsNobody)
-{
-    EdgeRouter edge(GetParam(), edge_options());
-    ASSERT_TRUE(edge.start()) << edge.log();
-    const auto check = [&](const Response &answer) {
-        EXPECT_EQ(answer.status, 503) << answer.described();
-        EXPECT_EQ(answer.json()["error"].text(), "no_coordinators");
-        EXPECT_NE(answer.header("retry-after"), "");
-    };
-    check(edge.post("/api/worker/register", registration("a", "http://127.0.0.1:1")));
-    check(edge.post("/api/worker/heartbeat", heartbeat("a")));
-    check(edge.post("/api/service/files", "x"));
-    check(edge.get("/service/files/x"));
-    check(edge.get("/api/worker/find/files"));
-    check(edge.get("/api/admin/export"));
-    EXPECT_EQ(edge.get("/api/admin/workers").json()["total"].integer(), 0);
-    EXPECT_EQ(edge.get("/api/admin/coordinators").body, "[]");
-    // One that is there by name only.
-    std::string nobody = unreachable_url();
-    ASSERT_EQ(edge.post("/api/edge/register", R"({"worker_id": "nobody", "url": ")" + nobody + "\"}").status, 200);
-    check(edge.post("/api/worker/register", registration("a", "http://127.0.0.1:1")));
-    EXPECT_TRUE(eventually([&] { return !coordinator_at(edge, "nobody")["in_pool"].boolean(); }));
-    EXPECT_TRUE(eventually([&] { return coordinator_at(edge, "nobody")["problem"].text() != ""; }));
-    EXPECT_EQ(edge.post("/api/worker/register", "{").status, 400);
-    EXPECT_EQ(edge.post("/api/worker/register", "{}").status, 422);
 }
 
 TEST_P(Edge, SomebodyElsesUrlIsRefused)
@@ -480,31 +254,6 @@ TEST_P(Edge, PrivateAddressesAreNotCalledForStrangers)
         EXPECT_EQ(refused.json()["error"].text(), "forbidden_url") << host;
     }
     EXPECT_EQ(answer(allowing, "127.0.0.1").status, 200);
-}
-
-TEST_P(Edge, RoutersThatForwardToEachOtherNotice)
-{
-    EdgeRouter one(GetParam(), edge_options()), two(GetParam(), edge_options());
-    ASSERT_TRUE(one.start() && two.start());
-    ASSERT_EQ(one.post("/api/edge/register", R"({"worker_id": "two", "location": "loop", "url": ")" + two.url() + "\"}")
-                  .status,
-              200);
-    ASSERT_EQ(two.post("/api/edge/register", R"({"worker_id": "one", "url": ")" + one.url() + "\"}").status, 200);
-    Response looped = one.get("/api/service/files");
-    EXPECT_EQ(looped.status, 508) << looped.described();
-    EXPECT_EQ(looped.json()["error"].text(), "loop_detected");
-    EXPECT_EQ(one.get("/health").status, 200) << "and live";
-    std::string many;
-    for (int i = 0; i < 9; i++)
-        many += (i > 0 ? ", " : "") + std::string(16, static_cast<char>('a' + i));
-    EXPECT_EQ(one.request("/api/service/files", {.headers = {"X-Muster-Hops: " + many}}).status, 508);
-    // Where there is somebody else the loop is no dead end, though it is asked first.
-    Coordinator uk(joining("uk", one.url()));
-    ASSERT_TRUE(uk.start()) << uk.log();
-    ASSERT_TRUE(has_joined(one, "uk"));
-    Response taken = one.post("/api/worker/register", registration("w", "http://127.0.0.1:9", "loop"));
-    EXPECT_EQ(taken.status, 200) << taken.described();
-    EXPECT_EQ(taken.header("x-coordinator"), "uk");
 }
 
 TEST_P(Edge, RoutersSideBySideTellEachOther)

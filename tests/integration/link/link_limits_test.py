@@ -178,6 +178,12 @@ class SeveralGateways(link_test.Case):
             self.assertEqual(self.ask_balancer("POST", "/service/files/digest"), (200, digest))
         self.assertEqual(worker.stop(), 0)
 
+    def test_a_gateway_that_keeps_no_links_says_so(self):
+        proxy = self.start_gateway("--role", "edge-proxy", "--coordinator-url", self.coordinator.url)
+        worker = self.start_worker("far", "--coordinator-url", proxy, wait=False)
+        wait_until(lambda: "it keeps no links" in worker.log(), "the worker is told", 30)
+        self.assertIsNone(self.coordinator.worker("far"))
+
 
 if __name__ == "__main__":
     process.main(sys.modules[__name__])
