@@ -194,6 +194,8 @@ void front_handle_request(struct front *front, struct http_exchange *exchange, c
         front_fail(front, exchange, ERROR_INTERNAL, "out of memory");
         return;
     }
+    if (route->operation == API_EDGE_COORDINATORS)
+        front_note_client(job);
     size_t limit_bytes = front_body_limit(front, route);
     if (route->operation == API_REGISTER)
         http_exchange_collect_body(exchange, limit_bytes, registration_collected, job);

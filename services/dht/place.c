@@ -32,7 +32,7 @@ static bool take_part(struct dht_shell *shell)
 
 static void move_to(struct dht_shell *shell, const char *url)
 {
-    snprintf(shell->url, sizeof shell->url, "%s", url);
+    snprintf(shell->url, sizeof shell->url, "%.*s", DHT_URL_BYTES_MAX, url); /* its length was checked */
     struct dht_contact *own = place_contact(shell);
     if (own == NULL) {
         log_error("out of memory for this node's new address; it is tried again");

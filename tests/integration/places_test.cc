@@ -75,6 +75,12 @@ TEST(Places, AWorkerLandsWhereItsAddressIs)
         EXPECT_EQ(taken_by(edge, "4.1.1.1"), "east");
         EXPECT_EQ(taken_by(edge, "81.2.69.160", "us-west"), "west") << "what the worker says goes first";
         EXPECT_EQ(taken_by(edge, "4.1.1.1", "us"), "east") << "and the coordinates tell apart who it leaves over";
+        for (const char *query : {"", "?location=", "?location=us"}) { // whom it would go to
+            Json named =
+                edge.request(std::string("/api/edge/coordinators") + query, {.headers = {"CF-Connecting-IP: 4.1.1.1"}})
+                    .json()["coordinators"];
+            EXPECT_EQ(named[0]["worker_id"].text(), "east") << query << named.dump();
+        }
     }
     EXPECT_NE(taken_by(edge, "9.9.9.9"), "") << "somebody takes one of whom nothing is known";
 
