@@ -3,22 +3,15 @@
 #include "common/link/link.h"
 
 #include <nghttp2/nghttp2.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wslay/wslay.h>
 
-#include "common/random.h"
+#include "common/link/frames.h"
 
 /* Longer ones than HTTP/2's default cost fewer calls; a stream still has to wait for no more than this of another. */
 #define FRAME_BYTES_MAX 65536
 #define HEADER_BYTES_MAX 4096
 #define CONNECTION_WINDOW_BYTES (16 * 1024 * 1024)
-#define FRAME_HEAD_BYTES 14  /* of the WebSocket, at most */
-#define UNMASKED_BYTES 32768 /* at once */
-#define NOT_WEBSOCKET "the other side does not speak WebSocket as it should"
-#define CLOSE_NORMAL 1000
-#define CLOSE_PROTOCOL 1002
 
 struct link_stream {
     struct link *link;
@@ -34,46 +27,28 @@ struct link {
     const struct link_calls *calls;
     void *context;
     nghttp2_session *session;
-    wslay_event_context_ptr frames;
+    struct link_frames *frames;
     struct link_stream *streams;
     size_t stream_count;
-
-    const uint8_t *input; /* of wslay, while it is called */
-    size_t input_bytes;
-
-    /* The frame that is being received. */
-    uint8_t head[FRAME_HEAD_BYTES];
-    size_t head_bytes;
-    uint64_t payload_left;
-    uint8_t mask[4];
-    size_t mask_at;
-    bool is_control;
-    bool in_fragments; /* of a message */
-    uint8_t plain[UNMASKED_BYTES];
-
-    struct buffer *output;  /* where wslay's bytes go while link_output runs */
     struct buffer gathered; /* HTTP/2 for the next message */
-    uint8_t masks[256];     /* chance for the worker's messages, from the kernel by the dozen */
-    size_t masks_left;
-    bool over;
-    bool goodbye_said;
-    char error[124]; /* fits into a goodbye */
 };
 
 static void fail(struct link *link, const char *error)
 {
-    if (link->over)
-        return;
-    link->over = true;
-    snprintf(link->error, sizeof link->error, "%s", error);
+    link_frames_end(link->frames, error);
+}
+
+static bool is_over(const struct link *link)
+{
+    return link_frames_is_over(link->frames);
 }
 
 const char *link_error(const struct link *link)
 {
-    return link->error;
+    return link_frames_error(link->frames);
 }
 
-/* --- HTTP/2: streams ---------------------------------------------------------------------- */
+/* --- Streams --- */
 
 static struct link_stream *add_stream(struct link *link, void *user)
 {
@@ -263,7 +238,7 @@ struct link_stream *link_open(struct link *link, void *user)
         {method_name, method, sizeof method_name - 1, sizeof method - 1, NGHTTP2_NV_FLAG_NONE},
         {authority_name, authority, sizeof authority_name - 1, sizeof authority - 1, NGHTTP2_NV_FLAG_NONE},
     };
-    if (link->over || link->stream_count >= LINK_STREAMS_MAX)
+    if (is_over(link) || link->stream_count >= LINK_STREAMS_MAX)
         return NULL;
     struct link_stream *stream = add_stream(link, user);
     if (stream == NULL)
@@ -305,188 +280,16 @@ void link_stream_reset(struct link_stream *stream)
         fail(stream->link, "out of memory");
 }
 
-/* --- The WebSocket ------------------------------------------------------------------------ */
+/* --- Bytes --- */
 
-static ssize_t give_input(wslay_event_context_ptr frames, uint8_t *into, size_t room, int flags, void *user)
+/* HTTP/2 came in the WebSocket. */
+static void arrived(void *context, const uint8_t *data, size_t bytes)
 {
-    struct link *link = user;
-    (void)flags;
-    if (link->input_bytes == 0 || link->over) {
-        wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
-        return -1;
-    }
-    size_t taken = room < link->input_bytes ? room : link->input_bytes;
-    memcpy(into, link->input, taken);
-    link->input += taken;
-    link->input_bytes -= taken;
-    return (ssize_t)taken;
-}
-
-static ssize_t take_output(wslay_event_context_ptr frames, const uint8_t *data, size_t bytes, int flags, void *user)
-{
-    struct link *link = user;
-    (void)frames;
-    (void)flags;
-    buffer_append(link->output, data, bytes);
-    return (ssize_t)bytes;
-}
-
-static int make_mask(wslay_event_context_ptr frames, uint8_t *mask, size_t bytes, void *user)
-{
-    struct link *link = user;
-    (void)frames;
-    if (link->masks_left < bytes) {
-        random_bytes(link->masks, sizeof link->masks);
-        link->masks_left = sizeof link->masks;
-    }
-    link->masks_left -= bytes;
-    memcpy(mask, link->masks + link->masks_left, bytes);
-    return 0;
-}
-
-static void message_came(wslay_event_context_ptr frames, const struct wslay_event_on_msg_recv_arg *message, void *user)
-{
-    struct link *link = user;
-    if (message->opcode == WSLAY_CONNECTION_CLOSE) {
-        char reason[sizeof link->error];
-        size_t at = message->msg_length > 2 ? 2 : message->msg_length;
-        snprintf(reason, sizeof reason, "the other side said goodbye: %.*s", (int)(message->msg_length - at),
-                 (const char *)message->msg + at);
-        for (char *c = reason; *c != '\0'; c++) {
-            if ((unsigned char)*c < ' ')
-                *c = ' ';
-        }
-        fail(link, reason);
-    }
-    if (wslay_event_get_queued_msg_count(frames) > LINK_PONGS_WAITING_MAX)
-        fail(link, "the other side sends pings and does not take the answers");
-}
-
-/* Control frames are wslay's, as they are. */
-static void give_to_wslay(struct link *link, const uint8_t *data, size_t bytes)
-{
-    link->input = data;
-    link->input_bytes = bytes;
-    if (wslay_event_recv(link->frames) != 0)
-        fail(link, "out of memory");
-    else if (!link->over && wslay_event_want_read(link->frames) == 0)
-        fail(link, NOT_WEBSOCKET);
-    link->input = NULL;
-    link->input_bytes = 0;
-}
-
-/* How long a frame's head is, as far as its first bytes tell. */
-static size_t head_length(const struct link *link)
-{
-    size_t length = 2;
-    if (link->head_bytes < 2)
-        return length;
-    unsigned first_length = link->head[1] & 0x7Fu;
-    length += first_length == 126 ? 2 : first_length == 127 ? 8 : 0;
-    return length + ((link->head[1] & 0x80u) != 0 ? 4 : 0);
-}
-
-/* The head is complete (RFC 6455 5.2). */
-static void begin_frame(struct link *link)
-{
-    const uint8_t *head = link->head;
-    unsigned opcode = head[0] & 0x0Fu;
-    bool last = (head[0] & 0x80u) != 0, masked = (head[1] & 0x80u) != 0;
-    size_t at = 2, more = (head[1] & 0x7Fu) == 126 ? 2 : (head[1] & 0x7Fu) == 127 ? 8 : 0;
-    uint64_t payload = more == 0 ? (head[1] & 0x7Fu) : 0;
-    for (size_t i = 0; i < more; i++)
-        payload = payload << 8 | head[at++];
-    if (masked)
-        memcpy(link->mask, head + at, sizeof link->mask);
-    link->mask_at = 0;
-    link->is_control = (opcode & 8) != 0;
-    if ((head[0] & 0x70u) != 0 || masked != (link->side == LINK_GATEWAY) || payload > INT64_MAX) {
-        fail(link, NOT_WEBSOCKET);
-    } else if (link->is_control) {
-        give_to_wslay(link, head, link->head_bytes);
-    } else if (opcode == WSLAY_TEXT_FRAME) {
-        fail(link, "the other side sent text");
-    } else if (opcode != (link->in_fragments ? WSLAY_CONTINUATION_FRAME : WSLAY_BINARY_FRAME)) {
-        fail(link, NOT_WEBSOCKET);
-    } else {
-        link->in_fragments = !last;
-    }
-    link->payload_left = payload;
-    link->head_bytes = 0;
-}
-
-/* XORs `bytes` with the mask, which is at mask_at. */
-static void unmask(struct link *link, const uint8_t *from, size_t bytes)
-{
-    uint8_t turned[8];
-    uint64_t mask, word;
-    for (size_t i = 0; i < sizeof turned; i++)
-        turned[i] = link->mask[(link->mask_at + i) % 4];
-    memcpy(&mask, turned, sizeof mask);
-    size_t i = 0;
-    for (; bytes - i >= 8; i += 8) {
-        memcpy(&word, from + i, 8);
-        word ^= mask;
-        memcpy(link->plain + i, &word, 8);
-    }
-    for (; i < bytes; i++)
-        link->plain[i] = from[i] ^ turned[i % 8];
-    link->mask_at = (link->mask_at + bytes) % 4;
-}
-
-/* Of a data frame. */
-static void take_payload(struct link *link, const uint8_t *data, size_t bytes)
-{
-    if (link->side == LINK_GATEWAY) {
-        unmask(link, data, bytes);
-        data = link->plain;
-    }
+    struct link *link = context;
     ssize_t taken = nghttp2_session_mem_recv(link->session, data, bytes);
     if (taken < 0)
         fail(link, nghttp2_strerror((int)taken));
 }
-
-/* wslay would unmask byte by byte, in pieces of 4 KiB, which took longer than all the rest. */
-static void take_frames(struct link *link, const uint8_t *data, size_t bytes)
-{
-    while (bytes > 0 && !link->over) {
-        size_t piece = 1;
-        if (link->payload_left > 0) {
-            piece = bytes < UNMASKED_BYTES ? bytes : UNMASKED_BYTES;
-            piece = piece < link->payload_left ? piece : (size_t)link->payload_left;
-            if (link->is_control)
-                give_to_wslay(link, data, piece);
-            else
-                take_payload(link, data, piece);
-            link->payload_left -= piece;
-        } else {
-            link->head[link->head_bytes++] = *data;
-            if (link->head_bytes == head_length(link) && link->head_bytes >= 2)
-                begin_frame(link);
-        }
-        data += piece;
-        bytes -= piece;
-    }
-}
-
-static bool create_frames(struct link *link)
-{
-    static const struct wslay_event_callbacks callbacks = {
-        .recv_callback = give_input,
-        .send_callback = take_output,
-        .genmask_callback = make_mask,
-        .on_msg_recv_callback = message_came,
-    };
-    int result = link->side == LINK_GATEWAY ? wslay_event_context_server_init(&link->frames, &callbacks, link)
-                                            : wslay_event_context_client_init(&link->frames, &callbacks, link);
-    if (result != 0) {
-        link->frames = NULL;
-        return false;
-    }
-    return true;
-}
-
-/* --- From outside ------------------------------------------------------------------------- */
 
 struct link *link_create(enum link_side side, const struct link_calls *calls, void *context)
 {
@@ -496,7 +299,8 @@ struct link *link_create(enum link_side side, const struct link_calls *calls, vo
     link->side = side;
     link->calls = calls;
     link->context = context;
-    if (!create_frames(link) || !create_session(link)) {
+    link->frames = link_frames_create(side == LINK_WORKER, arrived, link);
+    if (link->frames == NULL || !create_session(link)) {
         link_free(link);
         return NULL;
     }
@@ -508,8 +312,7 @@ void link_free(struct link *link)
     if (link == NULL)
         return;
     nghttp2_session_del(link->session);
-    if (link->frames != NULL)
-        wslay_event_context_free(link->frames);
+    link_frames_free(link->frames);
     while (link->streams != NULL)
         remove_stream(link->streams);
     buffer_free(&link->gathered);
@@ -518,57 +321,12 @@ void link_free(struct link *link)
 
 bool link_receive(struct link *link, const void *data, size_t bytes)
 {
-    if (link->over)
-        return false;
-    take_frames(link, data, bytes);
-    return !link->over;
-}
-
-/* What is gathered as one binary message (RFC 6455 5.2). wslay would copy it twice and mask it byte by byte, which
- * took longer than all the rest; it has nothing half sent here, since link_output sends all that it has. */
-static void append_message(struct link *link)
-{
-    uint8_t head[14] = {0x80 | WSLAY_BINARY_FRAME};
-    uint64_t bytes = link->gathered.bytes, mask = 0;
-    size_t head_bytes = 2;
-    if (bytes < 126) {
-        head[1] = (uint8_t)bytes;
-    } else if (bytes <= UINT16_MAX) {
-        head[1] = 126;
-        head[2] = (uint8_t)(bytes >> 8);
-        head[3] = (uint8_t)bytes;
-        head_bytes = 4;
-    } else {
-        head[1] = 127;
-        for (int i = 0; i < 8; i++)
-            head[2 + i] = (uint8_t)(bytes >> (56 - 8 * i));
-        head_bytes = 10;
-    }
-    if (link->side == LINK_WORKER) { /* clients mask (5.3) */
-        head[1] |= 0x80;
-        (void)make_mask(link->frames, head + head_bytes, 4, link);
-        memcpy(&mask, head + head_bytes, 4);
-        memcpy((uint8_t *)&mask + 4, head + head_bytes, 4);
-        head_bytes += 4;
-    }
-    buffer_append(link->output, head, head_bytes);
-    size_t from = link->output->bytes;
-    buffer_append(link->output, link->gathered.data, link->gathered.bytes);
-    if (link->side != LINK_WORKER || buffer_failed(link->output))
-        return;
-    char *at = link->output->data + from, *end = at + link->gathered.bytes;
-    uint64_t word;
-    for (; end - at >= 8; at += 8) {
-        memcpy(&word, at, 8);
-        word ^= mask;
-        memcpy(at, &word, 8);
-    }
-    for (size_t i = 0; at < end; at++, i++)
-        *at = (char)(*at ^ ((const char *)&mask)[i]);
+    link_frames_receive(link->frames, data, bytes);
+    return !is_over(link);
 }
 
 /* One message of what HTTP/2 has to say; false: it has nothing. */
-static bool queue_message(struct link *link)
+static bool append_message(struct link *link, struct buffer *out)
 {
     buffer_clear(&link->gathered);
     while (link->gathered.bytes < FRAME_BYTES_MAX) {
@@ -588,51 +346,37 @@ static bool queue_message(struct link *link)
     if (link->gathered.bytes == 0 && !buffer_failed(&link->gathered))
         return false;
     if (!buffer_failed(&link->gathered))
-        append_message(link);
-    if (buffer_failed(&link->gathered) || buffer_failed(link->output)) {
+        link_frames_append(link->frames, &link->gathered, out);
+    if (buffer_failed(&link->gathered) || buffer_failed(out)) {
         fail(link, "out of memory");
         return false;
     }
     return true;
 }
 
-/* An error means that a goodbye was said before, or that memory ran out: then the end of the connection says it. */
-static void say_goodbye(struct link *link, uint16_t code)
-{
-    if (link->goodbye_said)
-        return;
-    link->goodbye_said = true;
-    (void)wslay_event_queue_close(link->frames, code, (const uint8_t *)link->error, strlen(link->error));
-}
-
 bool link_output(struct link *link, struct buffer *out, size_t enough)
 {
-    link->output = out;
-    if (link->over)
-        say_goodbye(link, CLOSE_PROTOCOL);
     do {
-        if (wslay_event_send(link->frames) != 0) /* pongs, a goodbye, the message */
-            fail(link, "out of memory");
-    } while (!link->over && out->bytes < enough && queue_message(link));
-    if (link->over && !link->goodbye_said) {
-        say_goodbye(link, CLOSE_PROTOCOL);
-        (void)wslay_event_send(link->frames); /* as far as memory allows */
+        if (is_over(link))
+            link_frames_say_goodbye(link->frames, false);
+        link_frames_flush(link->frames, out);
+    } while (!is_over(link) && out->bytes < enough && append_message(link, out));
+    if (is_over(link)) { /* since the last time round, maybe */
+        link_frames_say_goodbye(link->frames, false);
+        link_frames_flush(link->frames, out); /* as far as memory allows */
     }
-    link->output = NULL;
     if (buffer_failed(out))
         fail(link, "out of memory");
-    return !link->over;
+    return !is_over(link);
 }
 
 void link_ping(struct link *link)
 {
-    const struct wslay_event_msg message = {WSLAY_PING, (const uint8_t *)"", 0};
-    if (!link->over && wslay_event_queue_msg(link->frames, &message) == WSLAY_ERR_NOMEM)
-        fail(link, "out of memory");
+    link_frames_ping(link->frames);
 }
 
 void link_close(struct link *link, const char *reason)
 {
     fail(link, reason);
-    say_goodbye(link, CLOSE_NORMAL);
+    link_frames_say_goodbye(link->frames, true);
 }

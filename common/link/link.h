@@ -3,10 +3,8 @@
  *
  * Each stream is what a TCP connection to the worker would have been: bytes both ways, either side may end its half,
  * either may break it off. The gateway opens them. They are streams of HTTP/2 (RFC 9113), as CONNECT makes them
- * (8.5), carried as they are in the WebSocket's binary messages (RFC 6455), whose boundaries mean nothing: nghttp2
- * does the multiplexing, the windows and the resets, wslay pings, pongs and the goodbye; the data frames around
- * HTTP/2 are put on and taken off here, for speed. The gateway is
- * HTTP/2's client and the WebSocket's server, the worker the other way round.
+ * (8.5), carried as they are in the WebSocket's binary messages (frames.h): nghttp2 does the multiplexing, the
+ * windows and the resets. The gateway is HTTP/2's client and the WebSocket's server, the worker the other way round.
  *
  * Back-pressure is per stream. A stream's window is opened again only by link_stream_consumed, so that no more than
  * LINK_WINDOW_BYTES of it wait anywhere; the window of the whole connection is always given back at once, so that
@@ -29,8 +27,6 @@
 
 #define LINK_WINDOW_BYTES (256 * 1024)
 #define LINK_STREAMS_MAX 1024 /* at once */
-/* Pongs that wait because the transport takes nothing: a peer that pings on regardless is cut off. */
-#define LINK_PONGS_WAITING_MAX 64
 
 enum link_side { LINK_GATEWAY, LINK_WORKER };
 

@@ -1,6 +1,7 @@
 // A link's two ends, joined by nothing but calls: streams, windows, limits, the end, and rubbish.
 
 extern "C" {
+#include "common/link/frames.h"
 #include "common/link/link.h"
 }
 
