@@ -138,15 +138,15 @@ static bool identify(struct front *front, struct http_exchange *exchange, const 
     char message[256];
     front->source = guard_credential(http_exchange_head(exchange), (route->flags & API_WEBSOCKET) != 0, &credential);
     if (front->source == GUARD_AMBIGUOUS) {
-        refuse_credential(front, exchange, NULL, "X-API-Key, Authorization or muster.key is there twice; send one of each at most");
+        refuse_credential(front, exchange, NULL,
+                          "X-API-Key, Authorization or muster.key is there twice; send one of each at most");
         return false;
     }
     if (front->source == GUARD_NOTHING) {
         snprintf(message, sizeof message,
                  "this takes a key with the right %s; send it as X-API-Key: KEY or as Authorization: Bearer KEY%s",
                  guard_right_word(guard_right(route)),
-                 (route->flags & API_WEBSOCKET) == 0 ? ""
-                                                     : ", or offer the subprotocols muster and muster.key.KEY");
+                 (route->flags & API_WEBSOCKET) == 0 ? "" : ", or offer the subprotocols muster and muster.key.KEY");
         refuse_credential(front, exchange, NULL, message);
         return false;
     }
@@ -154,6 +154,12 @@ static bool identify(struct front *front, struct http_exchange *exchange, const 
         auth_checker_check(front->checker, credential.data, credential.bytes, clock_unix_ms() / 1000, &front->caller);
     if (refusal == AUTH_ACCEPTED)
         return true;
+    if (refusal == AUTH_NOT_READY && (route->flags & API_OWN_WORKER) == 0) {
+        /* Whosever it is. A gateway that stands alone never learns what it takes to check one. */
+        snprintf(message, sizeof message, GUARD_WORKER_TOKEN_REFUSED, guard_right_word(guard_right(route)));
+        refuse_right(front, exchange, message);
+        return false;
+    }
     if (refusal == AUTH_NOT_READY)
         front_fail(front, exchange, ERROR_PART_UNAVAILABLE, "%s", auth_refusal_text(refusal));
     else if (refusal == AUTH_NO_MEMORY)

@@ -97,8 +97,7 @@ bool guard_admits(const struct api_route *route, const struct auth_caller *calle
         return true;
     if (caller->identity == NULL) { /* a worker */
         if ((route->flags & API_OWN_WORKER) == 0)
-            snprintf(message, message_bytes, "a worker's token does not do here; send a key with the right %s",
-                     guard_right_word(right));
+            snprintf(message, message_bytes, GUARD_WORKER_TOKEN_REFUSED, guard_right_word(right));
         else if (worker_id != NULL && strcmp(worker_id, caller->worker_id) != 0)
             snprintf(message, message_bytes, "this is the token of another worker; each speaks for itself only");
     } else if (!auth_has(caller->identity, right)) {

@@ -39,6 +39,9 @@ enum guard_source guard_credential(const struct http_head *head, bool is_websock
 /* The right that a route takes; 0: it is for everybody. */
 unsigned guard_right(const struct api_route *route);
 
+/* The message to a worker whose own token is no good for a route, which takes this right. */
+#define GUARD_WORKER_TOKEN_REFUSED "a worker's token does not do here; send a key with the right %s"
+
 /* "client", for messages and the OpenAPI document. */
 const char *guard_right_word(unsigned right);
 

@@ -503,6 +503,17 @@ TEST(EdgeProxy, KeysHoldHereToo)
     EXPECT_EQ(proxy.get("/api/coordinator/workers").status, 401);
     EXPECT_EQ(proxy.get("/service/files/x", {.headers = {"X-API-Key: the-proxys-own-key"}}).body, "served");
     EXPECT_EQ(proxy.get("/health").status, 200) << "for everybody";
+    // A worker's own token is for its coordinator to check; for what it is never good, that is said here.
+    const Request worker = {.headers = {"Authorization: Bearer " + put.json()["worker_token"].text()}};
+    Request beat = worker;
+    beat.method = "POST";
+    beat.body = R"({"worker_id": "a"})";
+    EXPECT_EQ(proxy.get("/api/worker/heartbeat", beat).status, 200);
+    for (const char *path : {"/api/services/list", "/api/service/files", "/api/admin/workers"}) {
+        Response refused = proxy.get(path, worker);
+        EXPECT_EQ(refused.status, 403) << refused.described();
+        EXPECT_NE(refused.json()["message"].text().find("a worker's token does not do here"), std::string::npos);
+    }
     EXPECT_EQ(proxy.stop(), 0);
     EXPECT_EQ(coordinator.stop(), 0);
 

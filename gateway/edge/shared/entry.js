@@ -7,7 +7,7 @@ import { ApiError } from "./errors.js";
 import { finishResponse, preflight, requestId } from "./http.js";
 import { admit, readKeys } from "./keys.js";
 import { routeOf } from "./routes.js";
-import { textOf } from "./settings.js";
+import { flagOf, textOf } from "./settings.js";
 
 /**
  * @typedef {object} Call one request
@@ -24,9 +24,27 @@ import { textOf } from "./settings.js";
 /** What depends on the variables only, read once for each isolate. */
 async function guardOf(env) {
   return {
-    cors: parseOrigins(textOf(env, "ALLOWED_ORIGINS")),
+    cors: parseOrigins(textOf(env, "ALLOWED_ORIGINS", "*")),
     keys: await readKeys(textOf(env, "API_KEY"), textOf(env, "API_KEYS")),
+    isInsecure: flagOf(env, "INSECURE"),
   };
+}
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/;
+
+/**
+ * Without a key all is open, and so only this machine is served: as the programs, which listen on no other address
+ * then. What Cloudflare routes here is never for a loopback address.
+ * @throws {ApiError}
+ */
+function refuseWithoutKey(guard, hostname) {
+  if (guard.keys.length === 0 && !guard.isInsecure && !LOOPBACK.test(hostname)) {
+    throw new ApiError(
+      "unavailable",
+      "there is no key, and others can reach this: set the secret API_KEY or API_KEYS (wrangler secret put API_KEY), " +
+        'or the variable INSECURE = "true" to serve everybody who comes',
+    );
+  }
 }
 
 async function admitted(guard, request, route, nameOf) {
@@ -59,6 +77,7 @@ export function entry(run, nameOf = (name) => name) {
           return answered;
         }
         const url = new URL(request.url);
+        refuseWithoutKey(guard, url.hostname);
         const route = routeOf(request.method, url.pathname);
         if (route.operation === "options") {
           extra.push(["Allow", route.allowed]);

@@ -142,6 +142,9 @@ export async function admit(keys, headers, wanted) {
   if (wanted.ownWorker && WORKER_TOKEN.test(credential)) {
     return { source, isKey: false };
   }
+  if (WORKER_TOKEN.test(credential)) {
+    throw new ApiError("forbidden", `a worker's token does not do here; send a key with the right ${wanted.right}`);
+  }
   const digest = await sha256(credential);
   const found = keys.find((entry) => entry.digests.some((one) => sameDigest(one, digest)));
   if (found === undefined) {

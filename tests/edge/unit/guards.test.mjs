@@ -202,7 +202,7 @@ test("keys and rights", async () => {
   assert.equal(await ask("correct", { right: "client", service: "other" }), 403);
   assert.equal(await ask("correct", { right: "client", allServices: true }), 403);
   assert.equal(await ask("mw1.anything", { right: "worker", ownWorker: true }), "key", "its coordinator judges it");
-  assert.equal(await ask("mw1.anything", { right: "worker" }), 401);
+  assert.equal(await ask("mw1.anything", { right: "worker" }), 403, "whosever it is");
   assert.equal(await sameSecret("a", "a"), true);
   assert.equal(await sameSecret("a", "b"), false);
   assert.deepEqual(await readKeys("", ""), []);

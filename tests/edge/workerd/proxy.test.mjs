@@ -26,7 +26,8 @@ import {
 function rawGet(url, headers) {
   return new Promise((resolve, reject) => {
     const request = httpRequest(url, { headers }, (response) => {
-      response.resume();
+      response.text = "";
+      response.on("data", (data) => (response.text += data));
       response.on("end", () => resolve(response));
     });
     request.on("error", reject);
@@ -386,4 +387,41 @@ test("a loop of edge proxies is noticed, by one's own name and by how many it ha
   const own = await script(cleanup, "proxy", { COORDINATOR_URL: `http://127.0.0.1:${port}`, ...soon }, { port });
   const looped = await post(`${own.url}/api/worker/register`, {});
   assert.deepEqual([looped.status, looped.json.error], [508, "loop_detected"]);
+});
+
+test("pages of any origin may call, unless ALLOWED_ORIGINS says which; a worker's token is no client's key", async (context) => {
+  const cleanup = new Cleanup(context);
+  const uk = await lister(cleanup);
+  const page = { headers: { Origin: "https://page.example.org" } };
+  const allowed = async (bindings) => {
+    const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url, ...bindings });
+    return (await get(`${proxy.url}/health`, page)).headers.get("access-control-allow-origin");
+  };
+  assert.equal(await allowed({}), "*", "as the program does it");
+  assert.equal(await allowed({ ALLOWED_ORIGINS: "" }), null);
+  assert.equal(await allowed({ ALLOWED_ORIGINS: "https://other.example.org" }), null);
+  const closed = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url, API_KEY: "a-key-of-16-bytes" });
+  const refused = await get(`${closed.url}/api/services/list`, {
+    headers: { Authorization: "Bearer mw1.bGFiLTE.1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" },
+  });
+  assert.deepEqual([refused.status, refused.json.error], [403, "forbidden"]);
+  assert.match(refused.json.message, /a worker's token does not do here/);
+});
+
+test("without a key nobody but this machine is served, unless INSECURE says so", async (context) => {
+  const cleanup = new Cleanup(context);
+  const uk = await lister(cleanup);
+  const asked = async (bindings, headers) => {
+    const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url, ...bindings });
+    return rawGet(`${proxy.url}/api/services/list`, headers);
+  };
+  const outside = { Host: "proxy.example.workers.dev" };
+  const refused = await asked({}, outside);
+  assert.equal(refused.statusCode, 503);
+  assert.match(JSON.parse(refused.text).message, /API_KEY.*INSECURE/);
+  assert.equal((await asked({}, { Host: "127.0.0.1" })).statusCode, 200);
+  assert.equal((await asked({ INSECURE: "true" }, outside)).statusCode, 200);
+  const key = "a-key-of-16-bytes";
+  assert.equal((await asked({ API_KEY: key }, outside)).statusCode, 401);
+  assert.equal((await asked({ API_KEY: key }, { ...outside, "X-API-Key": key })).statusCode, 200);
 });
