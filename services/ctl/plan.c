@@ -219,6 +219,7 @@ static void add_own_arguments(struct plan *plan, struct plan_process *process, c
             add(plan, process, "public-url-file", "%s/" URL_FILE, options->data_dir);
         else
             add(plan, process, "public-url", "%s", options->public_url[0] != '\0' ? options->public_url : url);
+        add_if_given(plan, process, "coordinator-id", options->coordinator_id);
         add(plan, process, "location", "%s", options->location);
         add(plan, process, "dht-seeds", "%s", options->dht_seeds);
         if (options->dht_private_peers)

@@ -148,6 +148,7 @@ TEST_F(Plan, ANodeOfTheHashTableStandsBehindTheGateway)
 {
     options.dht = true;
     options.dht_seeds = "http://a,http://b";
+    options.coordinator_id = "uk-1";
     options.location = "uk";
     options.dht_private_peers = true;
     options.demo_workers = 2;
@@ -162,6 +163,8 @@ TEST_F(Plan, ANodeOfTheHashTableStandsBehindTheGateway)
     EXPECT_EQ(flag(PLAN_DHT, "router-address"), "127.0.0.1:7104");
     EXPECT_EQ(flag(PLAN_DHT, "data-dir"), "/data");
     EXPECT_EQ(flag(PLAN_DHT, "dht-seeds"), "http://a,http://b");
+    EXPECT_EQ(flag(PLAN_DHT, "coordinator-id"), "uk-1") << "it is what the records say";
+    EXPECT_EQ(flag(PLAN_GATEWAY, "coordinator-id"), "uk-1");
     EXPECT_EQ(flag(PLAN_DHT, "location"), "uk");
     EXPECT_EQ(flag(PLAN_DHT, "public-url"), "http://127.0.0.1:8080");
     const plan_process &dht = p.processes[PLAN_DHT];
