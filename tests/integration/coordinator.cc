@@ -166,6 +166,19 @@ int Coordinator::stop()
     return musterctl->wait(120000);
 }
 
+void Coordinator::cut_off()
+{
+    std::vector<pid_t> pids;
+    for (const std::string &name : names())
+        pids.push_back(pid(name));
+    musterctl->signal(SIGKILL);
+    for (pid_t pid : pids) {
+        if (pid > 0) // none runs just now
+            ::kill(pid, SIGKILL);
+    }
+    musterctl->wait();
+}
+
 std::string Coordinator::address() const
 {
     return base_url.substr(std::string("http://").size());

@@ -154,6 +154,8 @@ class Coordinator
     bool start();
     // Asks it to stop and waits; its exit code.
     int stop();
+    // Ends all its processes at once, as when the machine loses its power.
+    void cut_off();
 
     const std::string &url() const
     {

@@ -44,20 +44,6 @@ std::unique_ptr<Coordinator> Start(int number, const std::vector<std::string> &f
     return coordinator;
 }
 
-// As when the machine loses its power.
-void KillAll(Coordinator &coordinator)
-{
-    std::vector<pid_t> pids;
-    for (const auto &name : coordinator.names())
-        pids.push_back(coordinator.pid(name));
-    coordinator.process().signal(SIGKILL);
-    (void)coordinator.process().wait();
-    for (pid_t pid : pids) {
-        if (pid > 0)
-            (void)kill(pid, SIGKILL);
-    }
-}
-
 // Whom its node knows.
 std::set<std::string> Known(Coordinator &coordinator)
 {
@@ -127,8 +113,8 @@ TEST(DhtTest, CoordinatorsFindEachOtherAndWhatEachOffers)
     EXPECT_EQ(all[4]->get("/api/services/discover/nothing-at-all?scope=all").status, 503);
 
     // Two of them die, the seed among them.
-    KillAll(*all[0]);
-    KillAll(*all[3]);
+    all[0]->cut_off();
+    all[3]->cut_off();
     answer = Everywhere(*all[4], "document-processing");
     EXPECT_EQ(answer["count"].integer(), 1) << answer.dump();
     EXPECT_TRUE(eventually([&] {
@@ -172,7 +158,7 @@ TEST(DhtTest, WhatWasPublishedEndsWithItsTimeOrWithAWorker)
     }));
     (void)second->kill("demo-1", SIGCONT);
     // A coordinator dies: others know of it until its time is over, while those that live go on.
-    KillAll(*third);
+    third->cut_off();
     auto known = [&](const std::string &place) {
         return first->get("/api/dht/lookup/coordinator:" + place).json()["count"].integer();
     };

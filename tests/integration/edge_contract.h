@@ -32,22 +32,10 @@ class Edge : public testing::TestWithParam<EdgeMake>
 {
 };
 
-// All of them at once, as when the machine loses its power.
-inline void cut_off(Coordinator &coordinator)
-{
-    std::vector<pid_t> pids;
-    for (const std::string &name : coordinator.names())
-        pids.push_back(coordinator.pid(name));
-    coordinator.process().signal(SIGKILL);
-    for (pid_t pid : pids)
-        kill(pid, SIGKILL);
-    coordinator.process().wait();
-}
-
 inline void cut_off(EdgeRouter &edge)
 {
     if (edge.program() != nullptr)
-        cut_off(*edge.program());
+        edge.program()->cut_off();
     else
         edge.script()->cut_off();
 }

@@ -28,18 +28,6 @@ std::vector<std::string> polling(const std::string &urls, const std::vector<std:
     return settings;
 }
 
-// All of them at once, as when the machine loses its power.
-void cut_off(Coordinator &coordinator)
-{
-    std::vector<pid_t> pids;
-    for (const std::string &name : coordinator.names())
-        pids.push_back(coordinator.pid(name));
-    coordinator.process().signal(SIGKILL);
-    for (pid_t pid : pids)
-        kill(pid, SIGKILL);
-    coordinator.process().wait();
-}
-
 TEST(EdgeProxyScript, ItServesByTheListWithTheCoordinatorOrWithout)
 {
     FakeWorker machine(echoing());
@@ -79,7 +67,7 @@ TEST(EdgeProxyScript, ItServesByTheListWithTheCoordinatorOrWithout)
     EXPECT_EQ(proxy.request("/api/worker/unregister/m2", {.method = "DELETE"}).status, 200);
     EXPECT_EQ(proxy.get("/api/coordinator/workers").json()["count"].integer(), 1);
 
-    cut_off(*coordinator);
+    coordinator->cut_off();
     EXPECT_TRUE(eventually([&] { return proxy.get("/health").json()["lists"][0]["status"].text() == "unreachable"; }));
     EXPECT_TRUE(
         eventually([&] { return std::atoi(proxy.get("/api/coordinator/workers").header("age").c_str()) >= 1; }));

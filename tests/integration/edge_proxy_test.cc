@@ -44,18 +44,6 @@ bool is_ready(LoneGateway &proxy)
     return eventually([&] { return proxy.get("/readyz").status == 200; });
 }
 
-// All of them at once, as when the machine loses its power.
-void cut_off(Coordinator &coordinator)
-{
-    std::vector<pid_t> pids;
-    for (const std::string &name : coordinator.names())
-        pids.push_back(coordinator.pid(name));
-    coordinator.process().signal(SIGKILL);
-    for (pid_t pid : pids)
-        kill(pid, SIGKILL);
-    coordinator.process().wait();
-}
-
 // A coordinator made of nothing but its list, which a test may change.
 class Lister
 {
@@ -185,7 +173,7 @@ TEST(EdgeProxy, ItServesByTheListWithTheCoordinatorOrWithout)
     EXPECT_EQ(everywhere.json()["count"].integer(), 2);
     EXPECT_EQ(everywhere.header("age"), "") << "a coordinator has answered it";
 
-    cut_off(*coordinator);
+    coordinator->cut_off();
     ASSERT_TRUE(eventually([&] { return proxy.health()["lists"][0]["status"].text() == "unreachable"; }));
     EXPECT_EQ(proxy.health()["status"].text(), "degraded");
     EXPECT_FALSE(proxy.health()["lists"][0]["problem"].is_null());
@@ -222,7 +210,7 @@ TEST(EdgeProxy, ItKeepsItsListsOverItsOwnRestart)
     LoneGateway first = proxy_of(coordinator->url(), flags);
     ASSERT_TRUE(first.start() && is_ready(first)) << first.log();
     ASSERT_EQ(first.get("/service/files/x").body, "served");
-    cut_off(*coordinator);
+    coordinator->cut_off();
     ASSERT_TRUE(eventually([&] { return first.health()["age_seconds"].number() > 2; }));
     first.running().signal(SIGKILL);
     first.running().wait();

@@ -29,7 +29,7 @@ TEST_P(Edge, ACoordinatorThatDiesIsReplacedInsideTheRequest)
     Traffic reads(edge.url() + "/service/files/x", {});
     ASSERT_TRUE(reads.more(200));
     EXPECT_EQ(reads.served_by().size(), 2u) << "both have their share";
-    cut_off(uk);
+    uk.cut_off();
     ASSERT_TRUE(reads.more(800));
     reads.stop();
     EXPECT_EQ(reads.failed(), 0u) << reads.failures();
@@ -112,7 +112,7 @@ TEST_P(Edge, WhatTheCatalogCallsRepeatableIsRepeated)
                       .status,
                   200);
         EXPECT_EQ(us.post("/api/service/files", "x").body, "spare");
-        cut_off(uk);
+        uk.cut_off();
         client.join();
         hangs = false;
         if (service == "files")

@@ -174,7 +174,7 @@ bool Region::start()
 
 void Region::kill()
 {
-    kill_all(*running);
+    running->cut_off();
 }
 
 void Region::set(DelayingRelay::State state)
@@ -182,15 +182,4 @@ void Region::set(DelayingRelay::State state)
     inward.set(state);
     outward.set(state);
     stream.set(state);
-}
-
-void kill_all(Coordinator &coordinator)
-{
-    std::vector<pid_t> pids;
-    for (const std::string &name : coordinator.names())
-        pids.push_back(coordinator.pid(name));
-    coordinator.process().signal(SIGKILL);
-    for (pid_t pid : pids)
-        kill(pid, SIGKILL);
-    coordinator.process().wait();
 }

@@ -51,6 +51,3 @@ class Region
     CoordinatorOptions options;
     std::unique_ptr<Coordinator> running;
 };
-
-// SIGKILL to all processes of a coordinator.
-void kill_all(Coordinator &coordinator);

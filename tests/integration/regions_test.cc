@@ -182,7 +182,7 @@ TEST_F(Regions, WorkersFindTheNearestAndMoveWhenItFails)
     // The edge router dies. Coordinators and workers go on; it comes back with what it had.
     long long incarnation = edge->worker("w0")["incarnation"].integer();
     std::string holder = edge->worker("w0")["coordinator"].text();
-    kill_all(*edge);
+    edge->cut_off();
     ASSERT_TRUE(start_edge()) << edge->log();
     ASSERT_TRUE(all_known()) << described();
     EXPECT_TRUE(eventually([&] { return edge->get("/api/admin/workers").json()["healthy"].integer() == count + 2; }))
