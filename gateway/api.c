@@ -19,7 +19,7 @@
 #define CALL_ERRORS (API_ERROR(ERROR_PART_UNAVAILABLE) | API_ERROR(ERROR_TOO_MANY_REQUESTS) | API_ERROR(ERROR_INTERNAL))
 #define RELAY_ERRORS                                                                                                   \
     (API_ERROR(ERROR_NO_WORKER) | API_ERROR(ERROR_WORKER_FAILED) | API_ERROR(ERROR_WORKER_TIMEOUT) |                   \
-     API_ERROR(ERROR_INTERNAL))
+     API_ERROR(ERROR_LOOP_DETECTED) | API_ERROR(ERROR_INTERNAL))
 
 /* GET /api/admin/history; history_request.h takes them apart. */
 static const char *const history_steps[] = {"10s", "1m", "1h", "10", "60", "3600", NULL};
@@ -471,7 +471,8 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .reply_status = 101,
             .errors = SUBSCRIPTION_ERRORS | API_ERROR(ERROR_NOT_READY),
             .label = "ws_link",
-            .help = "A WebSocket that a worker keeps so that requests reach it: HTTP/2 in binary messages, the gateway is "
+            .help = "A WebSocket that a worker keeps so that requests reach it: HTTP/2 in binary messages, the gateway "
+                    "is "
                     "the client. Muster-Link-Secret, 64 hexadecimal digits that the worker has made up, is "
                     "hashed to the name of the link.",
         },
@@ -739,8 +740,8 @@ bool api_has(enum api_role role, const struct api_route *route)
     case API_EDGE_ROUTER:
         return route->edge != API_EDGE_NOT && route->edge != API_BALANCER_ONLY;
     case API_EDGE_PROXY: /* workers keep their links to who registers them */
-        return (route->edge == API_EDGE_SAME || route->edge == API_EDGE_FORWARDED) &&
-               route->operation != API_WS_LINK && route->operation != API_RELAY_LINK;
+        return (route->edge == API_EDGE_SAME || route->edge == API_EDGE_FORWARDED) && route->operation != API_WS_LINK &&
+               route->operation != API_RELAY_LINK;
     case API_LOAD_BALANCER:
         return route->edge == API_BALANCER_ONLY || route->operation == API_HEALTH || route->operation == API_HEALTHZ ||
                route->operation == API_READYZ || route->operation == API_METRICS;

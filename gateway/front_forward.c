@@ -339,9 +339,11 @@ void front_handle_forward(struct front *front, struct http_exchange *exchange, c
     http_exchange_on_finished(exchange, finished, forward); /* frees the job as well */
     if (!front_add_hop(front, exchange, false, forward->hops, &forward->request_header)) {
         front_fail(front, exchange, ERROR_LOOP_DETECTED,
-                   "this request has come through here before, or through more than %d edge routers: an edge router is "
-                   "registered as a coordinator at another one; take it off with DELETE /api/edge/unregister/ID",
-                   FRONT_HOPS_MAX);
+                   "this request has come through here before, or through more than %d gateways: %s", FRONT_HOPS_MAX,
+                   front->gateway->role == API_EDGE_PROXY
+                       ? "--coordinator-url leads back to this edge proxy; correct it"
+                       : "an edge router is registered as a coordinator at another one; take it off with "
+                         "DELETE /api/edge/unregister/ID");
         return;
     }
     /* Without a caller, where there are keys, nothing is done here itself: see choose_holder. */

@@ -17,6 +17,7 @@
 #include "gateway/backend.h"
 #include "gateway/front.h"
 
+#define PROXIES_MAX 16
 #define ATTEMPTS_MAX 4
 #define OUTCOMES_INTERVAL_MS 100
 #define SERVICE_NAME_BYTES_MAX 256
@@ -387,10 +388,28 @@ static void locate(struct relay *relay, const struct api_route *route, const cha
     front_submit(job);
 }
 
+/* Whether a request has come through so many proxies that one of them must be leading back: a worker can announce a
+ * URL that is a gateway's. Each relay adds itself to Via. */
+static bool goes_round(const struct http_exchange *exchange)
+{
+    struct http_text via = http_head_get_known(http_exchange_head(exchange), HTTP_FIELD_VIA);
+    unsigned proxies = 1;
+    for (size_t i = 0; i < via.bytes; i++)
+        proxies += via.data[i] == ',' ? 1 : 0;
+    return proxies > PROXIES_MAX;
+}
+
 void front_handle_relay(struct front *front, struct http_exchange *exchange, const struct api_match *match)
 {
     char name[SERVICE_NAME_BYTES_MAX + 1];
     int64_t name_bytes = http_percent_decode(match->parameters[0], false, name, sizeof name);
+    if (goes_round(exchange)) {
+        front_fail(front, exchange, ERROR_LOOP_DETECTED,
+                   "this request has come through more than %d proxies: a worker's URL leads back to a gateway; "
+                   "X-Served-By says which worker, have it announce its own URL",
+                   PROXIES_MAX);
+        return;
+    }
     if (name_bytes < 0) {
         front_fail(front, exchange, ERROR_INVALID_PATH,
                    "the service's name must be 1 to %d bytes long and well encoded", SERVICE_NAME_BYTES_MAX);

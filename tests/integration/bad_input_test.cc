@@ -162,6 +162,24 @@ TEST_F(BadInput, PathsThatClimb)
     }
 }
 
+TEST_F(BadInput, AWorkerWhoseUrlLeadsBackHere)
+{
+    std::string body = R"({"worker_id": "mirror", "tunnel_url": ")" + coordinator->url() +
+                       R"(", "services": [{"name": "mirror", "url": ")" + coordinator->url() + R"(/service/mirror"}]})";
+    ASSERT_EQ(coordinator->post("/api/worker/register", body).status, 200);
+    Response looped = coordinator->get("/service/mirror/x");
+    expect_error(looped, 508, "more than 16 proxies");
+    EXPECT_EQ(looped.header("x-served-by"), "mirror");
+    // Up to there it is none of ours.
+    std::string via = "Via: 1.1 a";
+    for (int i = 1; i < 15; i++)
+        via += ", 1.1 a";
+    EXPECT_EQ(coordinator->request("/service/mirror/x", {.headers = {via}}).status, 508);
+    EXPECT_EQ(coordinator->request("/service/nobody/x", {.headers = {via}}).status, 503);
+    EXPECT_EQ(coordinator->request("/service/nobody/x", {.headers = {via + ", 1.1 a, 1.1 a"}}).status, 508);
+    EXPECT_EQ(coordinator->request("/api/worker/unregister/mirror", {.method = "DELETE"}).status, 200);
+}
+
 TEST_F(BadInput, HeaderBlocks)
 {
     // Without an end: refused at the limit, whatever follows.
