@@ -265,7 +265,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .flags = API_BODY_PIPED,
             .request = &schema_backup,
             .reply = &schema_import_reply,
-            .errors = CALL_ERRORS,
+            .errors = CALL_ERRORS | API_ERROR(ERROR_INVALID_FIELD),
             .label = "admin_import",
             .help = "Puts the workers of a backup on the roll, each as a whole or not at all.",
         },

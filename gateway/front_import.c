@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json/document.h"
 #include "common/json/splitter.h"
 #include "common/json/write.h"
 #include "common/log.h"
@@ -124,6 +125,27 @@ static void chunk_arrived(struct loop_task *task)
     go_on(import);
 }
 
+static bool is_json(const char *text, size_t bytes)
+{
+    struct json_document document;
+    bool is = json_document_parse(&document, text, bytes);
+    json_document_free(&document);
+    return is;
+}
+
+/* The splitter has failed. `piece` is what it was given last; NULL: the body is over, and JSON but for what the splitter
+ * says. JSON that is no list is told from what is none, if it came in one piece. */
+static void fail_by_splitter(struct import *import, const char *piece, size_t bytes)
+{
+    const struct json_splitter *splitter = &import->splitter;
+    if (!splitter->other_kind || (piece != NULL && !is_json(piece, bytes)))
+        fail(import, ERROR_MALFORMED_JSON, "the body is not a list of workers: %s", splitter->error);
+    else if (!splitter->is_object)
+        fail(import, ERROR_INVALID_FIELD, "the body must be an array or an object");
+    else
+        fail(import, ERROR_INVALID_FIELD, "field workers %s", piece == NULL ? "is required" : "must be an array");
+}
+
 /* --- Elements --- */
 
 /* One without an id is told by its place. */
@@ -177,7 +199,7 @@ static size_t take_body(void *context, struct http_exchange *exchange, const cha
         }
         at += json_splitter_feed(&import->splitter, data + at, bytes - at);
         if (import->splitter.state == JSON_SPLITTER_FAILED)
-            fail(import, ERROR_MALFORMED_JSON, "the body is not a list of workers: %s", import->splitter.error);
+            fail_by_splitter(import, data, bytes);
         else if (import->splitter.state == JSON_SPLITTER_ELEMENT)
             take_element(import, chunk);
         if (chunk->count == IMPORT_CHUNK_WORKERS_MAX || (chunk->count > 0 && chunk->bytes >= IMPORT_CHUNK_BYTES))
@@ -201,7 +223,7 @@ static void body_ended(void *context, struct http_exchange *exchange, enum http_
     else if (end != HTTP_BODY_COMPLETE)
         fail(import, ERROR_MALFORMED_JSON, "the body was cut off");
     else if (!json_splitter_finish(&import->splitter))
-        fail(import, ERROR_MALFORMED_JSON, "the body is not a list of workers: %s", import->splitter.error);
+        fail_by_splitter(import, NULL, 0);
     go_on(import);
 }
 

@@ -55,12 +55,27 @@ static void changed(struct replica *replica, struct replica_worker *worker)
         replica->version++;
 }
 
+/* Why a worker is online that was not: what is well has no reason of its own, but the change has one. */
+static const char *recovery(Muster__V1__WorkerStatus before)
+{
+    switch (before) {
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED:
+        return "it is heard in time, and says that it is well";
+    case MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DRAINING:
+        return "it takes new requests again";
+    default:
+        return "heard again";
+    }
+}
+
 static void tell(struct replica *replica, struct replica_change change)
 {
     if (replica->observer == NULL)
         return;
     if (change.type == REPLICA_STATUS_CHANGED) {
         change.reason = replica_status_reason(change.worker);
+        if (change.reason[0] == '\0' && change.worker->status_told == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE)
+            change.reason = recovery(change.before);
         change.at_ms = replica->cause != NULL ? replica_status_changed_at_ms(change.worker) : 0;
     } else {
         change.reason = replica->cause != NULL ? replica->cause : "";
@@ -214,7 +229,8 @@ static void take_off_roll(struct replica *replica, struct replica_worker *worker
     replica_forget_json(worker);
 }
 
-static void forget_health(struct replica *replica, struct replica_worker *worker)
+/* What follows from it is to be reviewed. */
+static void clear_health(struct replica *replica, struct replica_worker *worker)
 {
     free(worker->load);
     worker->load = NULL;
@@ -231,6 +247,11 @@ static void forget_health(struct replica *replica, struct replica_worker *worker
     worker->last_heard_ms = 0;
     worker->fresh_until_ms = 0;
     changed(replica, worker);
+}
+
+static void forget_health(struct replica *replica, struct replica_worker *worker)
+{
+    clear_health(replica, worker);
     review_status(replica, worker);
 }
 
@@ -476,11 +497,16 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
         struct replica_worker *gone = map_get_text(&replica->by_id, health->worker_id);
         if (gone == NULL || gone->health_incarnation > health->incarnation)
             return true;
-        forget_health(replica, gone);
+        clear_health(replica, gone);
         if (gone->record != NULL) {
-            /* The registry is about to say so too; until then it must not look well. */
+            /* The registry is about to say so too; until then it must not look well. Without a reason it was not
+             * health that took it off. */
+            bool judged = health->reason[0] != '\0';
             gone->health_incarnation = gone->record->incarnation;
             gone->health_status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
+            gone->health_status_changed_at_ms = judged ? health->status_changed_at_ms
+                                                       : health->last_heartbeat_at_ms + (int64_t)health->silent_ms;
+            set_reason(gone, judged ? health->reason : "taken off the roll");
             gone->health_generation = replica->health_generation;
             review_status(replica, gone);
         }

@@ -35,6 +35,12 @@ __attribute__((format(printf, 2, 3))) static void fail(struct json_splitter *spl
     splitter->state = JSON_SPLITTER_FAILED;
 }
 
+static void fail_of_other_kind(struct json_splitter *splitter, const char *text, const char *rest)
+{
+    splitter->other_kind = true;
+    fail(splitter, "%s%s", text, rest);
+}
+
 void json_splitter_init(struct json_splitter *splitter, const char *member, size_t element_bytes_max)
 {
     memset(splitter, 0, sizeof *splitter);
@@ -207,7 +213,7 @@ static bool take_structure(struct json_splitter *splitter, char c)
         else if (c == '[')
             begin_list(splitter);
         else
-            fail(splitter, "neither an array nor an object");
+            fail_of_other_kind(splitter, "neither an array nor an object", "");
         return true;
     case AT_FIRST_KEY:
     case AT_KEY:
@@ -235,7 +241,7 @@ static bool take_structure(struct json_splitter *splitter, char c)
         if (c == '[')
             begin_list(splitter);
         else
-            fail(splitter, "%s is not an array", splitter->member);
+            fail_of_other_kind(splitter, splitter->member, " is not an array");
         return true;
     case BEHIND_MEMBER:
         if (c == ',')
@@ -299,6 +305,6 @@ bool json_splitter_finish(struct json_splitter *splitter)
     if (splitter->state != JSON_SPLITTER_FAILED && splitter->place != AT_END)
         fail(splitter, "the text is cut off");
     else if (splitter->state != JSON_SPLITTER_FAILED && !splitter->has_list)
-        fail(splitter, "there is no list %s", splitter->member);
+        fail_of_other_kind(splitter, "there is no list ", splitter->member);
     return splitter->state != JSON_SPLITTER_FAILED;
 }

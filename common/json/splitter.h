@@ -37,6 +37,8 @@ struct json_splitter {
     bool too_long;         /* its text was longer than the limit, and was passed over */
     uint64_t count;        /* elements until now */
     bool has_list;         /* the array has been seen */
+    bool other_kind;       /* JSON_SPLITTER_FAILED: something else stands where the array should; or, has finish said
+                            * so, nothing does. The rest may be JSON. */
     char error[200];
 
     /* To be set after json_splitter_init: another member of the object whose text is wanted, and where it is put;

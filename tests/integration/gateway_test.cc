@@ -362,8 +362,19 @@ TEST_F(Gateway, ABackupThatIsCutOrWrongIsToldSo)
     EXPECT_EQ(wrong.json()["skipped"].find("worker_id", "c2")["reason"].text(), "field tunnel_url is required");
     EXPECT_NE(wrong.json()["skipped"].find("worker_id", "c3")["reason"].text().find("registered_at"),
               std::string::npos);
-    for (const char *body : {"", "5", "{}", R"({"workers": 5})", "[] []", "[{]"})
+    for (const char *body : {"", "five", R"({"workers": five})", R"({"a": 1)", "[] []", "[{]"})
         EXPECT_EQ(coordinator->post("/api/admin/import", body).status, 400) << body;
+    for (auto [body, problem] : {std::pair{"5", "the body must be an array or an object"},
+                                 {R"( "list" )", "the body must be an array or an object"},
+                                 {"{}", "field workers is required"},
+                                 {R"({"total": 0})", "field workers is required"},
+                                 {R"({"workers": 5})", "field workers must be an array"},
+                                 {R"({"workers": {}, "total": 0})", "field workers must be an array"}}) {
+        Response refused = coordinator->post("/api/admin/import", body);
+        EXPECT_EQ(refused.status, 422) << body << refused.described();
+        EXPECT_EQ(refused.json()["error"].text(), "invalid_field") << body;
+        EXPECT_EQ(refused.json()["message"].text().rfind(problem, 0), 0u) << refused.described();
+    }
     remove("c1");
 }
 

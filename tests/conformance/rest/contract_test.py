@@ -331,7 +331,8 @@ class Contract(unittest.TestCase):
         if status == 200:
             self.assertEqual(reply["skipped_total"], 1, reply)
         else:
-            self.assertEqual(status, 400)
+            self.assertEqual(status, 422)
+            self.assertIn(field, reply["message"])
 
     def test_bodies_that_are_no_json_and_too_long(self):
         for operation in self.each(lambda op: op.body is not None):
@@ -342,7 +343,7 @@ class Contract(unittest.TestCase):
                     self.check_reply(operation, status, reply, headers)
                 for wrong in (5, "text", None):
                     status, reply, headers = self.send(operation, wrong if wrong is not None else b"null")
-                    self.assertEqual(status, 400 if operation.piped else 422, reply)
+                    self.assertEqual(status, 422, reply)
                     self.check_reply(operation, status, reply, headers)
                 if operation.piped:
                     continue

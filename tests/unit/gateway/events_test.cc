@@ -15,6 +15,9 @@ extern "C" {
 namespace
 {
 
+constexpr auto ONLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE;
+constexpr auto RECONNECTING = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING;
+constexpr auto REMOVED = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_REMOVED;
 constexpr auto DEGRADED = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED;
 constexpr auto OFFLINE = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_OFFLINE;
 constexpr int64_t NOW_MS = 1767609000125; // 2026-01-05T10:30:00.125Z
@@ -151,6 +154,64 @@ TEST_F(Events, HealthAndOurOwnHeartbeatsTellOnlyWhatChanged)
     heartbeat.status = DEGRADED;
     ASSERT_TRUE(replica_heartbeat(&replica, &heartbeat, NOW_MS + 3, 0));
     EXPECT_EQ(told(), Lines{"worker_status a online degraded the worker says so"}) << "degraded still covers its services";
+}
+
+// Health takes it off the roll a moment before the registry says so.
+TEST_F(Events, SilenceIsToldWithItsReasonAndTime)
+{
+    put({"a", 1, 1, {"redis"}});
+    Changes changes;
+    changes.status("a", 1, 2, DEGRADED, "heartbeat late: not heard for 90 s");
+    changes.message.events[0]->at_ms = NOW_MS;
+    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message));
+    told();
+    ASSERT_TRUE(replica_apply_health(
+        &replica, &HealthChanges().worker("a", 1, REMOVED).because("not heard for 120 s", NOW_MS + 1000).message, 0));
+    EXPECT_EQ(told(), (Lines{"worker_status a degraded offline not heard for 120 s", "gap_opened redis warning critical"}));
+    EXPECT_NE(texts[texts.size() - 2].find(R"("time":"2026-01-05T10:30:01.125Z")"), std::string::npos)
+        << texts[texts.size() - 2];
+}
+
+// What health no longer says must not look well for the time until the registry has said it, too.
+TEST_F(Events, OneThatLeavesDoesNotComeBackForAMoment)
+{
+    put({"a", 1, 1, {"redis"}});
+    ASSERT_TRUE(replica_apply_health(
+        &replica, &HealthChanges().worker("a", 1, DEGRADED).because("heartbeat late", NOW_MS).message, 0));
+    told();
+    ASSERT_TRUE(replica_apply_health(
+        &replica, &HealthChanges().worker("a", 1, REMOVED).because("", NOW_MS).message, 0));
+    EXPECT_EQ(told(), (Lines{"worker_status a degraded offline taken off the roll", "gap_opened redis warning critical"}));
+}
+
+TEST_F(Events, BetterNewsHasAReasonToo)
+{
+    put({"a", 1, 1, {"redis"}});
+    auto health = [this](Muster__V1__WorkerStatus status, const char *reason) {
+        ASSERT_TRUE(replica_apply_health(&replica,
+                                         &HealthChanges().worker("a", 1, status).because(reason, NOW_MS).message, 0));
+    };
+    auto drain = [this](uint64_t revision, bool draining) {
+        WorkerFields drained = {"a", revision, 1, {"redis"}};
+        drained.draining = draining;
+        put(drained);
+    };
+    health(DEGRADED, "heartbeat late");
+    told();
+    health(ONLINE, "");
+    EXPECT_EQ(told(), Lines{"worker_status a degraded online it is heard in time, and says that it is well"});
+    drain(2, true);
+    told();
+    drain(3, false);
+    EXPECT_EQ(told()[0], "worker_status a draining online it takes new requests again");
+    health(RECONNECTING, "not heard since the coordinator restarted");
+    told();
+    health(ONLINE, "");
+    EXPECT_EQ(told()[0], "worker_status a reconnecting online heard again");
+    health(OFFLINE, "stream broken");
+    told();
+    health(ONLINE, "");
+    EXPECT_EQ(told()[0], "worker_status a offline online heard again");
 }
 
 TEST_F(Events, DrainingIsAStatus)
