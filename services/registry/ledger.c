@@ -30,7 +30,7 @@ struct ledger {
     struct queue waiting;
     size_t waiting_count;
     bool committing;
-    bool retrying;      /* the timer has expired: write something, if only the numbers */
+    bool retrying;      /* the timer has expired: write the numbers */
     struct queue batch; /* being written */
     struct store_change *changes;
     struct store_batch store_batch;
@@ -80,10 +80,16 @@ static void refuse(struct ledger_entry *entry, enum registry_result refusal)
 static void note_result(struct ledger *ledger, enum store_result result, const struct store_error *error)
 {
     bool was_failing = ledger->failing;
+    /* That one change could be written does not say that the one that failed could be: the store answers for that only
+     * when it is asked with the numbers alone (see store.h). The timer does so. */
+    if (was_failing && result == STORE_OK && ledger->store_batch.count > 0)
+        return;
     ledger->failing = result != STORE_OK;
     if (ledger->failing) {
         ledger->failure = *error;
         rpc_loop_timer_start(ledger->loop, &ledger->retry, RETRY_MS, ledger->retry.expired, ledger);
+    } else {
+        rpc_loop_timer_stop(ledger->loop, &ledger->retry);
     }
     if (ledger->failing != was_failing) {
         if (ledger->failing)
@@ -231,7 +237,7 @@ static void commit(void *argument)
     if (ledger->changes == NULL)
         abort();
     ledger->store_batch = (struct store_batch){.changes = ledger->changes};
-    gather(ledger, room);
+    gather(ledger, ledger->retrying ? 0 : room); /* what waits comes right behind */
     if (ledger->store_batch.count == 0 && !ledger->retrying && !registry_needs_ceiling(ledger->registry)) {
         free(ledger->changes);
         ledger->changes = NULL;
@@ -241,7 +247,6 @@ static void commit(void *argument)
         return;
     }
     ledger->retrying = false;
-    rpc_loop_timer_stop(ledger->loop, &ledger->retry);
 
     struct registry_meta meta = registry_meta_after(ledger->registry, NULL, 0);
     for (const struct ledger_entry *entry = ledger->batch.first; entry != NULL; entry = entry->next) {

@@ -51,7 +51,8 @@ struct store_change {
     size_t value_bytes;
 };
 
-/* The ids of one batch are distinct, and so are their row numbers. A batch without changes stores the numbers alone. */
+/* The ids of one batch are distinct, and so are their row numbers. A batch without changes stores the numbers alone,
+ * and succeeds only if what a batch failed of before is over, as far as the store can tell without leaving a trace. */
 struct store_batch {
     const struct store_change *changes;
     size_t count;

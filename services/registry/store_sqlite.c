@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define SCHEMA_VERSION 2
@@ -29,6 +30,21 @@
 /* Copied at a time, between commits: 1 MiB. */
 #define BACKUP_STEP_PAGES 256
 
+/* On a disk that was full: a change is written to the log in whole pages, and to the file once more. */
+#define ROOM_BYTES_MIN (64 * 1024)
+#define ROOM_BYTES_PER_CHANGE (32 * 1024)
+
+/* What a batch has failed of, until a batch of the numbers alone has shown that it would not fail of that any more. The
+ * numbers by themselves show little: their page may be well when others are damaged, and there may be room for them when
+ * there is none for a worker. */
+struct doubt {
+    bool raised;
+    bool no_room;       /* the disk was full */
+    uint64_t row;       /* the change that failed, or the first one when the commit did */
+    size_t value_bytes; /* its value's; 0: it was a removal */
+    size_t room_bytes;  /* that the batch may need on disk */
+};
+
 struct sqlite_store {
     struct store base;
     sqlite3 *database;
@@ -37,6 +53,7 @@ struct sqlite_store {
     sqlite3_backup *backup;
     bool meta_known; /* `meta` is what the file holds */
     struct store_meta meta;
+    struct doubt doubt;
     char path[PATH_MAX];
 };
 
@@ -172,10 +189,10 @@ static bool write_change(struct sqlite_store *store, const struct store_change *
     return run(statement);
 }
 
-static bool write_batch(struct sqlite_store *store, const struct store_batch *batch)
+static bool write_batch(struct sqlite_store *store, const struct store_batch *batch, size_t *at)
 {
-    for (size_t i = 0; i < batch->count; i++)
-        if (!write_change(store, &batch->changes[i]))
+    for (*at = 0; *at < batch->count; ++*at)
+        if (!write_change(store, &batch->changes[*at]))
             return false;
     /* Most batches leave the numbers alone: that is a page less to write. */
     if (store->meta_known && store->meta.revision_ceiling == batch->meta.revision_ceiling &&
@@ -185,19 +202,63 @@ static bool write_batch(struct sqlite_store *store, const struct store_batch *ba
            write_meta(store, "incarnation_floor", batch->meta.incarnation_floor);
 }
 
+/* To be called while SQLite still knows what went wrong. */
+static void raise_doubt(struct sqlite_store *store, const struct store_batch *batch, size_t at)
+{
+    const struct store_change *change = &batch->changes[at < batch->count ? at : 0];
+    int number = last_system_error(store);
+    struct doubt *doubt = &store->doubt;
+    *doubt = (struct doubt){.raised = true, .row = change->row, .value_bytes = change->value_bytes};
+    doubt->no_room =
+        (sqlite3_errcode(store->database) & 0xff) == SQLITE_FULL || number == ENOSPC || number == EDQUOT;
+    doubt->room_bytes = ROOM_BYTES_MIN;
+    for (size_t i = 0; i < batch->count; i++)
+        doubt->room_bytes += batch->changes[i].value_bytes + ROOM_BYTES_PER_CHANGE;
+}
+
+static bool has_room(const struct sqlite_store *store)
+{
+    struct statvfs disk;
+    return statvfs(store->path, &disk) != 0 || disk.f_bavail >= store->doubt.room_bytes / disk.f_frsize + 1;
+}
+
+/* Writes what failed before, and takes it back, inside a transaction. */
+static bool write_doubtful(struct sqlite_store *store)
+{
+    const struct doubt *doubt = &store->doubt;
+    if (!execute(store, "SAVEPOINT doubtful") ||
+        sqlite3_bind_int64(store->put, 1, (sqlite3_int64)doubt->row) != SQLITE_OK ||
+        sqlite3_bind_zeroblob(store->put, 2, 1) != SQLITE_OK ||
+        sqlite3_bind_zeroblob64(store->put, 3, doubt->value_bytes) != SQLITE_OK ||
+        sqlite3_bind_int64(store->put, 4, 0) != SQLITE_OK)
+        return false;
+    return run(store->put) && execute(store, "ROLLBACK TO doubtful") && execute(store, "RELEASE doubtful");
+}
+
 static enum store_result sqlite_commit(struct store *base, const struct store_batch *batch, struct store_error *error)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    if (run(store->begin) && write_batch(store, batch) && run(store->commit)) {
+    size_t at = 0;
+    bool settles = batch->count == 0 && store->doubt.raised;
+    if (settles && store->doubt.no_room && !has_room(store))
+        return fail(STORE_UNAVAILABLE, error, "%s cannot grow: the disk is full; make room", store->path);
+    if (run(store->begin) && (!settles || write_doubtful(store)) && write_batch(store, batch, &at) &&
+        run(store->commit)) {
         store->meta_known = true;
         store->meta = batch->meta;
+        if (settles)
+            store->doubt.raised = false;
         return STORE_OK;
     }
     store->meta_known = false;
     enum store_result result = explain(store, error);
+    if (batch->count > 0)
+        raise_doubt(store, batch, at);
     /* Some errors have rolled back already; in that case this fails, and nothing is lost. */
     if (sqlite3_get_autocommit(store->database) == 0)
         (void)run(store->rollback);
+    /* A page that was damaged stays so in the cache, also when it has been mended on disk. What cannot be freed stays. */
+    (void)sqlite3_db_release_memory(store->database);
     return result;
 }
 

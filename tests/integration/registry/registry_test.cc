@@ -20,6 +20,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 namespace
 {
@@ -696,6 +697,11 @@ TEST(RegistryProcess, ADamagedPageIsToldAndReadsGoOnUntilItIsMended)
     EXPECT_NE(failed.text.find("damaged"), std::string::npos) << failed.text;
     EXPECT_EQ(pair.client->health(service_name), 2);
     EXPECT_EQ(pair.client->all_workers().size(), 4000u) << "reads go on";
+    // Twice as long as it takes to look whether it is over, with a change in between that can be written.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+    EXPECT_EQ(pair.client->health(service_name), 2) << "nothing has been mended";
+    std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+    EXPECT_EQ(pair.client->health(service_name), 2) << "nothing has been mended";
     write(good);
     EXPECT_TRUE(pair.client->wait([&] { return pair.client->register_worker({.id = "w2000"}).ok(); }));
     EXPECT_TRUE(pair.client->wait([&] { return pair.client->health(service_name) == 1; }));
