@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 static bool v4_is_public(uint32_t address)
 {
@@ -77,4 +78,18 @@ bool address_text_is_public(const char *text)
     if (inet_pton(AF_INET, text, bytes) == 1)
         return v4_is_public(v4_at(bytes));
     return inet_pton(AF_INET6, text, bytes) == 1 && v6_is_public(bytes);
+}
+
+bool address_host_is_inside(const char *host)
+{
+    struct in_addr v4;
+    size_t bytes = strlen(host), local_bytes = sizeof "localhost" - 1;
+    if (inet_aton(host, &v4) != 0)
+        return !v4_is_public(ntohl(v4.s_addr));
+    if (strchr(host, ':') != NULL)
+        return !address_text_is_public(host);
+    if (bytes > 0 && host[bytes - 1] == '.')
+        bytes--;
+    return bytes >= local_bytes && strncasecmp(host + bytes - local_bytes, "localhost", local_bytes) == 0 &&
+           (bytes == local_bytes || host[bytes - local_bytes - 1] == '.');
 }

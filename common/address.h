@@ -16,3 +16,7 @@ bool address_is_public(const struct sockaddr *address);
 
 /* The same for a text: "10.0.0.5", "::1". */
 bool address_text_is_public(const char *text);
+
+/* Whether a host, as a URL names it, spells an address that is not public, in any of the ways that resolvers take
+ * ("127.1", "0x7f000001"), or is a name of this machine. What other names stand for is not looked up. */
+bool address_host_is_inside(const char *host);

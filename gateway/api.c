@@ -139,7 +139,7 @@ static const struct api_route routes[API_OPERATION_COUNT] = {
             .edge = API_EDGE_FORWARDED,
             .request = &schema_registration,
             .reply = &schema_registration_reply,
-            .errors = CALL_ERRORS,
+            .errors = API_ERROR(ERROR_FORBIDDEN_URL) | CALL_ERRORS,
             .label = "worker_register",
             .help = "Puts a worker on the roll and tells it what to run.",
         },

@@ -187,10 +187,8 @@ static bool send_challenge(struct backend *backend, struct challenge *challenge)
 static bool leads_inside(const struct backend *backend, const char *url)
 {
     struct http_origin origin;
-    if (!backend->gateway->public_only || !http_origin_parse(http_text_of(url), &origin))
-        return false;
-    bool is_literal = strchr(origin.host, ':') != NULL || origin.host[strspn(origin.host, "0123456789.")] == '\0';
-    return (is_literal && !address_text_is_public(origin.host)) || strcasecmp(origin.host, "localhost") == 0;
+    return backend->gateway->public_only && http_origin_parse(http_text_of(url), &origin) &&
+           address_host_is_inside(origin.host);
 }
 
 void edge_register(struct backend *backend, struct job *job, Muster__V1__WorkerSpec *spec, const char *proof_key)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/address.h"
 #include "common/clock.h"
 #include "common/json/write.h"
 #include "gateway/backend.h"
@@ -43,11 +44,41 @@ bool front_read_heartbeat(struct job *job, struct http_text body)
     return result == REQUEST_JSON_OK;
 }
 
+/* The first URL of a worker that leads to where the worker itself could not come from; NULL: none. Who is inside
+ * already may name what is inside: machines of one network are not strangers. */
+static const char *leads_inside(const struct front *front, const struct http_exchange *exchange,
+                                const Muster__V1__WorkerSpec *spec)
+{
+    char address[CLIENT_ADDRESS_BYTES];
+    if (!front->gateway->guards_inside)
+        return NULL;
+    client_address(&front->gateway->client_address, http_exchange_head(exchange),
+                   http_exchange_client_address(exchange), address);
+    if (!address_text_is_public(address))
+        return NULL;
+    for (size_t i = 0; i <= spec->n_services; i++) {
+        const char *url = i == 0 ? spec->tunnel_url : spec->services[i - 1]->url;
+        struct http_origin origin;
+        if (http_origin_parse(http_text_of(url), &origin) && address_host_is_inside(origin.host))
+            return url;
+    }
+    return NULL;
+}
+
 static void registration_collected(void *context, struct http_exchange *exchange, struct http_text body)
 {
     struct job *job = context;
     if (!front_read_registration(job, body))
         return;
+    const char *inside = leads_inside(job->front, exchange, job->registration->spec);
+    if (inside != NULL) {
+        front_fail(
+            job->front, exchange, ERROR_FORBIDDEN_URL,
+            "%.700s leads to a private address, which workers from elsewhere may not name; register a public URL "
+            "(or --tunnel link), or start this coordinator with --allow-private-urls",
+            inside);
+        return;
+    }
     job->client_is_local = front_client_is_local(job->front, exchange);
     front_submit(job);
 }
@@ -94,8 +125,9 @@ int64_t front_read_name(struct front *front, struct http_exchange *exchange, con
     struct json_error error = {.message = ""};
     int64_t bytes = http_percent_decode(match->parameters[0], false, name, FRONT_NAME_BYTES);
     if (bytes < 0) {
-        front_fail(front, exchange, ERROR_INVALID_PATH, "the %s in the path must be 1 to %d bytes long and well encoded",
-                   field->name, REQUEST_WORKER_ID_BYTES_MAX);
+        front_fail(front, exchange, ERROR_INVALID_PATH,
+                   "the %s in the path must be 1 to %d bytes long and well encoded", field->name,
+                   REQUEST_WORKER_ID_BYTES_MAX);
     } else if (!schema_check_text(&field->value, field->name, name, (size_t)bytes, &error)) {
         front_fail(front, exchange, ERROR_INVALID_PATH, "in the path, %s", error.message);
         bytes = -1;

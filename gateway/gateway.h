@@ -103,6 +103,7 @@ struct gateway {
     char proof_key[65]; /* of this process, random; see proof.h */
     char instance[17];  /* of this process, random: names it to other edge routers */
     bool public_only;   /* private addresses that strangers name are not called */
+    bool guards_inside; /* workers from public addresses may not register private ones */
     char coordinator_id[128];
     bool heartbeat_stream_is_local; /* only clients on this machine can reach it */
     struct cors cors;

@@ -309,7 +309,9 @@ static bool take_federation_settings(struct program *program)
             return refuse(program, "--public-url is an http or https URL without credentials, query or fragment");
     }
     atomic_init(&gateway->list_born_ms, LIST_UNBORN);
-    gateway->public_only = gateway->role == API_EDGE_ROUTER && !listens_locally && !settings->allow_private_urls;
+    bool is_wary = !listens_locally && !settings->allow_private_urls;
+    gateway->public_only = gateway->role == API_EDGE_ROUTER && is_wary;
+    gateway->guards_inside = gateway->role == API_COORDINATOR && is_wary;
     random_hex(gateway->proof_key, 32);
     random_hex(gateway->instance, 8);
     return true;
@@ -579,7 +581,9 @@ int main(int argc, char **argv)
          "cannot), or auto: required unless this edge router listens on loopback only.",
          0, 0},
         {"allow-private-urls", SETTING_BOOL, &settings->allow_private_urls, NULL, NULL,
-         "Let coordinators register private addresses at an edge router that listens beyond loopback.", 0, 0},
+         "Let coordinators register private addresses at an edge router that listens beyond loopback, and workers from "
+         "public addresses at such a coordinator.",
+         0, 0},
         {"coordinates", SETTING_TEXT, &settings->coordinates, "", "LATITUDE,LONGITUDE",
          "Where this coordinator is, in degrees: \"51.5,-0.12\"; edge routers with a database of places go by it.", 0,
          0},

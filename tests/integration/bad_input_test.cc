@@ -230,6 +230,41 @@ std::string frame(const std::string &message)
     return frame(message, static_cast<uint32_t>(message.size()));
 }
 
+// A URL that the gateway would call for a stranger, in a network that the stranger cannot reach. Who is a stranger is
+// said by a header here, as by a proxy.
+TEST(PrivateUrls, AreNotTakenFromWorkersOfElsewhere)
+{
+    CoordinatorOptions options;
+    options.flags = {"--host", "0.0.0.0", "--insecure"};
+    options.environment = {"CLIENT_ADDRESS_HEADER=X-Client"};
+    Coordinator coordinator(options);
+    options.environment.push_back("ALLOW_PRIVATE_URLS=true");
+    Coordinator allowing(options);
+    ASSERT_TRUE(coordinator.start() && allowing.start()) << coordinator.log();
+    const auto from = [](Coordinator &at, const std::string &client, const std::string &members) {
+        std::string url = "http://127.0.0.1" + at.url().substr(at.url().rfind(':')) + "/api/worker/register";
+        return HttpClient().request(
+            url,
+            {.method = "POST", .body = R"({"worker_id": "w", )" + members + "}", .headers = {"X-Client: " + client}});
+    };
+    const auto tunnel = [](const std::string &url) { return R"("tunnel_url": ")" + url + "\""; };
+    for (const char *url : {"http://10.0.0.1", "http://127.1:80/x", "http://169.254.169.254/latest", "http://[::1]",
+                            "http://[::ffff:10.0.0.1]", "http://localhost:7101", "http://0x7f000001",
+                            "http://2130706433", "https://a.localhost."}) {
+        Response refused = from(coordinator, "8.8.8.8", tunnel(url));
+        EXPECT_EQ(refused.status, 403) << url << refused.described();
+        EXPECT_EQ(refused.json()["error"].text(), "forbidden_url") << url;
+        EXPECT_EQ(from(coordinator, "10.9.9.9", tunnel(url)).status, 200) << "one of ours: " << url;
+    }
+    const std::string service = R"(, "services": [{"name": "s", "url": "http://192.168.0.1"}])";
+    EXPECT_EQ(from(coordinator, "2606:4700::1", tunnel("https://w.example.org") + service).status, 403);
+    EXPECT_EQ(from(coordinator, "8.8.8.8", tunnel("https://w.example.org")).status, 200);
+    EXPECT_EQ(from(coordinator, "8.8.8.8", tunnel("http://9.9.9.9:8070")).status, 200);
+    EXPECT_EQ(from(allowing, "8.8.8.8", tunnel("http://10.0.0.1")).status, 200);
+    EXPECT_EQ(coordinator.stop(), 0);
+    EXPECT_EQ(allowing.stop(), 0);
+}
+
 class BadProtobuf : public BadInput
 {
   protected:

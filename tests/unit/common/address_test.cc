@@ -87,4 +87,14 @@ TEST(AddressTest, OfSockets)
     EXPECT_FALSE(address_is_public(reinterpret_cast<sockaddr *>(&local)));
 }
 
+TEST(AddressTest, HostsThatSpellWhatIsInside)
+{
+    for (const char *host : {"127.0.0.1", "127.1", "0x7f000001", "2130706433", "017700000001", "10.0.0.1", "::1",
+                             "::ffff:10.0.0.1", "fe80::1", "localhost", "LocalHost", "localhost.", "a.localhost"})
+        EXPECT_TRUE(address_host_is_inside(host)) << host;
+    for (const char *host :
+         {"8.8.8.8", "134744072", "2606:4700::1", "example.org", "notlocalhost", "localhost.example", "", "."})
+        EXPECT_FALSE(address_host_is_inside(host)) << host;
+}
+
 } // namespace
