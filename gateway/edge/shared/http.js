@@ -6,9 +6,13 @@ import { segment, word } from "./fields.js";
 
 const NAME_BYTES_MAX = 256;
 
-/** Of one hop only (RFC 9110 section 7.6.1), and what the runtime writes itself. */
+/**
+ * Of one hop only (RFC 9110 section 7.6.1), and what the runtime writes itself. Expect as well: the runtime would take
+ * a "100 Continue" for the answer.
+ */
 const HOP_BY_HOP = [
   "connection",
+  "expect",
   "keep-alive",
   "proxy-authenticate",
   "proxy-authorization",

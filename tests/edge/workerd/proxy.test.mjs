@@ -425,3 +425,12 @@ test("without a key nobody but this machine is served, unless INSECURE says so",
   assert.equal((await asked({ API_KEY: key }, outside)).statusCode, 401);
   assert.equal((await asked({ API_KEY: key }, { ...outside, "X-API-Key": key })).statusCode, 200);
 });
+
+test("what a client expects is between it and the script: a worker's 100 is no answer", async (context) => {
+  const cleanup = new Cleanup(context);
+  const uk = await lister(cleanup, [listed("a", (await worker(cleanup, "a")).url)]);
+  const proxy = await script(cleanup, "proxy", { COORDINATOR_URL: uk.url });
+  const answer = await rawGet(`${proxy.url}/service/files/x`, { Expect: "100-continue" });
+  assert.equal(answer.statusCode, 200, answer.text);
+  assert.equal(JSON.parse(answer.text).headers.expect, undefined);
+});
