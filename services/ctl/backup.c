@@ -1,6 +1,6 @@
 /* `backup` and `restore`: a copy of the registry's database, made by the registry while it runs,
- * and put back while it does not. The copy is FILE only when it is whole and on disk; until then
- * it is FILE.part. */
+ * and put back while it does not. The copy is FILE only when it is whole, can be read and is on disk; until
+ * then it is registry.sqlite3 in the directory FILE.part. */
 
 #include "services/ctl/command.h"
 
@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct copying {
@@ -64,33 +65,60 @@ static int fail(const char *name)
     return COMMAND_FAILED;
 }
 
-static int back_up(const char *address, const char *name)
+/* Streams the copy into the file, down to the disk. */
+static int fetch(const char *address, const char *name, struct copying *copying)
 {
-    char part[PATH_MAX];
-    struct copying copying = {.status = RPC_UNKNOWN};
-    (void)snprintf(part, sizeof(part), "%.4000s.part", name);
-    copying.file = fopen(part, "w");
-    if (copying.file == NULL)
-        return fail(part);
+    copying->file = fopen(name, "w");
+    if (copying->file == NULL)
+        return fail(name);
     int code = COMMAND_OK;
-    bool whole = copy(address, &copying);
-    if (ferror(copying.file) != 0) {
-        code = fail(part);
+    bool whole = copy(address, copying);
+    if (ferror(copying->file) != 0) {
+        code = fail(name);
     } else if (!whole) {
         (void)fprintf(stderr, "musterctl: no backup from the registry at %s: %s (%s); is --registry-address right?\n",
-                      address, copying.text, rpc_status_name(copying.status));
+                      address, copying->text, rpc_status_name(copying->status));
         code = COMMAND_FAILED;
-    } else if (fflush(copying.file) != 0 || fsync(fileno(copying.file)) != 0) {
-        code = fail(part);
+    } else if (fflush(copying->file) != 0 || fsync(fileno(copying->file)) != 0) {
+        code = fail(name);
     }
-    if (fclose(copying.file) != 0 && code == COMMAND_OK)
-        code = fail(part);
+    if (fclose(copying->file) != 0 && code == COMMAND_OK)
+        code = fail(name);
+    return code;
+}
+
+/* A copy of a damaged database is damaged, too; that must not be found out when it is needed. */
+static int check(const char *directory)
+{
+    struct store_error error;
+    enum store_result result = restore_check(directory, &error);
+    if (result == STORE_OK)
+        return COMMAND_OK;
+    (void)fprintf(stderr, "musterctl: the copy cannot be read: %s%s\n", error.text,
+                  result == STORE_UNUSABLE ? "; the registry's own database must be damaged: save what it can still "
+                                             "tell with musterctl export, then restore an earlier backup"
+                                           : "");
+    return COMMAND_FAILED;
+}
+
+static int back_up(const char *address, const char *name)
+{
+    char directory[PATH_MAX], part[PATH_MAX];
+    struct copying copying = {.status = RPC_UNKNOWN};
+    (void)snprintf(directory, sizeof(directory), "%.3900s.part", name);
+    (void)snprintf(part, sizeof(part), "%.3905s/registry.sqlite3", directory);
+    if (mkdir(directory, 0750) != 0 && errno != EEXIST)
+        return fail(directory);
+    int code = fetch(address, part, &copying);
+    if (code == COMMAND_OK)
+        code = check(directory);
     if (code == COMMAND_OK && rename(part, name) != 0)
         code = fail(name);
     if (code == COMMAND_OK)
         (void)printf("%s: %llu bytes\n", name, (unsigned long long)copying.bytes);
     else
         (void)unlink(part);
+    (void)rmdir(directory);
     return code;
 }
 

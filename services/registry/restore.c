@@ -48,6 +48,12 @@ static enum store_result check(const char *directory, bool skip, struct store_er
     return result;
 }
 
+enum store_result restore_check(const char *directory, struct store_error *error)
+{
+    error->text[0] = '\0';
+    return check(directory, false, error);
+}
+
 /* Copies the database into a new file. SQLite does it, so that a backup with a log beside it is
  * taken whole. */
 static enum store_result copy(const char *from, const char *to, struct store_error *error)

@@ -1,4 +1,4 @@
-/* A backup put in the place of the database, while no registry runs on it.
+/* A backup put in the place of the database, while no registry runs on it; and whether one can be.
  *
  * The backup is checked as a whole first and copied beside the database, and takes its place in
  * one step: whatever happens in between, the directory holds the one or the other. Revisions go
@@ -14,3 +14,7 @@
 /* Restores `file` into `directory`, which is made if missing. A database that is there already is
  * replaced only with `replace`, and never while a registry has it open. */
 enum store_result restore_backup(const char *file, const char *directory, bool replace, struct store_error *error);
+
+/* Whether a registry could start from `directory`, and read every record: for a backup that was just made, in a
+ * directory of its own as registry.sqlite3. */
+enum store_result restore_check(const char *directory, struct store_error *error);

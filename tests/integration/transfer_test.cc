@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace
 {
@@ -130,6 +131,38 @@ TEST(Backup, IsMadeWhileItRunsAndPutBackWhileItDoesNot)
     EXPECT_FALSE(again.worker("kept").is_null());
     EXPECT_EQ(again.get("/api/admin/stats").json()["total_workers"].integer(), 1);
     EXPECT_EQ(again.stop(), 0);
+}
+
+// More than the registry has in memory, so that it copies pages that have gone bad beneath it.
+TEST(Backup, OfADamagedDatabaseIsRefused)
+{
+    Coordinator coordinator({.flags = {}, .environment = {}});
+    ASSERT_TRUE(coordinator.start()) << coordinator.log();
+    std::string roll = temporary_folder() + "/roll.json", workers;
+    for (int i = 0; i < 4000; i++)
+        workers += (i == 0 ? "[" : ",") + std::string(R"({"worker_id": "w)") + std::to_string(i) +
+                   R"(", "tunnel_url": "http://127.0.0.1:9", "capabilities": {"a": ")" + std::string(4000, 'x') + "\"}}";
+    write_file(roll, workers + "]");
+    Outcome imported = run({"import", "--coordinator-url", coordinator.url(), roll});
+    ASSERT_EQ(imported.code, 0) << imported.errors;
+
+    std::string registry = registry_address(coordinator), file = temporary_folder() + "/roll.sqlite3";
+    ASSERT_EQ(run({"backup", "--registry-address", registry, file}).code, 0);
+    std::filesystem::remove(file);
+    std::string database = database_directory(coordinator.data_dir()) + "/registry.sqlite3";
+    ASSERT_GT(std::filesystem::file_size(database), 12u << 20);
+    {
+        std::fstream pages(database, std::ios::binary | std::ios::in | std::ios::out);
+        for (std::uintmax_t at = 16 * 4096; at < std::filesystem::file_size(database); at += 4096) {
+            pages.seekp(static_cast<std::streamoff>(at));
+            pages << std::string(200, '\xa5');
+        }
+    }
+    Outcome refused = run({"backup", "--registry-address", registry, file});
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_NE(refused.errors.find("restore an earlier backup"), std::string::npos) << refused.errors;
+    EXPECT_FALSE(std::filesystem::exists(file) || std::filesystem::exists(file + ".part"));
+    coordinator.stop();
 }
 
 } // namespace
