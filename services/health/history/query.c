@@ -167,6 +167,13 @@ static bool has_room(struct query *query, sqlite3_stmt *statement)
     return query->answer_bytes <= QUERY_ANSWER_BYTES_MAX;
 }
 
+static bool has_zero(sqlite3_stmt *statement, int column)
+{
+    const unsigned char *text = sqlite3_column_text(statement, column);
+    return text != NULL && memchr(text, 0, (size_t)sqlite3_column_bytes(statement, column)) != NULL;
+}
+
+/* False: out of memory, or query->has_zero. */
 static bool add_values(struct query *query, sqlite3_stmt *statement, Muster__V1__QueryRow *row)
 {
     size_t columns = (size_t)sqlite3_column_count(statement);
@@ -189,6 +196,9 @@ static bool add_values(struct query *query, sqlite3_stmt *statement, Muster__V1_
             value->real = sqlite3_column_double(statement, column);
             break;
         case SQLITE_TEXT:
+            query->has_zero = has_zero(statement, column);
+            if (query->has_zero)
+                return false;
             value->kind_case = MUSTER__V1__QUERY_VALUE__KIND_TEXT;
             value->text = arena_copy(&query->arena, sqlite3_column_text(statement, column),
                                      (size_t)sqlite3_column_bytes(statement, column));
@@ -273,6 +283,10 @@ static enum query_result explain(struct query *query, int result, const char *sq
     if (query->forbidden || result == SQLITE_AUTH) {
         snprintf(error, QUERY_ERROR_BYTES, "%s", query->forbidden ? query->reason : "only reading is allowed");
         return QUERY_FORBIDDEN;
+    }
+    if (query->has_zero) {
+        snprintf(error, QUERY_ERROR_BYTES, "a text of the answer has a zero character inside; ask for hex() of it");
+        return QUERY_BAD_SQL;
     }
     if (query->files.full) {
         snprintf(error, QUERY_ERROR_BYTES, "the statement needs more than %llu MB of temporary files; ask for less",

@@ -17,6 +17,7 @@ struct query {
     size_t answer_bytes;
     uint64_t deadline_ms;
     bool late, forbidden;
+    bool has_zero; /* inside of a text of the answer, which cannot hold it */
     atomic_bool cancelled;
     char reason[160]; /* with forbidden */
 };

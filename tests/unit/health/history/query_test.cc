@@ -241,6 +241,15 @@ INSTANTIATE_TEST_SUITE_P(
         "SELECT 1; DELETE FROM workers", "WITH t AS (SELECT 1) DELETE FROM workers", "SELECT * FROM json_each('[1]')",
         "SELECT ?1", "VALUES(sqlite_source_id())", "SELECT * FROM workers WHERE worker_id MATCH 'x'"));
 
+TEST_F(Query, CutsNoTextAtAZeroCharacter)
+{
+    EXPECT_EQ(run("SELECT 'a' || char(0) || 'b'"), QUERY_BAD_SQL);
+    EXPECT_NE(std::string(error).find("hex()"), std::string::npos) << error;
+    open(path.c_str());
+    ASSERT_EQ(run("SELECT hex('a' || char(0) || 'b')"), QUERY_OK) << error;
+    EXPECT_EQ(rows, (Rows{"610062"}));
+}
+
 TEST_F(Query, SaysWhereAStatementIsWrong)
 {
     EXPECT_EQ(run("SELECT worker_id,\n  nonsense FROM workers"), QUERY_BAD_SQL);
