@@ -165,12 +165,25 @@ static const bool is_special[256] = {
     [0x80 ... 0xFF] = true,
 };
 
+/* The same of any of eight characters at once. (S. E. Anderson, "Bit Twiddling Hacks": where no byte is below another
+ * number, subtracting that from all borrows nowhere, and sets no highest bit.) */
+static bool has_special(const unsigned char *eight)
+{
+    const uint64_t ones = UINT64_MAX / 0xFF;
+    uint64_t word;
+    memcpy(&word, eight, sizeof word);
+    uint64_t quotes = word ^ ones * '"', backslashes = word ^ ones * '\\';
+    return ((word | (word - ones * 0x20) | (quotes - ones) | (backslashes - ones)) & ones * 0x80) != 0;
+}
+
 /* Moves over the run of plain characters; stops at a quote, a backslash or the end. */
 static bool skip_plain_text(struct parser *parser)
 {
     const unsigned char *source = (const unsigned char *)parser->source;
     size_t at = parser->at;
     for (;;) {
+        while (parser->bytes - at >= 8 && !has_special(source + at))
+            at += 8;
         while (at < parser->bytes && !is_special[source[at]])
             at++;
         parser->at = at;

@@ -253,14 +253,20 @@ bool assigner_set_catalog(struct assigner *assigner, struct catalog *catalog)
 
 /* --- The replica --- */
 
-/* Without counting. */
+/* Without counting. It is the caller's then. */
+static void take_promise(struct assigner *assigner, struct member *promise)
+{
+    map_remove_text(&assigner->promises, promise->id);
+    *(promise->previous != NULL ? &promise->previous->next : &assigner->first_promise) = promise->next;
+    *(promise->next != NULL ? &promise->next->previous : &assigner->last_promise) = promise->previous;
+    promise->next = promise->previous = NULL;
+}
+
 static void drop_promise(struct assigner *assigner, struct member *promise)
 {
     if (promise == NULL)
         return;
-    map_remove_text(&assigner->promises, promise->id);
-    *(promise->previous != NULL ? &promise->previous->next : &assigner->first_promise) = promise->next;
-    *(promise->next != NULL ? &promise->next->previous : &assigner->last_promise) = promise->previous;
+    take_promise(assigner, promise);
     free(promise);
 }
 
@@ -319,6 +325,52 @@ static void set_swap(struct member *member, const char *from, const char *to)
         member->swap_from = member->swap_to = NAME_NONE;
 }
 
+/* Whether the names begin at `at`, one after the other; moves it behind them. */
+static bool begins_with(const char **at, const struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (strcmp(*at, names->items[i]) != 0)
+            return false;
+        *at += strlen(*at) + 1;
+    }
+    return true;
+}
+
+/* Whether create_member would make the same texts. */
+static bool has_texts(const struct member *member, const struct names lists[2], const char *location,
+                      const struct limit *limit)
+{
+    if (member->assigned_count != lists[0].count || member->name_count != lists[0].count + lists[1].count ||
+        member->limited != limit->given)
+        return false;
+    const char *at = member_name(member, 0), *permitted = member_permitted(member);
+    return begins_with(&at, &lists[0]) && begins_with(&at, &lists[1]) && strcmp(at, location) == 0 &&
+           (permitted == NULL || (begins_with(&permitted, &limit->names) && *permitted == '\0'));
+}
+
+/* The registry has put on the roll what was promised, as nearly always: the promise becomes the record. NULL: something
+ * else came. */
+static struct member *promise_that_came_true(const struct assigner *assigner, const Muster__V1__Worker *worker,
+                                             const struct names lists[2], const struct limit *limit)
+{
+    struct member *promise = map_get_text(&assigner->promises, worker->spec->worker_id);
+    bool true_to_it = promise != NULL && promise->incarnation == worker->incarnation &&
+                      has_texts(promise, lists, worker->spec->location, limit);
+    return true_to_it ? promise : NULL;
+}
+
+static void describe(struct member *member, const Muster__V1__Worker *worker, uint32_t generation)
+{
+    member->incarnation = worker->incarnation;
+    member->type = (uint8_t)worker->type;
+    member->status = (uint8_t)worker->status;
+    member->draining = worker->draining;
+    member->generation = generation;
+    member->swap_from = member->swap_to = NAME_NONE;
+    if (worker->swap != NULL)
+        set_swap(member, worker->swap->from, worker->swap->to);
+}
+
 static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worker)
 {
     /* A record that makes no sense is not worth a restart of the watch: it counts for nothing. */
@@ -331,28 +383,29 @@ static bool apply_put(struct assigner *assigner, const Muster__V1__Worker *worke
         return false;
     const struct limit limit = {worker->spec->services_limited,
                                 {worker->spec->permitted_services, worker->spec->n_permitted_services}};
-    struct member *member = create_member(assigner->catalog, worker->spec->worker_id, lists, worker->spec->location, &limit);
+    struct member *promise = promise_that_came_true(assigner, worker, lists, &limit);
+    struct member *member =
+        promise != NULL ? promise
+                        : create_member(assigner->catalog, worker->spec->worker_id, lists, worker->spec->location, &limit);
     free(announced);
     if (member == NULL)
         return false;
-    member->incarnation = worker->incarnation;
-    member->type = (uint8_t)worker->type;
-    member->status = (uint8_t)worker->status;
-    member->draining = worker->draining;
-    member->generation = assigner->generation;
-    if (worker->swap != NULL)
-        set_swap(member, worker->swap->from, worker->swap->to);
 
+    assigner_count_id(assigner, member->id, OUT);
+    describe(member, worker, assigner->generation);
     void *old = map_get_text(&assigner->members, member->id);
     if (old != NULL && ((struct member *)old)->incarnation == member->incarnation)
         condition_carry(member, old);
-    assigner_count_id(assigner, member->id, OUT);
     if (!swaps_note(assigner, member->id, member) || !map_put_text(&assigner->members, member->id, member, &old)) {
         assigner_count_id(assigner, member->id, IN);
-        free(member);
+        if (promise == NULL)
+            free(member);
         return false;
     }
-    confirm_promise(assigner, member->id, member->incarnation);
+    if (promise != NULL)
+        take_promise(assigner, promise);
+    else
+        confirm_promise(assigner, member->id, member->incarnation);
     assigner_count_id(assigner, member->id, IN);
     adapt_note(assigner, member);
     rules_note(assigner, member);

@@ -2,8 +2,7 @@
 
 #include "services/assigner/policy.h"
 
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <string.h>
 
 #define GPU MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU
@@ -24,15 +23,30 @@ struct decider {
     size_t reason_bytes;
 };
 
-__attribute__((format(printf, 2, 3))) static void explain(struct decider *decider, const char *format, ...)
+/* Adds to the reason, as far as there is room. (With printf the reasons took as long as all the rest of a decision.) */
+static void say(struct decider *decider, const char *text)
 {
-    size_t room = POLICY_REASON_BYTES - decider->reason_bytes;
-    va_list arguments;
-    va_start(arguments, format);
-    int written = vsnprintf(decider->decision->reason + decider->reason_bytes, room, format, arguments);
-    va_end(arguments);
-    if (written > 0)
-        decider->reason_bytes += (size_t)written < room ? (size_t)written : room - 1;
+    char *reason = decider->decision->reason;
+    size_t bytes = strlen(text), room = POLICY_REASON_BYTES - 1 - decider->reason_bytes;
+    bytes = bytes < room ? bytes : room;
+    memcpy(reason + decider->reason_bytes, text, bytes);
+    decider->reason_bytes += bytes;
+    reason[decider->reason_bytes] = '\0';
+}
+
+static void say_number(struct decider *decider, uint64_t number)
+{
+    char digits[21] = "", *at = digits + sizeof digits - 1;
+    do
+        *--at = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    say(decider, at);
+}
+
+static void say_service(struct decider *decider, bool first, const char *verb, size_t number)
+{
+    say(decider, first ? verb : ", ");
+    say(decider, catalog_at(decider->catalog, number)->name);
 }
 
 static const char *type_name(Muster__V1__WorkerType type)
@@ -80,8 +94,7 @@ static void keep_current(struct decider *decider)
         if (number == CATALOG_NONE || decider->decision->taken[number] || !catalog_permits(permission(decider, number)))
             continue;
         take(decider, number, POLICY_KEPT);
-        explain(decider, "%s%s", decider->decision->kept++ == 0 ? "; keeps " : ", ",
-                catalog_at(decider->catalog, number)->name);
+        say_service(decider, decider->decision->kept++ == 0, "; keeps ", number);
     }
 }
 
@@ -95,16 +108,17 @@ static void take_told(struct decider *decider)
             continue;
         enum catalog_permission told = permission(decider, i);
         if (told == CATALOG_OTHER_TYPE && catalog_tells(decider->catalog, i, decider->worker->id)) {
-            explain(decider, "; cannot run %s, which the catalog tells it to (it needs a %s worker)",
-                    catalog_at(decider->catalog, i)->name, type_name(catalog_at(decider->catalog, i)->requires));
+            say_service(decider, true, "; cannot run ", i);
+            say(decider, ", which the catalog tells it to (it needs a ");
+            say(decider, type_name(catalog_at(decider->catalog, i)->requires));
+            say(decider, " worker)");
             decider->decision->misfits = true;
         }
         if (told != CATALOG_PINNED && told != CATALOG_RESERVED)
             continue;
         take(decider, i, told == CATALOG_PINNED ? POLICY_PINNED : POLICY_RESERVED);
-        explain(decider, "%s%s (%s)", decider->told++ == 0 ? "; is told to run " : ", ",
-                catalog_at(decider->catalog, i)->name,
-                told == CATALOG_PINNED ? "pinned to it" : "it is reserved for that");
+        say_service(decider, decider->told++ == 0, "; is told to run ", i);
+        say(decider, told == CATALOG_PINNED ? " (pinned to it)" : " (it is reserved for that)");
     }
 }
 
@@ -163,7 +177,7 @@ static size_t has_of(const struct decider *decider, Muster__V1__WorkerType type)
 {
     size_t count = 0;
     for (size_t i = 0; i < decider->decision->count; i++)
-    count += catalog_at(decider->catalog, decider->decision->services[i])->requires == type ? 1 : 0;
+        count += catalog_at(decider->catalog, decider->decision->services[i])->requires == type ? 1 : 0;
     return count;
 }
 
@@ -226,9 +240,10 @@ static void take_best(struct decider *decider, Muster__V1__WorkerType type, bool
         size_t number = best_of(decider, type, uncovered_only);
         if (number == CATALOG_NONE)
             return;
-        bool first = decider->decision->count == decider->decision->kept + decider->told;
-        explain(decider, "%s%s (%u before it)", first ? "; takes " : ", ", catalog_at(decider->catalog, number)->name,
-                (unsigned)decider->coverage->workers[number]);
+        say_service(decider, decider->decision->count == decider->decision->kept + decider->told, "; takes ", number);
+        say(decider, " (");
+        say_number(decider, decider->coverage->workers[number]);
+        say(decider, " before it)");
         take(decider, number, POLICY_TAKEN);
     }
 }
@@ -246,8 +261,9 @@ static enum policy_verdict why_not(const struct decider *decider, size_t number)
     case CATALOG_NOT_PERMITTED:
         return POLICY_NOT_PERMITTED;
     default:
-        return catalog_at(decider->catalog, number)->requires
-        != decider->type && decider->coverage->workers[number] > 0 ? POLICY_COVERED : POLICY_SHARE_IS_FULL;
+        return catalog_at(decider->catalog, number)->requires != decider->type && decider->coverage->workers[number] > 0
+                   ? POLICY_COVERED
+                   : POLICY_SHARE_IS_FULL;
     }
 }
 
@@ -269,8 +285,10 @@ void policy_decide(const struct catalog *catalog, const struct policy_coverage *
     decision->kept = 0;
     decision->misfits = false;
     memset(decision->taken, 0, catalog_count(catalog) * sizeof(*decision->taken));
-    explain(&decider, "worker %llu of type %s", (unsigned long long)coverage->workers_by_type[worker->type] + 1,
-            type_name(worker->type));
+    say(&decider, "worker ");
+    say_number(&decider, (uint64_t)coverage->workers_by_type[worker->type] + 1);
+    say(&decider, " of type ");
+    say(&decider, type_name(worker->type));
 
     mark_announced(&decider);
     keep_current(&decider);
@@ -282,6 +300,6 @@ void policy_decide(const struct catalog *catalog, const struct policy_coverage *
     }
     note_the_rest(&decider);
     if (decision->count == 0)
-        explain(&decider,
-                "; everything that it could run is announced by it or not for it, or nothing in the catalog fits");
+        say(&decider,
+            "; everything that it could run is announced by it or not for it, or nothing in the catalog fits");
 }
