@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -249,6 +250,46 @@ TEST(Assigner, ThePromiseGivesWayToTheRecord)
     EXPECT_EQ(assigner_promise_count(a.assigner), 2u);
     a.put("w1", 2, names);
     EXPECT_EQ(assigner_promise_count(a.assigner), 1u);
+}
+
+// The record of a worker is what the registry says, also where that is nearly what was promised.
+TEST(Assigner, ARecordThatIsNotQuiteThePromiseIsTakenAsItIs)
+{
+    using Change = std::function<void(Assigner &, Names &assigned, Names &announced)>;
+    const std::pair<const char *, Change> changes[] = {
+        {"the same", [](Assigner &, Names &, Names &) {}},
+        {"one assigned less", [](Assigner &, Names &assigned, Names &) { assigned.pop_back(); }},
+        {"another assigned", [](Assigner &, Names &assigned, Names &) { assigned.back() = "redis"; }},
+        {"one announced more", [](Assigner &, Names &, Names &announced) { announced.push_back("redis"); }},
+        {"assigned, not announced",
+         [](Assigner &, Names &assigned, Names &announced) {
+             assigned.push_back(announced.back());
+             announced.pop_back();
+         }},
+        {"another location", [](Assigner &a, Names &, Names &) { a.location = "uk"; }},
+        {"a key's limit", [](Assigner &a, Names &, Names &) { a.limited = true; }},
+    };
+    for (const auto &[what, change] : changes) {
+        SCOPED_TRACE(what);
+        Assigner a;
+        Names announced = {"own-1", "chunking"}, assigned = a.assign("w1", 1, cpu, {}, announced);
+        ASSERT_FALSE(assigned.empty());
+        change(a, assigned, announced);
+        a.put("w1", 1, assigned, online, false, announced);
+        EXPECT_EQ(assigner_promise_count(a.assigner), 0u);
+        EXPECT_TRUE(assigner_check(a.assigner));
+        for (const char *name : {"ner-extraction", "notes-coa", "redis"}) {
+            bool has = std::count(assigned.begin(), assigned.end(), name) +
+                           std::count(announced.begin(), announced.end(), name) >
+                       0;
+            EXPECT_EQ(a.gap(name).healthy_workers, has ? 1u : 0u) << name;
+        }
+        a.put("w1", 1, {"redis"});
+        EXPECT_EQ(a.gap("redis").healthy_workers, 1u);
+        a.remove("w1", 1);
+        EXPECT_EQ(assigner_worker_count(a.assigner), 0u);
+        EXPECT_EQ(a.gap("redis").healthy_workers, 0u);
+    }
 }
 
 TEST(Assigner, APromiseThatIsNotKeptIsForgotten)
