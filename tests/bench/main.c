@@ -77,7 +77,7 @@ static bool write_json(const char *path, const struct report *report, struct fai
 /* The peers that take part, with their versions where they are installed. */
 static size_t name_peers(const struct row_result *results, size_t count, struct report_peer *peers)
 {
-    static const char *const names[] = {"etcd", "fastapi", "uvloop", "nginx", "haproxy", "sqlite3"};
+    static const char *const names[] = {"etcd", "watched", "fastapi", "uvloop", "nginx", "haproxy", "sqlite3"};
     size_t named = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct failure failure;

@@ -10,6 +10,7 @@ static const struct peer {
     const char *name, *version_command, *package;
 } peers[] = {
     {"etcd", "etcd --version", "etcd-server"},
+    {"watched", "etcdctl version | sed 's/^/etcd with three watchers, each an /'", "etcd-client"},
     {"sqlite3", "sqlite3 --version", "sqlite3"},
     {"nginx", "nginx -v", "nginx-light"},
     {"haproxy", "haproxy -v", "haproxy"},
@@ -74,11 +75,11 @@ __attribute__((format(printf, 3, 4))) static bool write_file(const char *path, s
     return written ? true : fail(failure, "cannot write %s: %s", path, strerror(errno));
 }
 
-bool server_start_etcd(struct server *server, const struct server_plan *plan, struct failure *failure)
+static bool start_etcd(struct server *server, const char *name, const struct server_plan *plan, struct failure *failure)
 {
     uint16_t peer_port;
     char data[400], client_url[64], peer_url[64], cluster[96];
-    if (!prepare_peer(server, "etcd", plan, failure) || !pick_port(&server->port, failure) ||
+    if (!prepare_peer(server, name, plan, failure) || !pick_port(&server->port, failure) ||
         !pick_port(&peer_port, failure))
         return false;
     snprintf(data, sizeof data, "%s/data", server->directory);
@@ -96,6 +97,26 @@ bool server_start_etcd(struct server *server, const struct server_plan *plan, st
                                "error",    NULL};
     struct process_plan process = {"etcd", arguments, server->directory, plan->core, false};
     return server_run(server, plan, &process, server->port, failure);
+}
+
+bool server_start_etcd(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    return start_etcd(server, "etcd", plan, failure);
+}
+
+bool server_start_watched_etcd(struct server *server, const struct server_plan *plan, struct failure *failure)
+{
+    char command[96];
+    if (!start_etcd(server, "watched", plan, failure))
+        return false;
+    snprintf(command, sizeof command, "exec etcdctl --endpoints=127.0.0.1:%u watch --prefix '' >/dev/null",
+             server->port);
+    const char *arguments[] = {"/bin/sh", "-c", command, NULL};
+    struct process_plan process = {"etcdctl", arguments, server->directory, plan->core, false};
+    for (unsigned i = 0; i < ETCD_WATCHERS; i++)
+        if (!server_run(server, plan, &process, server->port, failure))
+            return false;
+    return true;
 }
 
 bool server_start_nginx(struct server *server, const struct server_plan *plan, struct failure *failure)

@@ -39,6 +39,10 @@ struct server_plan {
 };
 
 bool server_start_etcd(struct server *server, const struct server_plan *plan, struct failure *failure);
+/* With as many processes that watch all its keys as watch Muster's registry in a whole coordinator and do not take part
+ * in a registration: gateway, router and health. Each is an etcdctl that prints to nowhere, on the same core. */
+enum { ETCD_WATCHERS = 3 };
+bool server_start_watched_etcd(struct server *server, const struct server_plan *plan, struct failure *failure);
 bool server_start_nginx(struct server *server, const struct server_plan *plan, struct failure *failure);
 bool server_start_haproxy(struct server *server, const struct server_plan *plan, struct failure *failure);
 /* The service that Muster replaces, on uvicorn as Debian's package brings it; and on uvicorn with
