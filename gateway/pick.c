@@ -38,14 +38,9 @@ void pick_state_free(struct pick_state *state)
     map_free(&state->workers);
 }
 
-static const struct pick_endpoint *endpoint_of(const struct pick_entry *entry)
+static bool may_be_chosen(const struct choice *choice, struct pick_entry entry)
 {
-    return (const struct pick_endpoint *)entry->item;
-}
-
-static bool may_be_chosen(const struct choice *choice, const struct pick_entry *entry)
-{
-    const char *id = endpoint_of(entry)->worker_id;
+    const char *id = pick_endpoint_worker(entry.item);
     for (size_t i = 0; i < choice->excluded_count; i++) {
         if (strcmp(choice->excluded_ids[i], id) == 0)
             return false;
@@ -58,30 +53,30 @@ static bool may_be_chosen(const struct choice *choice, const struct pick_entry *
 
 /* By weight among those that may be chosen, looking at each; of a large group at a part of it that
  * begins anywhere. */
-static const struct pick_entry *draw_slowly(const struct choice *choice, const struct pick_tree *endpoints,
-                                            struct random *random)
+static struct pick_entry draw_slowly(const struct choice *choice, const struct pick_array *endpoints,
+                                     struct random *random)
 {
-    const struct pick_entry *drawn = NULL;
+    struct pick_entry drawn = {NULL, 0};
     uint64_t weight_sum = 0;
-    size_t count = pick_tree_count(endpoints);
+    size_t count = endpoints->count;
     size_t looked_at = count < PICK_LOOK_MAX ? count : PICK_LOOK_MAX;
     size_t first = looked_at < count ? (size_t)random_below(random, count) : 0;
     for (size_t i = 0; i < looked_at; i++) {
-        const struct pick_entry *entry = pick_tree_at(endpoints, (first + i) % count);
+        struct pick_entry entry = pick_array_at(endpoints, (first + i) % count);
         if (!may_be_chosen(choice, entry))
             continue;
-        weight_sum += entry->weight;
-        if (random_below(random, weight_sum) < entry->weight)
+        weight_sum += entry.weight;
+        if (random_below(random, weight_sum) < entry.weight)
             drawn = entry;
     }
     return drawn;
 }
 
-static const struct pick_entry *draw(const struct choice *choice, const struct pick_tree *endpoints,
-                                     struct random *random)
+/* No item: there is none to choose. */
+static struct pick_entry draw(const struct choice *choice, const struct pick_array *endpoints, struct random *random)
 {
     for (int i = 0; i < DRAWS_MAX; i++) {
-        const struct pick_entry *entry = pick_tree_draw(endpoints, random_below(random, pick_tree_weight(endpoints)));
+        struct pick_entry entry = pick_array_draw(endpoints, random_below(random, endpoints->weight));
         if (may_be_chosen(choice, entry))
             return entry;
     }
@@ -94,22 +89,20 @@ uint32_t pick_in_flight(const struct pick_state *state, const char *worker_id)
     return worker == NULL ? 0 : worker->in_flight;
 }
 
-static const struct pick_endpoint *choose_in_group(const struct choice *choice, const struct pick_tree *endpoints,
+static const struct pick_endpoint *choose_in_group(const struct choice *choice, const struct pick_array *endpoints,
                                                    struct random *random)
 {
-    const struct pick_entry *first = draw(choice, endpoints, random);
-    if (first == NULL)
-        return NULL;
-    if (pick_tree_count(endpoints) == 1)
-        return endpoint_of(first);
-    const struct pick_entry *second = draw(choice, endpoints, random);
-    if (second == NULL || second == first)
-        return endpoint_of(first);
+    struct pick_entry first = draw(choice, endpoints, random);
+    if (first.item == NULL || endpoints->count == 1)
+        return first.item;
+    struct pick_entry second = draw(choice, endpoints, random);
+    if (second.item == NULL || second.item == first.item)
+        return first.item;
     /* in_flight / weight, compared without dividing. With equal loads the first one stays, so
      * that an idle fleet gets requests by weight. */
-    uint64_t first_load = (uint64_t)pick_in_flight(choice->state, endpoint_of(first)->worker_id) * second->weight;
-    uint64_t second_load = (uint64_t)pick_in_flight(choice->state, endpoint_of(second)->worker_id) * first->weight;
-    return endpoint_of(second_load < first_load ? second : first);
+    uint64_t first_load = (uint64_t)pick_in_flight(choice->state, pick_endpoint_worker(first.item)) * second.weight;
+    uint64_t second_load = (uint64_t)pick_in_flight(choice->state, pick_endpoint_worker(second.item)) * first.weight;
+    return second_load < first_load ? second.item : first.item;
 }
 
 const struct pick_endpoint *pick_choose(struct pick_state *state, const struct pick_service *service,

@@ -9,7 +9,7 @@
  *
  * A struct pick_table is one version of the table and never changes once it is published: HTTP
  * threads hold references, and get the next version by a message. Versions share all but what
- * changed (pick_tree.h): with a million endpoints a change of a thousand copies some thousand
+ * changed (pick_array.h): with a million endpoints a change of a thousand copies some thousand
  * small nodes. A version that is held keeps what was current with it, and what was replaced since; what a
  * request holds for as long as it lasts are therefore the endpoints that it went to and the service's
  * description, never a service. A struct pick_state is what one thread knows on top: its requests in flight

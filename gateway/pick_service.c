@@ -1,56 +1,9 @@
-/* What the table of pick.h is made of: endpoints, descriptions, services. */
+/* What the table of pick.h is made of: descriptions and services. */
 
 #include "gateway/pick_service.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* --- Endpoints --- */
-
-static const char *endpoint_key(const struct pick_item *item)
-{
-    return ((const struct pick_endpoint *)item)->worker_id;
-}
-
-static void destroy_endpoint(struct pick_item *item)
-{
-    free(item);
-}
-
-static const struct pick_kind endpoint_kind = {endpoint_key, destroy_endpoint};
-
-static struct pick_endpoint *create_endpoint(const char *worker_id, const char *url)
-{
-    size_t id_bytes = strlen(worker_id) + 1, url_bytes = strlen(url) + 1;
-    struct pick_endpoint *endpoint = pick_allocate(sizeof *endpoint + id_bytes + url_bytes);
-    atomic_init(&endpoint->item.references, 1);
-    endpoint->url_offset = (uint32_t)(offsetof(struct pick_endpoint, worker_id) + id_bytes);
-    memcpy(endpoint->worker_id, worker_id, id_bytes);
-    memcpy(endpoint->worker_id + id_bytes, url, url_bytes);
-    return endpoint;
-}
-
-const char *pick_endpoint_worker(const struct pick_endpoint *endpoint)
-{
-    return endpoint->worker_id;
-}
-
-const char *pick_endpoint_url(const struct pick_endpoint *endpoint)
-{
-    return (const char *)endpoint + endpoint->url_offset;
-}
-
-struct pick_endpoint *pick_endpoint_reference(const struct pick_endpoint *endpoint)
-{
-    struct pick_endpoint *counted = (struct pick_endpoint *)endpoint; /* only the count changes */
-    pick_item_reference(&counted->item);
-    return counted;
-}
-
-void pick_endpoint_release(struct pick_endpoint *endpoint)
-{
-    pick_item_release(&endpoint_kind, (struct pick_item *)endpoint);
-}
 
 /* --- Descriptions --- */
 
@@ -137,31 +90,19 @@ void pick_description_path(const struct pick_description *description, const cha
 
 /* --- Services --- */
 
-static const char *service_key(const struct pick_item *item)
+void pick_service_free(void *service)
 {
-    return ((const struct pick_service *)item)->description->name;
+    struct pick_service *freed = service;
+    free(freed->groups);
+    pick_description_release(freed->description);
+    free(freed);
 }
 
-static void destroy_service(struct pick_item *item)
-{
-    struct pick_service *service = (struct pick_service *)item;
-    free(service->groups);
-    pick_description_release(service->description);
-    free(service);
-}
-
-const struct pick_kind pick_service_kind = {service_key, destroy_service};
-
-void pick_service_discard(const struct pick_service *service, const struct pick_edit *edit)
+void pick_service_discard(struct pick_service *service, const struct pick_edit *edit)
 {
     for (size_t i = 0; i < service->group_count; i++)
-        pick_tree_discard(&service->groups[i].endpoints, edit);
-}
-
-void pick_service_destroy_endpoints(struct pick_service *service)
-{
-    for (size_t i = 0; i < service->group_count; i++)
-        pick_tree_destroy(&service->groups[i].endpoints);
+        pick_group_discard(&service->groups[i], edit);
+    pick_discard(edit, pick_service_free, service);
 }
 
 const struct pick_description *pick_service_description(const struct pick_service *service)
@@ -173,7 +114,7 @@ size_t pick_service_endpoints(const struct pick_service *service)
 {
     size_t count = 0;
     for (size_t i = 0; i < service->group_count; i++)
-        count += pick_tree_count(&service->groups[i].endpoints);
+        count += service->groups[i].endpoints.count;
     return count;
 }
 
@@ -181,19 +122,19 @@ const struct pick_endpoint *pick_service_endpoint(const struct pick_service *ser
                                                   uint32_t *priority)
 {
     const struct pick_group *group = service->groups;
-    while (index >= pick_tree_count(&group->endpoints))
-        index -= pick_tree_count(&group++->endpoints);
-    const struct pick_entry *entry = pick_tree_at(&group->endpoints, index);
-    *weight = entry->weight;
+    while (index >= group->endpoints.count)
+        index -= group++->endpoints.count;
+    struct pick_entry entry = pick_array_at(&group->endpoints, index);
+    *weight = entry.weight;
     *priority = group->priority;
-    return (const struct pick_endpoint *)entry->item;
+    return entry.item;
 }
 
 /* Takes over the description. */
 static struct pick_service *create_service(uint64_t edit, struct pick_description *description, size_t group_count)
 {
     struct pick_service *service = pick_allocate(sizeof *service);
-    atomic_init(&service->item.references, 1);
+    service->name.text = description->name;
     service->edit = edit;
     service->description = description;
     if (group_count > 0)
@@ -212,6 +153,7 @@ struct pick_service *pick_service_copy(const struct pick_service *service, uint6
     struct pick_description *description =
         routes == NULL ? pick_description_reference(service->description) : create_description(routes);
     struct pick_service *copy = create_service(edit, description, service->group_count);
+    copy->named = service->named;
     copy->group_count = service->group_count;
     if (service->group_count > 0)
         memcpy(copy->groups, service->groups, service->group_count * sizeof *copy->groups);
@@ -232,17 +174,15 @@ struct pick_service *pick_service_single(const char *name, const char *path, con
     struct pick_trash nothing = {NULL, 0, 0};
     const struct pick_edit edit = {1, &nothing};
     struct pick_service *service = pick_service_create(edit.number, &routes);
-    struct pick_found found = pick_service_find(service, worker_id);
-    pick_service_put(service, &edit, &found, &endpoint, 0);
+    const struct pick_found none = {.hash = pick_group_hash(worker_id)};
+    pick_service_put(service, &edit, &none, &endpoint);
     return service;
 }
 
 void pick_service_release(struct pick_service *service)
 {
-    if (service == NULL)
-        return;
-    pick_service_destroy_endpoints(service);
-    pick_item_release(&pick_service_kind, &service->item);
+    if (service != NULL)
+        pick_service_discard(service, NULL);
 }
 
 /* --- Their endpoints --- */
@@ -252,34 +192,32 @@ static uint32_t weight_of(const Muster__V1__Endpoint *endpoint)
     return endpoint->weight == 0 ? 1 : endpoint->weight;
 }
 
-struct pick_found pick_service_find(const struct pick_service *service, const char *worker_id)
+uint32_t pick_service_expect(const struct pick_service *service, const char *worker_id)
 {
-    struct pick_found found = {.worker_id = pick_key_of(worker_id, strlen(worker_id))};
+    uint32_t hash = pick_group_hash(worker_id);
+    for (size_t i = 0; i < service->group_count; i++)
+        pick_group_expect(&service->groups[i], hash);
+    return hash;
+}
+
+struct pick_found pick_service_find(const struct pick_service *service, const char *worker_id, uint32_t hash)
+{
+    struct pick_found found = {.hash = hash};
     for (; found.group < service->group_count; found.group++) {
-        found.entry = pick_tree_find(&service->groups[found.group].endpoints, &found.worker_id);
-        if (found.entry != NULL)
+        found.place = pick_group_find(&service->groups[found.group], worker_id, hash);
+        if (found.place != NULL)
             break;
     }
     return found;
 }
 
-static bool has_url(const struct pick_entry *entry, const char *url)
-{
-    return strcmp(pick_endpoint_url((const struct pick_endpoint *)entry->item), url) == 0;
-}
-
-static bool is_same(const struct pick_group *group, const struct pick_entry *entry, const Muster__V1__Endpoint *endpoint)
-{
-    return group->priority == endpoint->priority && entry->weight == weight_of(endpoint) &&
-           has_url(entry, endpoint->url);
-}
-
 bool pick_service_has(const struct pick_service *service, const struct pick_found *found,
-                      const Muster__V1__Endpoint *endpoint, uint16_t mark)
+                      const Muster__V1__Endpoint *endpoint)
 {
-    if (found->entry == NULL || !is_same(&service->groups[found->group], found->entry, endpoint))
+    if (found->place == NULL || service->groups[found->group].priority != endpoint->priority ||
+        !pick_group_has(&service->groups[found->group], found->place, endpoint->url, weight_of(endpoint)))
         return false;
-    found->entry->mark = mark;
+    found->place->named = true;
     return true;
 }
 
@@ -296,42 +234,58 @@ static struct pick_group *get_group(struct pick_service *service, uint32_t prior
         abort();
     service->groups = groups;
     memmove(&groups[i + 1], &groups[i], (service->group_count - i) * sizeof *groups);
-    groups[i] = (struct pick_group){.priority = priority, .endpoints = {.kind = &endpoint_kind}};
+    groups[i] = (struct pick_group){.priority = priority};
     service->group_count++;
     return &groups[i];
 }
 
-static void remove_from_group(struct pick_service *service, const struct pick_edit *edit, size_t i,
-                              const struct pick_key *worker_id)
+/* Of the group number `i`, if it is empty now. */
+static void drop_group(struct pick_service *service, const struct pick_edit *edit, size_t i)
 {
     struct pick_group *group = &service->groups[i];
-    pick_tree_remove(&group->endpoints, edit, worker_id);
-    if (pick_tree_count(&group->endpoints) == 0) {
-        service->group_count--;
-        memmove(group, group + 1, (service->group_count - i) * sizeof *group);
-    }
+    if (group->endpoints.count > 0)
+        return;
+    pick_group_discard(group, edit);
+    service->group_count--;
+    memmove(group, group + 1, (service->group_count - i) * sizeof *group);
+}
+
+static void remove_found(struct pick_service *service, const struct pick_edit *edit, const struct pick_found *found)
+{
+    pick_group_remove(&service->groups[found->group], edit, found->place);
+    drop_group(service, edit, found->group);
 }
 
 void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const struct pick_found *found,
-                      const Muster__V1__Endpoint *endpoint, uint16_t mark)
+                      const Muster__V1__Endpoint *endpoint)
 {
-    const struct pick_entry *old = found->entry;
-    struct pick_item *item = old == NULL || !has_url(old, endpoint->url)
-                                 ? &create_endpoint(endpoint->worker_id, endpoint->url)->item
-                                 : old->item;
-    if (old != NULL && service->groups[found->group].priority != endpoint->priority) {
-        if (item == old->item)
-            pick_item_reference(item); /* for its other group; that of this one is trash */
-        remove_from_group(service, edit, found->group, &found->worker_id);
-        old = NULL;
+    struct pick_place *place = found->place;
+    if (place != NULL && service->groups[found->group].priority != endpoint->priority) {
+        remove_found(service, edit, found);
+        place = NULL;
     }
-    pick_tree_put(&get_group(service, endpoint->priority)->endpoints, edit, &found->worker_id, old, item,
-                  weight_of(endpoint), mark);
+    pick_group_put(get_group(service, endpoint->priority), edit, place, found->hash, endpoint->worker_id, endpoint->url,
+                   weight_of(endpoint));
 }
 
 void pick_service_remove(struct pick_service *service, const struct pick_edit *edit, const char *worker_id)
 {
-    struct pick_found found = pick_service_find(service, worker_id);
-    if (found.entry != NULL)
-        remove_from_group(service, edit, found.group, &found.worker_id);
+    struct pick_found found = pick_service_find(service, worker_id, pick_group_hash(worker_id));
+    if (found.place != NULL)
+        remove_found(service, edit, &found);
+}
+
+void pick_service_forget_names(struct pick_service *service)
+{
+    service->named = false;
+    for (size_t i = 0; i < service->group_count; i++)
+        pick_group_forget_names(&service->groups[i]);
+}
+
+void pick_service_sweep(struct pick_service *service, const struct pick_edit *edit)
+{
+    for (size_t i = service->group_count; i-- > 0;) {
+        pick_group_sweep(&service->groups[i], edit);
+        drop_group(service, edit, i);
+    }
 }

@@ -3,14 +3,8 @@
 
 #pragma once
 
-#include "gateway/pick.h"
-#include "gateway/pick_tree.h"
-
-struct pick_endpoint {
-    struct pick_item item; /* first; in a group's tree, by its worker */
-    uint32_t url_offset;
-    char worker_id[]; /* and behind it the URL */
-};
+#include "gateway/pick_group.h"
+#include "gateway/pick_names.h"
 
 struct pick_description {
     atomic_uint references;
@@ -21,21 +15,14 @@ struct pick_description {
     size_t alias_count;
 };
 
-/* Endpoints of one priority. */
-struct pick_group {
-    uint32_t priority;
-    struct pick_tree endpoints; /* struct pick_endpoint by worker */
-};
-
 struct pick_service {
-    struct pick_item item; /* first; in the table's tree, by its name */
-    uint64_t edit;         /* the change that made it, which alone may change it; see pick_tree.h */
+    struct pick_name name; /* first; the description's */
+    uint64_t edit;         /* the change that made it, which alone may change it; see pick_array.h */
+    bool named;            /* by the last snapshot that has begun, or since; no reader's */
     struct pick_description *description;
-    struct pick_group *groups; /* none of them empty, lowest number first */
+    struct pick_group *groups; /* none of them empty, lowest priority number first */
     size_t group_count;
 };
-
-extern const struct pick_kind pick_service_kind; /* destroying one leaves its groups' trees, which the next may share */
 
 /* Whether the message says nothing new of the service itself. */
 bool pick_description_matches(const struct pick_description *description, const Muster__V1__ServiceRoutes *routes);
@@ -47,26 +34,35 @@ struct pick_service *pick_service_create(uint64_t edit, const Muster__V1__Servic
 struct pick_service *pick_service_copy(const struct pick_service *service, uint64_t edit,
                                        const Muster__V1__ServiceRoutes *routes);
 
+/* Frees the struct pick_service, whose groups others may have. */
+void pick_service_free(void *service);
+
+/* Of a worker that will be asked for soon: the hash of its id. */
+uint32_t pick_service_expect(const struct pick_service *service, const char *worker_id);
+
 /* A worker's endpoint, or that there is none; until an endpoint of the service changes, also in a copy of it. */
 struct pick_found {
-    struct pick_key worker_id;
-    struct pick_entry *entry; /* NULL: there is none */
+    uint32_t hash;
     size_t group;
+    struct pick_place *place; /* NULL: there is none */
 };
 
-struct pick_found pick_service_find(const struct pick_service *service, const char *worker_id);
+struct pick_found pick_service_find(const struct pick_service *service, const char *worker_id, uint32_t hash);
 
-/* Whether what was found of its worker is exactly this endpoint; marks it in that case. */
+/* Whether what was found of its worker is exactly this endpoint, which is named then. */
 bool pick_service_has(const struct pick_service *service, const struct pick_found *found,
-                      const Muster__V1__Endpoint *endpoint, uint16_t mark);
+                      const Muster__V1__Endpoint *endpoint);
 
 /* Changes one endpoint of a service of this change's own, where `found` was found of its worker. */
 void pick_service_put(struct pick_service *service, const struct pick_edit *edit, const struct pick_found *found,
-                      const Muster__V1__Endpoint *endpoint, uint16_t mark);
+                      const Muster__V1__Endpoint *endpoint);
 void pick_service_remove(struct pick_service *service, const struct pick_edit *edit, const char *worker_id);
 
-/* Its endpoints are trash; it itself is not to be used in the version that is being made. */
-void pick_service_discard(const struct pick_service *service, const struct pick_edit *edit);
+/* At the begin of a snapshot: neither it nor an endpoint is named. */
+void pick_service_forget_names(struct pick_service *service);
 
-/* Frees its endpoints, of which there are no other versions. */
-void pick_service_destroy_endpoints(struct pick_service *service);
+/* Removes the endpoints that are not named. */
+void pick_service_sweep(struct pick_service *service, const struct pick_edit *edit);
+
+/* It and its endpoints are trash; not to be used in the version that is being made. The edit may be NULL. */
+void pick_service_discard(struct pick_service *service, const struct pick_edit *edit);

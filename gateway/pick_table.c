@@ -10,51 +10,56 @@ struct pick_table {
     /* One for itself while it has references, and one for the version before it while that is there: so versions
      * end in their order. */
     atomic_uint holds;
-    struct pick_table *next; /* the version that was made of it; NULL: it is the newest */
-    struct pick_trash trash; /* what it has and the next has not */
-    struct pick_tree services; /* struct pick_service by name */
-    struct pick_tree aliases;  /* struct alias */
-    struct pick_edit edit;     /* the change that made it, while that goes on */
+    struct pick_table *next;    /* the version that was made of it; NULL: it is the newest */
+    struct pick_trash trash;    /* what it has and the next has not */
+    struct pick_array services; /* struct pick_service by name: pick_names.h */
+    struct pick_array aliases;  /* struct alias */
+    struct pick_edit edit;      /* the change that made it, while that goes on */
 
     /* What the watch has come to; see router.proto. */
     uint64_t epoch, revision;
     bool in_snapshot;
-    /* Entries that the last snapshot has named have it for their mark. It is the same again after
-     * 65,536 snapshots: every one that is completed does away with older marks. */
-    uint16_t snapshot;
 };
+
+/* So many endpoints' places are asked for before they are looked at. */
+#define AHEAD 16
 
 /* --- Aliases --- */
 
 struct alias {
-    struct pick_item item; /* first */
+    struct pick_name name; /* first */
     struct pick_description *service;
-    char name[];
+    char text[];
 };
 
-static const char *alias_key(const struct pick_item *item)
+static struct alias *create_alias(const struct pick_description *service, const char *text)
 {
-    return ((const struct alias *)item)->name;
+    size_t bytes = strlen(text) + 1;
+    struct alias *alias = pick_allocate(sizeof *alias + bytes);
+    alias->service = pick_description_reference(service);
+    alias->name.text = memcpy(alias->text, text, bytes);
+    return alias;
 }
 
-static void destroy_alias(struct pick_item *item)
+static void free_alias(void *alias)
 {
-    pick_description_release(((struct alias *)item)->service);
-    free(item);
+    pick_description_release(((struct alias *)alias)->service);
+    free(alias);
 }
 
-static const struct pick_kind alias_kind = {alias_key, destroy_alias};
+static struct alias *find_alias(const struct pick_table *table, const char *name, size_t name_bytes)
+{
+    return (struct alias *)pick_names_find(&table->aliases, name, name_bytes);
+}
 
 static void put_aliases(struct pick_table *table, const struct pick_description *service)
 {
     for (size_t i = 0; i < service->alias_count; i++) {
-        size_t bytes = strlen(service->aliases[i]);
-        struct alias *alias = pick_allocate(sizeof *alias + bytes + 1);
-        atomic_init(&alias->item.references, 1);
-        alias->service = pick_description_reference(service);
-        memcpy(alias->name, service->aliases[i], bytes + 1);
-        struct pick_key key = pick_key_of(alias->name, bytes);
-        pick_tree_put(&table->aliases, &table->edit, &key, pick_tree_find(&table->aliases, &key), &alias->item, 1, 0);
+        const char *name = service->aliases[i];
+        struct alias *old = find_alias(table, name, strlen(name));
+        pick_names_put(&table->aliases, &table->edit, &create_alias(service, name)->name);
+        if (old != NULL)
+            pick_discard(&table->edit, free_alias, old);
     }
 }
 
@@ -62,10 +67,11 @@ static void put_aliases(struct pick_table *table, const struct pick_description 
 static void remove_aliases(struct pick_table *table, const struct pick_description *service)
 {
     for (size_t i = 0; i < service->alias_count; i++) {
-        struct pick_key key = pick_key_of(service->aliases[i], strlen(service->aliases[i]));
-        const struct pick_entry *entry = pick_tree_find(&table->aliases, &key);
-        if (entry != NULL && strcmp(((const struct alias *)entry->item)->service->name, service->name) == 0)
-            pick_tree_remove(&table->aliases, &table->edit, &key);
+        struct alias *alias = find_alias(table, service->aliases[i], strlen(service->aliases[i]));
+        if (alias == NULL || strcmp(alias->service->name, service->name) != 0)
+            continue;
+        pick_names_remove(&table->aliases, &table->edit, &alias->name);
+        pick_discard(&table->edit, free_alias, alias);
     }
 }
 
@@ -78,8 +84,6 @@ struct pick_table *pick_table_create(void)
         return NULL;
     atomic_init(&table->references, 1);
     atomic_init(&table->holds, 1);
-    table->services.kind = &pick_service_kind;
-    table->aliases.kind = &alias_kind;
     return table;
 }
 
@@ -89,18 +93,25 @@ struct pick_table *pick_table_reference(struct pick_table *table)
     return table;
 }
 
-static void destroy_endpoints(void *context, struct pick_entry *entry)
+static struct pick_service *service_at(const struct pick_table *table, size_t place)
 {
-    (void)context;
-    pick_service_destroy_endpoints((struct pick_service *)entry->item);
+    return pick_array_at(&table->services, place).item;
 }
 
 /* Of the newest version, when there are no others. */
 static void destroy_contents(struct pick_table *table)
 {
-    pick_tree_each(&table->services, destroy_endpoints, NULL);
-    pick_tree_destroy(&table->services);
-    pick_tree_destroy(&table->aliases);
+    for (size_t i = 0; i < table->services.count; i++) {
+        if (service_at(table, i) != NULL)
+            pick_service_discard(service_at(table, i), NULL);
+    }
+    for (size_t i = 0; i < table->aliases.count; i++) {
+        struct alias *alias = pick_array_at(&table->aliases, i).item;
+        if (alias != NULL)
+            free_alias(alias);
+    }
+    pick_array_discard(&table->services, NULL);
+    pick_array_discard(&table->aliases, NULL);
 }
 
 static bool drop_hold(struct pick_table *table)
@@ -135,143 +146,103 @@ static struct pick_table *next_version(struct pick_table *table)
     next->epoch = table->epoch;
     next->revision = table->revision;
     next->in_snapshot = table->in_snapshot;
-    next->snapshot = table->snapshot;
     table->next = next;
     return next;
 }
 
-static struct pick_service *service_in(const struct pick_entry *entry)
+/* --- Applying --- */
+
+static struct pick_service *find_service(const struct pick_table *table, const char *name, size_t name_bytes)
 {
-    return entry == NULL ? NULL : (struct pick_service *)entry->item;
+    return (struct pick_service *)pick_names_find(&table->services, name, name_bytes);
 }
 
-static struct pick_entry *find_service(const struct pick_table *table, const char *name)
+static void remove_service(struct pick_table *table, struct pick_service *service)
 {
-    struct pick_key key = pick_key_of(name, strlen(name));
-    return pick_tree_find(&table->services, &key);
-}
-
-static void remove_service(struct pick_table *table, const char *name)
-{
-    const struct pick_service *service = service_in(find_service(table, name));
-    if (service == NULL)
-        return;
-    struct pick_key key = pick_key_of(name, strlen(name));
     remove_aliases(table, service->description);
+    pick_names_remove(&table->services, &table->edit, &service->name);
     pick_service_discard(service, &table->edit);
-    pick_tree_remove(&table->services, &table->edit, &key);
 }
 
-/* The service of that name, which this change may change. With `routes`
- * it is made if there is none, and described by them; without, it is there. */
-static struct pick_service *write_service(struct pick_table *table, const char *name,
+/* The service, so that this change may change it. With `routes` it is described by them, and made if `old` is NULL. */
+static struct pick_service *write_service(struct pick_table *table, struct pick_service *old,
                                           const Muster__V1__ServiceRoutes *routes)
 {
-    const struct pick_entry *entry = find_service(table, name);
-    struct pick_service *old = service_in(entry);
     bool anew = old == NULL || (routes != NULL && !pick_description_matches(old->description, routes));
     if (!anew && old->edit == table->edit.number)
         return old;
     struct pick_service *service = old == NULL ? pick_service_create(table->edit.number, routes)
                                                : pick_service_copy(old, table->edit.number, anew ? routes : NULL);
-    uint16_t mark = old == NULL ? table->snapshot : entry->mark;
     if (anew && old != NULL)
         remove_aliases(table, old->description);
     if (anew)
         put_aliases(table, service->description);
-    struct pick_key key = pick_key_of(service->description->name, strlen(name));
-    pick_tree_put(&table->services, &table->edit, &key, entry, &service->item, 1, mark);
+    pick_names_put(&table->services, &table->edit, &service->name);
+    if (old != NULL)
+        pick_discard(&table->edit, pick_service_free, old);
     return service;
+}
+
+static void apply_endpoints(struct pick_table *table, struct pick_service *service,
+                            const Muster__V1__ServiceRoutes *routes)
+{
+    uint32_t hashes[AHEAD];
+    size_t end = 0;
+    for (size_t i = 0; i < routes->n_endpoints; i++) {
+        const Muster__V1__Endpoint *endpoint = routes->endpoints[i];
+        for (; end < routes->n_endpoints && end < i + AHEAD; end++)
+            hashes[end % AHEAD] = pick_service_expect(service, routes->endpoints[end]->worker_id);
+        struct pick_found found = pick_service_find(service, endpoint->worker_id, hashes[i % AHEAD]);
+        if (pick_service_has(service, &found, endpoint))
+            continue;
+        service = write_service(table, service, NULL);
+        pick_service_put(service, &table->edit, &found, endpoint);
+    }
 }
 
 static void apply_service(struct pick_table *table, const Muster__V1__ServiceRoutes *routes)
 {
-    struct pick_entry *entry = find_service(table, routes->service);
-    struct pick_service *service = service_in(entry);
-    if (entry == NULL || !pick_description_matches(service->description, routes) || routes->n_removed_worker_ids > 0) {
-        service = write_service(table, routes->service, routes);
-        entry = find_service(table, routes->service);
-    }
-    entry->mark = table->snapshot;
+    struct pick_service *service = find_service(table, routes->service, strlen(routes->service));
+    if (service == NULL || !pick_description_matches(service->description, routes) || routes->n_removed_worker_ids > 0)
+        service = write_service(table, service, routes);
+    service->named = true;
     for (size_t i = 0; i < routes->n_removed_worker_ids; i++)
         pick_service_remove(service, &table->edit, routes->removed_worker_ids[i]);
-    for (size_t i = 0; i < routes->n_endpoints; i++) {
-        struct pick_found found = pick_service_find(service, routes->endpoints[i]->worker_id);
-        if (pick_service_has(service, &found, routes->endpoints[i], table->snapshot))
+    apply_endpoints(table, service, routes);
+}
+
+/* At the begin of a snapshot. */
+static void forget_names(const struct pick_table *table)
+{
+    for (size_t i = 0; i < table->services.count; i++) {
+        if (service_at(table, i) != NULL)
+            pick_service_forget_names(service_at(table, i));
+    }
+}
+
+/* At the end of a snapshot: what it did not name goes. */
+static void sweep(struct pick_table *table)
+{
+    for (size_t i = 0; i < table->services.count;) {
+        struct pick_service *service = service_at(table, i);
+        if (service != NULL && !service->named) {
+            remove_service(table, service); /* another may have come to this place */
             continue;
-        if (service->edit != table->edit.number)
-            service = write_service(table, routes->service, NULL);
-        pick_service_put(service, &table->edit, &found, routes->endpoints[i], table->snapshot);
+        }
+        if (service != NULL)
+            pick_service_sweep(write_service(table, service, NULL), &table->edit);
+        i++;
     }
 }
-
-/* --- The end of a snapshot --- */
-
-/* What is to go: items that the snapshot did not name. They stay until the version before this one is gone. */
-struct leftovers {
-    uint16_t mark;
-    const struct pick_item **items;
-    size_t count, capacity;
-};
-
-static void note_leftover(void *context, struct pick_entry *entry)
-{
-    struct leftovers *left = context;
-    if (entry->mark == left->mark)
-        return;
-    if (left->count == left->capacity) {
-        left->capacity = left->capacity * 2 + 64;
-        left->items = realloc(left->items, left->capacity * sizeof *left->items);
-        if (left->items == NULL)
-            abort();
-    }
-    left->items[left->count++] = entry->item;
-}
-
-static struct leftovers leftovers_of(const struct pick_tree *tree, uint16_t mark)
-{
-    struct leftovers left = {.mark = mark};
-    pick_tree_each(tree, note_leftover, &left);
-    return left;
-}
-
-static void sweep_group(struct pick_table *table, const char *service, const struct pick_tree *endpoints)
-{
-    struct leftovers left = leftovers_of(endpoints, table->snapshot);
-    struct pick_service *own = left.count == 0 ? NULL : write_service(table, service, NULL);
-    for (size_t i = 0; i < left.count; i++)
-        pick_service_remove(own, &table->edit, endpoints->kind->key(left.items[i]));
-    free(left.items);
-}
-
-static void sweep_services(struct pick_table *table)
-{
-    struct leftovers left = leftovers_of(&table->services, table->snapshot);
-    for (size_t i = 0; i < left.count; i++)
-        remove_service(table, table->services.kind->key(left.items[i]));
-    free(left.items);
-}
-
-/* `before` is the same version once more: its groups stay while those of `table` change. */
-static void sweep(struct pick_table *table, const struct pick_tree *before)
-{
-    sweep_services(table);
-    for (size_t i = 0; i < pick_tree_count(before); i++) {
-        const struct pick_service *service = service_in(pick_tree_at(before, i));
-        const char *name = service->description->name;
-        if (find_service(table, name) == NULL)
-            continue;
-        for (size_t j = 0; j < service->group_count; j++)
-            sweep_group(table, name, &service->groups[j].endpoints);
-    }
-}
-
-/* --- Applying --- */
 
 static void apply(struct pick_table *table, const Muster__V1__WatchRoutesResponse *change)
 {
-    for (size_t i = 0; i < change->n_removed_services; i++)
-        remove_service(table, change->removed_services[i]);
+    for (size_t i = 0; i < change->n_removed_services; i++) {
+        const char *name = change->removed_services[i];
+        struct pick_service *service = find_service(table, name, strlen(name));
+        if (service != NULL)
+            remove_service(table, service);
+    }
     for (size_t i = 0; i < change->n_services; i++)
         apply_service(table, change->services[i]);
 }
@@ -282,16 +253,14 @@ struct pick_table *pick_table_apply(struct pick_table *table, const Muster__V1__
     if (next == NULL)
         return NULL;
     if (change->snapshot) {
-        next->snapshot = ++table->snapshot; /* of both: marks are set in nodes that both have */
+        forget_names(next);
         next->in_snapshot = true;
         next->revision = 0;
         next->epoch = change->epoch;
     }
     apply(next, change);
     if (change->snapshot_complete && next->in_snapshot) {
-        struct pick_tree before = next->services;
-        next->edit.number++; /* so that `before` stays as it is */
-        sweep(next, &before);
+        sweep(next);
         next->in_snapshot = false;
     }
     if (!next->in_snapshot)
@@ -314,34 +283,32 @@ bool pick_table_is_whole(const struct pick_table *table)
 
 const struct pick_service *pick_table_find(const struct pick_table *table, const char *name, size_t name_bytes)
 {
-    struct pick_key key = pick_key_of(name, name_bytes);
-    const struct pick_entry *entry = pick_tree_find(&table->services, &key);
-    if (entry != NULL)
-        return service_in(entry);
-    entry = pick_tree_find(&table->aliases, &key);
-    return entry == NULL ? NULL
-                         : service_in(find_service(table, ((const struct alias *)entry->item)->service->name));
+    const struct pick_service *service = find_service(table, name, name_bytes);
+    if (service != NULL)
+        return service;
+    const struct alias *alias = find_alias(table, name, name_bytes);
+    return alias == NULL ? NULL : find_service(table, alias->service->name, strlen(alias->service->name));
 }
 
 size_t pick_table_services(const struct pick_table *table)
 {
-    return pick_tree_count(&table->services);
+    return table->services.weight;
 }
 
-static void check_service(void *context, struct pick_entry *entry)
+static bool check_service(const struct pick_service *service, bool is_newest)
 {
-    const struct pick_service *service = service_in(entry);
-    bool *sound = context;
     for (size_t i = 0; i < service->group_count; i++) {
-        if (pick_tree_count(&service->groups[i].endpoints) == 0 || !pick_tree_check(&service->groups[i].endpoints) ||
+        if (!pick_group_check(&service->groups[i], is_newest) ||
             (i > 0 && service->groups[i].priority <= service->groups[i - 1].priority))
-            *sound = false;
+            return false;
     }
+    return true;
 }
 
 bool pick_table_check(const struct pick_table *table)
 {
-    bool sound = pick_tree_check(&table->services) && pick_tree_check(&table->aliases);
-    pick_tree_each(&table->services, check_service, &sound);
+    bool sound = pick_array_check(&table->services) && pick_array_check(&table->aliases);
+    for (size_t i = 0; sound && i < table->services.count; i++)
+        sound = service_at(table, i) == NULL || check_service(service_at(table, i), table->next == NULL);
     return sound;
 }

@@ -6,6 +6,7 @@ extern "C" {
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <deque>
@@ -405,6 +406,80 @@ TEST_F(Pick, ChangesAtRandomLeaveEveryVersionRight)
     apply(Change(false, 1000).service("s", all));
     EXPECT_EQ(pick_service_endpoints(find("s")), 0u);
     EXPECT_EQ(choose("s"), "");
+}
+
+// Services by name, each with a few workers and an alias of its own.
+using Services = std::map<std::string, std::map<std::string, EndpointSpec>>;
+
+void expect_services(const pick_table *table, const Services &expected, uint32_t names)
+{
+    EXPECT_TRUE(pick_table_check(table));
+    EXPECT_EQ(pick_table_services(table), expected.size());
+    for (uint32_t i = 0; i < names; i++) {
+        std::string name = "s" + std::to_string(i), alias = "alias-of-" + name;
+        const pick_service *service = pick_table_find(table, name.data(), name.size());
+        auto there = expected.find(name);
+        ASSERT_EQ(service != nullptr, there != expected.end()) << name;
+        EXPECT_EQ(pick_table_find(table, alias.data(), alias.size()), service);
+        EXPECT_TRUE(service == nullptr || contents(service) == there->second) << name;
+    }
+}
+
+TEST_F(Pick, ServicesAtRandomLeaveEveryVersionRight)
+{
+    constexpr uint32_t kNames = 1500;
+    std::mt19937 random(5);
+    const auto below = [&](uint32_t limit) { return static_cast<uint32_t>(random() % limit); };
+    Services expected;
+    std::deque<std::pair<pick_table *, Services>> kept;
+    apply(Change(true));
+    for (uint64_t step = 0; step < 300; step++) {
+        bool more = step % 100 < 60;
+        // Every so often a snapshot in two pieces names some of what there is.
+        bool snapshot = step % 25 == 24;
+        Services before = snapshot ? std::move(expected) : Services{};
+        if (snapshot)
+            expected.clear();
+        Change first(false, step + 2), second(false, step + 2);
+        for (Change *change : {&first, &second}) {
+            std::map<std::string, std::vector<EndpointSpec>> named;
+            for (uint32_t i = 0; i < 30; i++) {
+                std::string name = "s" + std::to_string(below(kNames)), worker = "w" + std::to_string(below(3));
+                if (snapshot || more || below(4) == 0) {
+                    EndpointSpec spec = {worker, "http://x", 1 + below(2), below(2)};
+                    named[name].push_back(spec);
+                    expected[name][worker] = spec;
+                } else if (named.count(name) == 0 && expected.erase(name) > 0) {
+                    change->removed(name);
+                }
+            }
+            for (auto &[name, specs] : before) {
+                if (!snapshot || change == &first || below(3) == 0)
+                    continue;
+                auto &again = named[name];
+                auto &stay = expected[name];
+                for (auto &[worker, spec] : specs) {
+                    if (below(3) > 0 && stay.insert({worker, spec}).second) // and was not named yet
+                        again.push_back(spec);
+                }
+            }
+            for (auto &[name, specs] : named)
+                change->service(name, specs, {"alias-of-" + name});
+        }
+        if (snapshot) {
+            first.piece(true, false);
+            second.piece(false, true);
+        }
+        apply(first);
+        apply(second);
+        if (step % 15 == 0 || step % 25 == 24)
+            kept.push_back({pick_table_reference(table), expected});
+    }
+    std::shuffle(kept.begin(), kept.end(), random);
+    for (auto &[version, then] : kept) {
+        expect_services(version, then, kNames);
+        pick_table_release(version);
+    }
 }
 
 TEST_F(Pick, ManyGetRequestsByWeight)
