@@ -129,7 +129,7 @@ static bool admit_own(struct backend *backend, struct job *job, const char *work
 static bool admit_key(struct backend *backend, struct job *job, const char *worker_id)
 {
     const struct replica_worker *worker = replica_find(&backend->replica, worker_id);
-    const char *owner = worker == NULL ? NULL : worker->record->registered_by;
+    const char *owner = worker == NULL ? NULL : replica_record_owner(worker->record);
     if (auth_has(job->caller->identity, AUTH_ADMIN) || owner == NULL || strcmp(owner, job->caller->identity->name) == 0)
         return true;
     job_fail(job, ERROR_FORBIDDEN, "%s was registered with another key than %.150s", worker_id,

@@ -61,7 +61,9 @@ static void workers_message(struct rpc_call *call, const void *message)
     backend_take_secret(backend, &response->token_secret);
     if (response->store != NULL)
         snprintf(backend->registry_warning, sizeof backend->registry_warning, "%s", response->store->failure);
-    if (!replica_apply_registry(backend->roll, response)) {
+    struct wire_bytes wire;
+    wire.data = rpc_call_message_bytes(call, &wire.count);
+    if (!replica_apply_registry(backend->roll, response, &wire)) {
         log_error("out of memory for the roll; it will be read anew");
         backend->roll->registry_known = false;
         rpc_call_cancel(call);

@@ -18,7 +18,7 @@ static void write_services(struct json_writer *writer, const struct replica_work
     json_write_key(writer, "services");
     json_write_array_begin(writer);
     for (size_t i = 0; i < worker->offer_count; i++)
-        json_write_text(writer, worker->offers[i].service->name);
+        json_write_text(writer, worker->record->offers[i].service->name);
     json_write_array_end(writer);
 }
 

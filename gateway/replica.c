@@ -8,6 +8,10 @@
 
 #include "gateway/replica_services.h"
 
+/* WatchWorkersResponse.events and WorkerEvent.worker */
+#define EVENTS_FIELD 4
+#define RECORD_FIELD 5
+
 void replica_init(struct replica *replica)
 {
     /* Version 0 is "nothing rendered yet" to readers. */
@@ -24,14 +28,18 @@ void replica_forget_json(struct replica_worker *worker)
     worker->json = NULL;
 }
 
+static size_t worker_bytes(size_t id_bytes)
+{
+    return sizeof(struct replica_worker) + id_bytes + 1;
+}
+
 static void free_worker(struct replica_worker *worker)
 {
     replica_record_free(worker->record);
     free(worker->load);
     free(worker->health_reason);
-    free(worker->offers);
     replica_forget_json(worker);
-    free(worker);
+    slab_give(worker, worker_bytes(strlen(worker->id)));
 }
 
 void replica_free(struct replica *replica)
@@ -41,6 +49,7 @@ void replica_free(struct replica *replica)
     while ((worker = map_next(&replica->by_id, &position)) != NULL)
         free_worker(worker);
     map_free(&replica->by_id);
+    slab_destroy(replica->memory);
     free(replica->workers);
     free(replica->tombstones);
     replica_services_free(replica);
@@ -117,10 +126,13 @@ static struct replica_worker *find_or_add(struct replica *replica, const char *i
     struct replica_worker *worker = map_get_text(&replica->by_id, id);
     if (worker != NULL)
         return worker;
+    if (replica->memory == NULL)
+        replica->memory = slab_create();
     size_t id_bytes = strlen(id);
-    worker = calloc(1, sizeof *worker + id_bytes + 1);
+    worker = replica->memory == NULL ? NULL : slab_take(replica->memory, worker_bytes(id_bytes));
     if (worker == NULL)
         return NULL;
+    *worker = (struct replica_worker){.record = NULL};
     memcpy(worker->id, id, id_bytes + 1);
     if (!map_put(&replica->by_id, worker->id, id_bytes, worker, NULL)) {
         free_worker(worker);
@@ -154,7 +166,7 @@ static bool append(struct replica_worker ***workers, size_t *count, size_t *capa
         *workers = moved;
         *capacity = more;
     }
-    worker->position = *count;
+    worker->position = (uint32_t)*count;
     (*workers)[(*count)++] = worker;
     return true;
 }
@@ -169,7 +181,7 @@ static void move_worker(struct replica *replica, size_t from, size_t to)
     if (from == to)
         return; /* what stands there may be what has moved away */
     replica->workers[to] = replica->workers[from];
-    replica->workers[to]->position = to;
+    replica->workers[to]->position = (uint32_t)to;
 }
 
 /* A worker leaves: the last one comes to its place. Where that would bring one that a walk has not met
@@ -309,7 +321,8 @@ static void tell_of_record(struct replica *replica, struct replica_worker *worke
     review_status(replica, worker);
 }
 
-bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
+/* `wire`: the record's bytes, or NULL. */
+static bool put_worker(struct replica *replica, const Muster__V1__Worker *record, const struct wire_bytes *wire)
 {
     if (record->spec == NULL || record->spec->worker_id[0] == '\0')
         return true; /* no record of anybody */
@@ -324,7 +337,7 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
     if (worker->record != NULL && record->revision == worker->record->revision &&
         record->incarnation == worker->record->incarnation)
         return true;
-    struct replica_record *copy = replica_record_create(record);
+    struct replica_record *copy = replica_record_create(replica->memory, record, wire);
     clear_tombstone(replica, worker);
     if (copy == NULL || (worker->record == NULL && !put_on_roll(replica, worker))) {
         replica_record_free(copy);
@@ -332,6 +345,7 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
         return false;
     }
     struct replica_record *before = worker->record;
+    replica_services_leave(replica, worker);
     if (before != NULL)
         count_type(replica, before, false);
     count_type(replica, copy, true);
@@ -344,6 +358,11 @@ bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
     tell_of_record(replica, worker, before, record);
     replica_record_free(before);
     return joined;
+}
+
+bool replica_put(struct replica *replica, const Muster__V1__Worker *record)
+{
+    return put_worker(replica, record, NULL);
 }
 
 static bool remove_worker(struct replica *replica, const char *id, uint64_t revision)
@@ -418,8 +437,29 @@ static bool left_out_by_health(const struct replica *replica, const struct repli
     return worker->health_incarnation != 0 && worker->health_generation != replica->health_generation;
 }
 
-bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message)
+/* The next length-delimited field of that number, off the front of `rest`, which is nothing behind the last one. */
+static struct wire_bytes next_bytes(struct wire_bytes *rest, uint32_t number)
 {
+    struct wire_field field;
+    while (wire_next(rest, &field)) {
+        if (field.number == number && field.bytes.data != NULL)
+            return field.bytes;
+    }
+    *rest = (struct wire_bytes){NULL, 0};
+    return (struct wire_bytes){NULL, 0};
+}
+
+/* The bytes of an event's record; without data when there are none, or several, of which it is merged. */
+static struct wire_bytes record_bytes(struct wire_bytes event)
+{
+    struct wire_bytes record = next_bytes(&event, RECORD_FIELD);
+    return next_bytes(&event, RECORD_FIELD).data == NULL ? record : (struct wire_bytes){NULL, 0};
+}
+
+bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message,
+                            const struct wire_bytes *wire)
+{
+    struct wire_bytes events = wire != NULL ? *wire : (struct wire_bytes){NULL, 0};
     bool fine = true;
     if (message->snapshot_begin) {
         replica->generation++;
@@ -427,10 +467,12 @@ bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWork
     }
     for (size_t i = 0; i < message->n_events; i++) {
         const Muster__V1__WorkerEvent *event = message->events[i];
+        const struct wire_bytes record = record_bytes(next_bytes(&events, EVENTS_FIELD));
         set_cause(replica, event->reason, event->at_ms);
         switch (event->type) {
         case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
-            fine = (event->worker == NULL || replica_put(replica, event->worker)) && fine;
+            if (event->worker != NULL)
+                fine = put_worker(replica, event->worker, record.data != NULL ? &record : NULL) && fine;
             break;
         case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
             apply_status(replica, event);

@@ -36,6 +36,9 @@
 
 #define REPLICA_FRESH_MS 1000
 
+/* Services whose names came lately, for the next workers, which mostly offer the same. A power of two. */
+#define REPLICA_RECENT_SERVICES 64
+
 /* Types of workers, and one for those of a later version of the protocol. */
 #define REPLICA_TYPES 8
 
@@ -79,12 +82,6 @@ struct replica_service {
     struct replica_service *next_unsettled;
 };
 
-/* That a worker offers a service, and where it stands among the service's workers. */
-struct replica_offer {
-    struct replica_service *service;
-    size_t position;
-};
-
 /* A worker's JSON, kept by worker_json.c; a text is empty when it has to be made anew. */
 struct replica_json {
     struct buffer fixed, varying;
@@ -93,12 +90,12 @@ struct replica_json {
 struct replica_worker {
     struct replica_record *record; /* NULL: not on the roll, only health knows it */
     uint64_t removed_at_revision;  /* not on the roll since; 0: never was removed here */
-    size_t position;               /* in replica.workers when on the roll, else in replica.tombstones */
+    uint32_t position;             /* in replica.workers when on the roll, else in replica.tombstones */
     uint32_t generation;           /* of the snapshot that last mentioned it */
 
     /* What health says; incarnation 0: nothing. */
-    uint32_t health_generation;
     uint64_t health_incarnation;
+    uint32_t health_generation;
     char *health_reason;                 /* why it has that status; NULL: it is well */
     int64_t health_status_changed_at_ms; /* 0: not known */
     int64_t last_heartbeat_at_ms;
@@ -115,9 +112,7 @@ struct replica_worker {
     bool counted_healthy;                 /* in healthy_count of the replica and of its services */
     int32_t counted_load;                 /* in the replica's load_sum */
 
-    /* Services offered, by their names in the catalog, each once. */
-    uint32_t offer_count;
-    struct replica_offer *offers;
+    uint32_t offer_count; /* services offered, by their names in the catalog, each once: in record->offers */
 
     const char *coordinator; /* that holds it, at an edge router; see replica.coordinator. NULL: this one */
     struct replica_json *json; /* NULL: not made, or not kept */
@@ -134,6 +129,7 @@ struct replica_walk {
 };
 
 struct replica {
+    struct slab *memory;             /* of the workers and their records; NULL: there were none yet */
     struct map by_id;                /* struct replica_worker, on the roll or not */
     struct replica_worker **workers; /* on the roll, in no order */
     size_t worker_count, worker_capacity;
@@ -146,6 +142,7 @@ struct replica {
 
     struct map services;                       /* struct replica_service by name */
     struct map aliases;                        /* const CatalogService by alias */
+    struct replica_service *recent[REPLICA_RECENT_SERVICES]; /* see replica_services.c */
     Muster__V1__WatchCatalogResponse *catalog; /* NULL: not heard yet */
 
     uint64_t revision; /* of the registry, up to which the watch has come */
@@ -173,7 +170,9 @@ void replica_free(struct replica *replica);
 /* --- What comes in. Messages are copied. False: memory ran out, and what the message said is
  * lost in part; the stream should be started anew from a snapshot. --- */
 
-bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message);
+/* `wire`: the bytes that the message was unpacked from, or NULL; with them records cost less. */
+bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message,
+                            const struct wire_bytes *wire);
 bool replica_apply_health(struct replica *replica, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms);
 bool replica_apply_catalog(struct replica *replica, const Muster__V1__WatchCatalogResponse *message);
 

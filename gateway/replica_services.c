@@ -18,8 +18,20 @@ struct replica_service *replica_find_service(const struct replica *replica, cons
     return meant != NULL ? map_get_text(&replica->services, meant) : map_get(&replica->services, name, name_bytes);
 }
 
-static void free_service(struct replica_service *service)
+/* Where a service is remembered whose name came lately and is nobody's alias. Any place would do; names of a fleet
+ * mostly differ in their length or their ends. */
+static struct replica_service **recent_place(struct replica *replica, const char *name, size_t name_bytes)
 {
+    size_t ends = name_bytes == 0 ? 0 : (unsigned char)name[0] + 7u * (unsigned char)name[name_bytes - 1];
+    return &replica->recent[(3 * name_bytes + ends) % REPLICA_RECENT_SERVICES];
+}
+
+static void free_service(struct replica *replica, struct replica_service *service)
+{
+    struct replica_service **recent =
+        service->name != NULL ? recent_place(replica, service->name, strlen(service->name)) : NULL;
+    if (recent != NULL && *recent == service)
+        *recent = NULL;
     free(service->workers);
     free(service->name);
     free(service);
@@ -27,10 +39,16 @@ static void free_service(struct replica_service *service)
 
 static struct replica_service *find_or_add(struct replica *replica, const char *name)
 {
-    const char *meant = catalog_name(replica, name, strlen(name));
+    const size_t name_bytes = strlen(name);
+    struct replica_service **recent = recent_place(replica, name, name_bytes);
+    if (*recent != NULL && strcmp((*recent)->name, name) == 0)
+        return *recent;
+    const char *meant = catalog_name(replica, name, name_bytes);
     if (meant != NULL)
         name = meant;
     struct replica_service *service = map_get_text(&replica->services, name);
+    if (service != NULL && meant == NULL)
+        *recent = service;
     if (service != NULL)
         return service;
     service = calloc(1, sizeof *service);
@@ -39,7 +57,7 @@ static struct replica_service *find_or_add(struct replica *replica, const char *
     service->name = strdup(name);
     service->coverage_told = REPLICA_COVERAGE_UNKNOWN;
     if (service->name == NULL || !map_put_text(&replica->services, service->name, service, NULL)) {
-        free_service(service);
+        free_service(replica, service);
         return NULL;
     }
     return service;
@@ -62,7 +80,7 @@ void replica_services_recount(struct replica *replica, struct replica_worker *wo
     worker->counted_healthy = healthy;
     replica->healthy_count = healthy ? replica->healthy_count + 1 : replica->healthy_count - 1;
     for (size_t i = 0; i < worker->offer_count; i++) {
-        struct replica_service *service = worker->offers[i].service;
+        struct replica_service *service = worker->record->offers[i].service;
         service->healthy_count = healthy ? service->healthy_count + 1 : service->healthy_count - 1;
         unsettle(replica, service);
     }
@@ -92,27 +110,25 @@ static void leave_one(const struct replica_offer *offer)
     struct replica_worker *last = service->workers[--service->worker_count];
     service->workers[offer->position] = last;
     for (size_t i = 0; i < last->offer_count; i++) {
-        if (last->offers[i].service == service)
-            last->offers[i].position = offer->position;
+        if (last->record->offers[i].service == service)
+            last->record->offers[i].position = offer->position;
     }
 }
 
 void replica_services_leave(struct replica *replica, struct replica_worker *worker)
 {
     for (size_t i = 0; i < worker->offer_count; i++) {
-        struct replica_service *service = worker->offers[i].service;
+        struct replica_service *service = worker->record->offers[i].service;
         if (worker->counted_healthy) {
             service->healthy_count--;
             unsettle(replica, service);
         }
-        leave_one(&worker->offers[i]);
+        leave_one(&worker->record->offers[i]);
         if (service->worker_count == 0 && service->catalog == NULL) {
             (void)map_remove_text(&replica->services, service->name); /* it is `service` */
-            free_service(service);
+            free_service(replica, service);
         }
     }
-    free(worker->offers);
-    worker->offers = NULL;
     worker->offer_count = 0;
     if (worker->counted_healthy)
         replica->healthy_count--;
@@ -125,7 +141,7 @@ static bool join_one(struct replica *replica, struct replica_worker *worker, con
     if (service == NULL)
         return false;
     for (size_t i = 0; i < worker->offer_count; i++) {
-        if (worker->offers[i].service == service)
+        if (worker->record->offers[i].service == service)
             return true;
     }
     if (service->worker_count == service->worker_capacity) {
@@ -136,20 +152,14 @@ static bool join_one(struct replica *replica, struct replica_worker *worker, con
         service->workers = workers;
         service->worker_capacity = capacity;
     }
-    worker->offers[worker->offer_count++] = (struct replica_offer){service, service->worker_count};
+    worker->record->offers[worker->offer_count++] = (struct replica_offer){service, service->worker_count};
     service->workers[service->worker_count++] = worker;
     return true;
 }
 
 bool replica_services_join(struct replica *replica, struct replica_worker *worker, const Muster__V1__Worker *record)
 {
-    replica_services_leave(replica, worker);
-    size_t most = record->n_assigned_services + record->spec->n_services;
     bool fine = true;
-    if (most > 0) {
-        worker->offers = calloc(most, sizeof *worker->offers);
-        fine = worker->offers != NULL;
-    }
     for (size_t i = 0; fine && i < record->n_assigned_services; i++)
         fine = join_one(replica, worker, record->assigned_services[i]);
     for (size_t i = 0; fine && i < record->spec->n_services; i++)
@@ -163,7 +173,7 @@ static void free_index(struct replica *replica)
     size_t position = 0;
     struct replica_service *service;
     while ((service = map_next(&replica->services, &position)) != NULL)
-        free_service(service);
+        free_service(replica, service);
     map_free(&replica->services);
     map_free(&replica->aliases);
     replica->unsettled = NULL;

@@ -254,7 +254,8 @@ void worker_json_write_admin(struct json_writer *writer, const struct replica *r
     begin_worker(writer, replica, worker);
     json_write_named_double(writer, "age_seconds", (double)age_ms / 1000.0);
     json_write_named_bool(writer, "is_healthy", replica_is_healthy(worker));
-    if (worker->record->registered_by != NULL)
-        json_write_named_text(writer, "registered_by", worker->record->registered_by);
+    const char *owner = replica_record_owner(worker->record);
+    if (owner != NULL)
+        json_write_named_text(writer, "registered_by", owner);
     json_write_object_end(writer);
 }

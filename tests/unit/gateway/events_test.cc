@@ -134,11 +134,11 @@ TEST_F(Events, AStatusIsToldWithItsReasonAndTime)
     Changes changes;
     changes.status("a", 1, 2, OFFLINE, "no heartbeat for 30 s");
     changes.message.events[0]->at_ms = NOW_MS + 1000;
-    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message));
+    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message, nullptr));
     EXPECT_EQ(told(),
               (Lines{"worker_status a online offline no heartbeat for 30 s", "gap_opened redis warning critical"}));
     EXPECT_NE(texts[texts.size() - 2].find(R"("time":"2026-01-05T10:30:01.125Z")"), std::string::npos);
-    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message));
+    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message, nullptr));
     EXPECT_EQ(told(), Lines{}) << "said twice";
 }
 
@@ -163,7 +163,7 @@ TEST_F(Events, SilenceIsToldWithItsReasonAndTime)
     Changes changes;
     changes.status("a", 1, 2, DEGRADED, "heartbeat late: not heard for 90 s");
     changes.message.events[0]->at_ms = NOW_MS;
-    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message));
+    ASSERT_TRUE(replica_apply_registry(&replica, &changes.message, nullptr));
     told();
     ASSERT_TRUE(replica_apply_health(
         &replica, &HealthChanges().worker("a", 1, REMOVED).because("not heard for 120 s", NOW_MS + 1000).message, 0));

@@ -31,7 +31,7 @@ class Replica : public ::testing::Test
     }
     void apply(const Changes &changes)
     {
-        ASSERT_TRUE(replica_apply_registry(&replica, &changes.message));
+        ASSERT_TRUE(replica_apply_registry(&replica, &changes.message, nullptr));
     }
     void apply(const HealthChanges &changes, uint64_t now_ms = 0)
     {
@@ -62,7 +62,7 @@ class Replica : public ::testing::Test
             healthy += replica_is_healthy(worker) ? 1 : 0;
             types[worker->record->type]++;
             for (size_t j = 0; j < worker->offer_count; j++)
-                EXPECT_EQ(worker->offers[j].service->workers[worker->offers[j].position], worker);
+                EXPECT_EQ(worker->record->offers[j].service->workers[worker->record->offers[j].position], worker);
         }
         EXPECT_EQ(replica.healthy_count, healthy);
         for (size_t i = 0; i < REPLICA_TYPES; i++)
@@ -493,6 +493,134 @@ TEST_F(Replica, KnowsWhoOffersWhat)
     EXPECT_EQ(replica.services.count, 1u) << "what is in the catalog stays";
 }
 
+TEST_F(Replica, ServicesThatComeAndGoAreFoundAnew)
+{
+    WorkerFields a{"a", 1}, b{"b", 2};
+    a.announced = b.announced = {{"own", ""}, {"own", ""}, {"", ""}};
+    put(a);
+    put(b);
+    EXPECT_EQ(offering("own"), (std::set<std::string>{"a", "b"}));
+    apply(Changes().remove("a", 3).remove("b", 4).upto(4));
+    EXPECT_EQ(replica.services.count, 0u);
+    a.revision = 5;
+    a.announced = {{"own", ""}, {"nwo", ""}};
+    put(a);
+    EXPECT_EQ(offering("own"), std::set<std::string>{"a"});
+    EXPECT_EQ(offering("nwo"), std::set<std::string>{"a"});
+    EXPECT_EQ(offering(""), std::set<std::string>{});
+}
+
+TEST_F(Replica, NamesThatAreAliasesElsewhereAreNotTakenForTheirOwnService)
+{
+    Catalog catalog;
+    catalog.service("ocr", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU, 1, 8104, {"text"});
+    catalog.service("text", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU, 1, 8105, {});
+    ASSERT_TRUE(replica_apply_catalog(&replica, &catalog.message));
+    for (uint64_t i = 1; i <= 3; i++) {
+        WorkerFields fields{"w" + std::to_string(i), i};
+        fields.assigned = i == 2 ? std::vector<std::string>{"ocr"} : std::vector<std::string>{"text"};
+        put(fields);
+    }
+    EXPECT_EQ(offering("ocr"), (std::set<std::string>{"w1", "w2", "w3"}));
+}
+
+class AsItCame : public Replica
+{
+  protected:
+    static std::vector<uint8_t> pack(const ProtobufCMessage *message)
+    {
+        std::vector<uint8_t> bytes(protobuf_c_message_get_packed_size(message));
+        protobuf_c_message_pack(message, bytes.data());
+        return bytes;
+    }
+    static void append(std::vector<uint8_t> &bytes, uint8_t field, const std::vector<uint8_t> &value)
+    {
+        bytes.push_back(static_cast<uint8_t>(field << 3 | 2));
+        bytes.push_back(static_cast<uint8_t>(value.size() | 0x80));
+        bytes.push_back(static_cast<uint8_t>(value.size() >> 7));
+        bytes.insert(bytes.end(), value.begin(), value.end());
+    }
+    void come(const std::vector<uint8_t> &bytes)
+    {
+        auto *message = muster__v1__watch_workers_response__unpack(nullptr, bytes.size(), bytes.data());
+        ASSERT_NE(message, nullptr);
+        struct wire_bytes wire = {bytes.data(), bytes.size()};
+        ASSERT_TRUE(replica_apply_registry(&replica, message, &wire));
+        muster__v1__watch_workers_response__free_unpacked(message, nullptr);
+    }
+    // The record as the replica gives it back, without what it keeps beside.
+    std::vector<uint8_t> kept(const std::string &id)
+    {
+        Muster__V1__Worker *record = replica_record_unpack(find(id)->record);
+        EXPECT_NE(record, nullptr);
+        record->status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
+        record->draining = 0;
+        record->revision = 0;
+        std::vector<uint8_t> bytes = pack(&record->base);
+        muster__v1__worker__free_unpacked(record, nullptr);
+        return bytes;
+    }
+};
+
+TEST_F(AsItCame, RecordsAreTheSameAsPackedOnes)
+{
+    WorkerFields a{"a", 3}, b{"b", 5, 2};
+    a.assigned = {"vision-ocr", "llm"};
+    a.announced = {{"ocr", "http://ocr-here"}, {"own", ""}};
+    b.capabilities_json = R"({"has_gpu":true})";
+    b.draining = true;
+    Changes changes;
+    changes.status("a", 1, 1, OFFLINE).put(a).remove("c", 4).put(b).upto(5);
+    Muster__V1__StoreState store = MUSTER__V1__STORE_STATE__INIT;
+    changes.message.store = &store;
+    come(pack(&changes.message.base));
+    ASSERT_EQ(replica.worker_count, 2u);
+    auto a_as_it_came = kept("a"), b_as_it_came = kept("b");
+    EXPECT_EQ(offering("llm"), std::set<std::string>{"a"});
+    EXPECT_TRUE(find("b")->record->draining);
+    a.revision = 6;
+    b.revision = 7;
+    put(a);
+    put(b);
+    EXPECT_EQ(kept("a"), a_as_it_came);
+    EXPECT_EQ(kept("b"), b_as_it_came);
+}
+
+TEST_F(AsItCame, ARecordInSeveralPiecesIsMerged)
+{
+    Muster__V1__Worker rest = MUSTER__V1__WORKER__INIT;
+    rest.incarnation = 7;
+    std::vector<uint8_t> event, message;
+    append(event, 5, pack(&WorkerMessage({"a", 3}).get()->base));
+    append(event, 5, pack(&rest.base));
+    append(message, 4, {0x08, 0x03, 0x12, 0x01, 'z'}); // the removal of another one
+    append(message, 77, {1, 2, 3});                    // of a later version of the protocol
+    event.insert(event.begin(), {0x08, 0x01, 0x12, 0x01, 'a'});
+    append(message, 4, event);
+    come(message);
+    ASSERT_NE(find("a"), nullptr);
+    EXPECT_EQ(find("a")->record->incarnation, 7u);
+    Muster__V1__Worker *record = replica_record_unpack(find("a")->record);
+    EXPECT_EQ(record->incarnation, 7u);
+    EXPECT_STREQ(record->spec->worker_id, "a");
+    muster__v1__worker__free_unpacked(record, nullptr);
+}
+
+TEST_F(AsItCame, AKeyStaysWithTheRecord)
+{
+    WorkerMessage mine({"a", 3});
+    std::string key = "lab";
+    mine.worker.spec->registered_by = key.data();
+    Changes changes;
+    changes.put({"b", 1});
+    changes.message.events[0]->worker = &mine.worker;
+    come(pack(&changes.message.base));
+    EXPECT_STREQ(replica_record_owner(find("a")->record), "lab");
+    EXPECT_EQ(find("b"), nullptr);
+    put({"a", 4});
+    EXPECT_EQ(replica_record_owner(find("a")->record), nullptr);
+}
+
 TEST_F(Replica, RandomNewsInAnyOrderEndTheSame)
 {
     // Events of one history, some delivered early as own writes, never lead to another end.
@@ -523,7 +651,7 @@ TEST_F(Replica, RandomNewsInAnyOrderEndTheSame)
                 else
                     replica_put(&one, WorkerMessage({id, revision, revision}).get());
             }
-            ASSERT_TRUE(replica_apply_registry(&one, &change.message));
+            ASSERT_TRUE(replica_apply_registry(&one, &change.message, nullptr));
         }
         std::set<std::string> listed;
         for (size_t i = 0; i < one.worker_count; i++)
