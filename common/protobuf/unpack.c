@@ -14,91 +14,43 @@
 
 struct unpacking {
     const struct protobuf_memory *memory;
-    const uint8_t *bytes; /* as given */
-    uint8_t *copy;
-    unsigned depth; /* of the message at hand */
+    uintptr_t shift; /* from the bytes as given to their copy */
 };
 
-/* One field as it came. */
-struct incoming {
-    uint32_t number;
-    ProtobufCWireType type;
-    uint64_t value;      /* of a varint; of the fixed ones their bits */
-    const uint8_t *data; /* of a length-delimited one */
-    size_t count;
-    const uint8_t *body; /* behind the tag */
-};
-
-static inline bool read_varint(const uint8_t **at, const uint8_t *end, size_t bytes_max, uint64_t *value)
+/* Returns what lies behind a varint. NULL: none of at most so many bytes begins at `at`. */
+static const uint8_t *read_long_varint(const uint8_t *at, const uint8_t *end, size_t bytes_max, uint64_t *value)
 {
-    const uint8_t *from = *at;
-    if (from < end && *from < 0x80) {
-        *value = *from;
-        *at = from + 1;
-        return true;
-    }
     uint64_t sum = 0;
-    for (size_t i = 0; i < bytes_max && from + i < end; i++) {
-        sum |= (uint64_t)(from[i] & 0x7f) << (7 * i);
-        if (from[i] < 0x80) {
+    if ((size_t)(end - at) > bytes_max)
+        end = at + bytes_max;
+    for (unsigned shift = 0; at < end; shift += 7) {
+        uint8_t byte = *at++;
+        sum |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
             *value = sum;
-            *at = from + i + 1;
-            return true;
+            return at;
         }
     }
-    return false;
+    return NULL;
 }
 
-/* The next field, whose bytes lie whole before `end`. */
-static inline bool read_field(const uint8_t **at, const uint8_t *end, struct incoming *field)
+/* Most are of one byte. */
+static inline const uint8_t *read_varint(const uint8_t *at, const uint8_t *end, size_t bytes_max, uint64_t *value)
 {
-    uint64_t tag;
-    if (!read_varint(at, end, TAG_BYTES_MAX, &tag) || tag >> 3 == 0)
-        return false;
-    field->body = *at;
-    field->data = NULL;
-    field->count = 0;
-    field->number = (uint32_t)(tag >> 3);
-    field->type = (ProtobufCWireType)(tag & 7);
-    size_t left = (size_t)(end - *at);
-    uint32_t half;
-    switch (field->type) {
-    case PROTOBUF_C_WIRE_TYPE_VARINT:
-        return read_varint(at, end, VARINT_BYTES_MAX, &field->value);
-    case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-        if (!read_varint(at, end, TAG_BYTES_MAX, &field->value) || field->value > (size_t)(end - *at))
-            return false;
-        field->data = *at;
-        field->count = (size_t)field->value;
-        *at += field->count;
-        return true;
-    case PROTOBUF_C_WIRE_TYPE_64BIT:
-        if (left < sizeof(field->value))
-            return false;
-        memcpy(&field->value, *at, sizeof(field->value));
-        *at += sizeof(field->value);
-        return true;
-    case PROTOBUF_C_WIRE_TYPE_32BIT:
-        if (left < sizeof(half))
-            return false;
-        memcpy(&half, *at, sizeof(half));
-        field->value = half;
-        *at += sizeof(half);
-        return true;
-    default:
-        return false; /* a group */
+    if (at < end && *at < 0x80) {
+        *value = *at;
+        return at + 1;
     }
+    uint64_t whole = 0; /* so that `value` need not lie in memory */
+    at = read_long_varint(at, end, bytes_max, &whole);
+    *value = whole;
+    return at;
 }
 
-/* Fields lie sorted by their numbers, which mostly have no gaps. */
-static inline const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *descriptor, uint32_t number)
+/* Fields lie sorted by their numbers. */
+static const ProtobufCFieldDescriptor *search_field(const ProtobufCMessageDescriptor *descriptor, uint32_t number)
 {
     const ProtobufCFieldDescriptor *fields = descriptor->fields;
-    if (descriptor->n_fields == 0)
-        return NULL;
-    uint32_t guess = number - fields[0].id;
-    if (guess < descriptor->n_fields && fields[guess].id == number)
-        return &fields[guess];
     size_t first = 0;
     for (size_t behind = descriptor->n_fields; first < behind;) {
         size_t middle = first + (behind - first) / 2;
@@ -112,40 +64,46 @@ static inline const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageD
     return NULL;
 }
 
-/* A number into its place. */
-static void store_number(ProtobufCType type, uint64_t value, void *member)
+/* Numbers mostly begin at 1 and have no gaps. */
+static inline const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *descriptor, uint32_t number)
+{
+    uint32_t guess = number - 1;
+    if (guess < descriptor->n_fields && descriptor->fields[guess].id == number)
+        return &descriptor->fields[guess];
+    return search_field(descriptor, number);
+}
+
+/* A number into its place; of a fixed one the bits are given. */
+static inline void store_number(ProtobufCType type, uint64_t value, void *place)
 {
     uint32_t half = (uint32_t)value;
     switch (type) {
+    case PROTOBUF_C_TYPE_BOOL:
+        *(protobuf_c_boolean *)place = value != 0;
+        return;
     case PROTOBUF_C_TYPE_SINT32:
         half = (half >> 1) ^ (0 - (half & 1));
         break;
     case PROTOBUF_C_TYPE_SINT64:
         value = (value >> 1) ^ (0 - (value & 1));
         break;
-    case PROTOBUF_C_TYPE_BOOL:
-        *(protobuf_c_boolean *)member = value != 0;
-        return;
     default:
         break;
     }
     if (protobuf_element_bytes(type) == sizeof(half))
-        memcpy(member, &half, sizeof(half));
+        memcpy(place, &half, sizeof(half));
     else
-        memcpy(member, &value, sizeof(value));
+        memcpy(place, &value, sizeof(value));
 }
-
-static bool unpack_into(struct unpacking *unpacking, ProtobufCMessage *message, const uint8_t *at,
-                        const uint8_t *end);
 
 static void *allocate(struct unpacking *unpacking, size_t bytes)
 {
     return unpacking->memory->allocate(unpacking->memory->context, bytes);
 }
 
-static uint8_t *copy_of(const struct unpacking *unpacking, const uint8_t *place)
+static inline uint8_t *copy_of(const struct unpacking *unpacking, const uint8_t *place)
 {
-    return unpacking->copy + (place - unpacking->bytes);
+    return (uint8_t *)((uintptr_t)place + unpacking->shift);
 }
 
 static ProtobufCMessage *create(struct unpacking *unpacking, const ProtobufCMessageDescriptor *descriptor)
@@ -156,39 +114,10 @@ static ProtobufCMessage *create(struct unpacking *unpacking, const ProtobufCMess
     return message;
 }
 
-/* One value into its place, which is a member of a message or an element of an array. `is_fresh`: nothing is there. */
-static inline bool store(struct unpacking *unpacking, const ProtobufCFieldDescriptor *descriptor,
-                         const struct incoming *field, void *member, bool is_fresh)
+/* Room for one more element behind the `count` that are there. */
+static inline void *next_element(struct unpacking *unpacking, void **elements, size_t count, size_t bytes)
 {
-    if (field->type != protobuf_wire_type(descriptor->type))
-        return false;
-    uint8_t *copy;
-    switch (descriptor->type) {
-    case PROTOBUF_C_TYPE_STRING:
-        copy = copy_of(unpacking, field->data);
-        copy[field->count] = '\0';
-        *(char **)member = (char *)copy;
-        return true;
-    case PROTOBUF_C_TYPE_BYTES:
-        copy = copy_of(unpacking, field->data);
-        *(ProtobufCBinaryData *)member = (ProtobufCBinaryData){field->count, field->count > 0 ? copy : NULL};
-        return true;
-    case PROTOBUF_C_TYPE_MESSAGE: {
-        ProtobufCMessage **inner = member;
-        if (is_fresh || *inner == NULL)
-            *inner = create(unpacking, descriptor->descriptor);
-        return *inner != NULL && unpack_into(unpacking, *inner, field->data, field->data + field->count);
-    }
-    default:
-        store_number(descriptor->type, field->value, member);
-        return true;
-    }
-}
-
-/* Room for one more element behind the `*count` that are there. */
-static void *next_element(struct unpacking *unpacking, void **elements, size_t count, size_t bytes)
-{
-    bool is_full = count == 0 || (count >= FIRST_ELEMENTS && (count & (count - 1)) == 0);
+    bool is_full = (count & (count - 1)) == 0 && (count == 0 || count >= FIRST_ELEMENTS);
     if (is_full) {
         void *larger = allocate(unpacking, bytes * (count == 0 ? FIRST_ELEMENTS : 2 * count));
         if (larger == NULL)
@@ -200,16 +129,53 @@ static void *next_element(struct unpacking *unpacking, void **elements, size_t c
     return (char *)*elements + bytes * count;
 }
 
-static bool store_packed(struct unpacking *unpacking, const ProtobufCFieldDescriptor *descriptor,
-                         const struct incoming *field, void **elements, size_t *count)
+/* Where the value goes of a field that is repeated or one of several: a sub-message is NULL there unless it has come
+ * before. NULL: no memory. */
+static void *place_among_others(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
+                                ProtobufCMessage *message)
 {
-    ProtobufCWireType type = protobuf_wire_type(descriptor->type);
-    size_t bytes = protobuf_element_bytes(descriptor->type);
-    const uint8_t *at = field->data, *end = at + field->count;
+    void *place = (char *)message + field->offset;
+    void *quantifier = (char *)message + field->quantifier_offset;
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        size_t *count = quantifier;
+        place = next_element(unpacking, place, *count, protobuf_element_bytes(field->type));
+        if (place == NULL)
+            return NULL;
+        ++*count;
+    } else {
+        uint32_t *chosen = quantifier;
+        if (*chosen == field->id)
+            return place;
+        *chosen = field->id;
+    }
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+        *(ProtobufCMessage **)place = NULL;
+    return place;
+}
+
+/* The same of any field. */
+static inline void *place_of(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
+                             ProtobufCMessage *message)
+{
+    return field->quantifier_offset == 0 ? (char *)message + field->offset
+                                         : place_among_others(unpacking, field, message);
+}
+
+static bool unpack_into(struct unpacking *unpacking, ProtobufCMessage *message, const uint8_t *at, const uint8_t *end,
+                        unsigned depth);
+
+static bool store_packed(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field, ProtobufCMessage *message,
+                         const uint8_t *at, const uint8_t *end)
+{
+    ProtobufCWireType type = protobuf_wire_type(field->type);
+    size_t bytes = protobuf_element_bytes(field->type);
+    if (field->label != PROTOBUF_C_LABEL_REPEATED)
+        return false;
     while (at < end) {
         uint64_t value = 0;
         if (type == PROTOBUF_C_WIRE_TYPE_VARINT) {
-            if (!read_varint(&at, end, VARINT_BYTES_MAX, &value))
+            at = read_varint(at, end, VARINT_BYTES_MAX, &value);
+            if (at == NULL)
                 return false;
         } else {
             if ((size_t)(end - at) < bytes)
@@ -217,79 +183,107 @@ static bool store_packed(struct unpacking *unpacking, const ProtobufCFieldDescri
             memcpy(&value, at, bytes); /* little-endian, as the wire is */
             at += bytes;
         }
-        void *element = next_element(unpacking, elements, *count, bytes);
-        if (element == NULL)
+        void *place = place_among_others(unpacking, field, message);
+        if (place == NULL)
             return false;
-        store_number(descriptor->type, value, element);
-        ++*count;
+        store_number(field->type, value, place);
     }
     return true;
 }
 
-static bool store_repeated(struct unpacking *unpacking, const ProtobufCFieldDescriptor *descriptor,
-                           const struct incoming *field, ProtobufCMessage *message)
+/* What lies between `data` and `end`, of a field that is length-delimited on the wire. */
+static inline bool store_delimited(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
+                                   ProtobufCMessage *message, const uint8_t *data, const uint8_t *end, unsigned depth)
 {
-    void **elements = (void **)((char *)message + descriptor->offset);
-    size_t *count = (size_t *)((char *)message + descriptor->quantifier_offset);
-    if (field->type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED &&
-        protobuf_wire_type(descriptor->type) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
-        return store_packed(unpacking, descriptor, field, elements, count);
-    void *element = next_element(unpacking, elements, *count, protobuf_element_bytes(descriptor->type));
-    if (element == NULL || !store(unpacking, descriptor, field, element, true))
+    if (protobuf_wire_type(field->type) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+        return store_packed(unpacking, field, message, data, end);
+    void *place = place_of(unpacking, field, message);
+    if (place == NULL)
         return false;
-    ++*count;
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        *copy_of(unpacking, end) = '\0';
+        *(char **)place = (char *)copy_of(unpacking, data);
+        return true;
+    }
+    if (field->type == PROTOBUF_C_TYPE_BYTES) {
+        size_t count = (size_t)(end - data);
+        *(ProtobufCBinaryData *)place = (ProtobufCBinaryData){count, count > 0 ? copy_of(unpacking, data) : NULL};
+        return true;
+    }
+    ProtobufCMessage **inner = place;
+    if (*inner == NULL)
+        *inner = create(unpacking, field->descriptor);
+    return *inner != NULL && unpack_into(unpacking, *inner, data, end, depth + 1);
+}
+
+static inline bool store_value(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
+                               ProtobufCMessage *message, ProtobufCWireType type, uint64_t value)
+{
+    if (protobuf_wire_type(field->type) != type)
+        return false;
+    void *place = place_of(unpacking, field, message);
+    if (place == NULL)
+        return false;
+    store_number(field->type, value, place);
     return true;
 }
 
-static bool store_unknown(struct unpacking *unpacking, const struct incoming *field, const uint8_t *end,
-                          ProtobufCMessage *message)
+/* What lies between `body` and `end` came behind the tag. */
+static bool store_unknown(struct unpacking *unpacking, ProtobufCMessage *message, uint32_t number,
+                          ProtobufCWireType type, const uint8_t *body, const uint8_t *end)
 {
     void *elements = message->unknown_fields;
     ProtobufCMessageUnknownField *unknown =
         next_element(unpacking, &elements, message->n_unknown_fields, sizeof(*unknown));
     if (unknown == NULL)
         return false;
-    unknown->tag = field->number;
-    unknown->wire_type = field->type;
-    unknown->len = (size_t)(end - field->body);
-    unknown->data = copy_of(unpacking, field->body);
+    *unknown = (ProtobufCMessageUnknownField){
+        .tag = number, .wire_type = type, .len = (size_t)(end - body), .data = copy_of(unpacking, body)};
     message->unknown_fields = elements;
     message->n_unknown_fields++;
     return true;
 }
 
-static bool store_field(struct unpacking *unpacking, const ProtobufCFieldDescriptor *descriptor,
-                        const struct incoming *field, ProtobufCMessage *message)
+/* `depth`: how many messages it lies in. */
+static bool unpack_into(struct unpacking *unpacking, ProtobufCMessage *message, const uint8_t *at, const uint8_t *end,
+                        unsigned depth)
 {
-    void *member = (char *)message + descriptor->offset;
-    if (descriptor->label == PROTOBUF_C_LABEL_REPEATED)
-        return store_repeated(unpacking, descriptor, field, message);
-    if ((descriptor->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
-        uint32_t *chosen = (uint32_t *)((char *)message + descriptor->quantifier_offset);
-        bool is_fresh = *chosen != descriptor->id;
-        *chosen = descriptor->id;
-        return store(unpacking, descriptor, field, member, is_fresh);
-    }
-    return store(unpacking, descriptor, field, member, false);
-}
-
-static bool unpack_into(struct unpacking *unpacking, ProtobufCMessage *message, const uint8_t *at,
-                        const uint8_t *end)
-{
-    if (unpacking->depth == DEPTH_MAX)
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+    if (depth == DEPTH_MAX)
         return false;
-    unpacking->depth++;
     while (at < end) {
-        struct incoming field;
-        if (!read_field(&at, end, &field))
+        uint64_t tag, value = 0;
+        const uint8_t *body = read_varint(at, end, TAG_BYTES_MAX, &tag);
+        if (body == NULL || tag >> 3 == 0)
             return false;
-        const ProtobufCFieldDescriptor *descriptor = find_field(message->descriptor, field.number);
-        bool stored = descriptor != NULL ? store_field(unpacking, descriptor, &field, message)
-                                         : store_unknown(unpacking, &field, at, message);
-        if (!stored)
+        const uint32_t number = (uint32_t)(tag >> 3);
+        const ProtobufCWireType type = (ProtobufCWireType)(tag & 7);
+        const ProtobufCFieldDescriptor *field = find_field(descriptor, number);
+        bool stored;
+        if (type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED) {
+            const uint8_t *data = read_varint(body, end, TAG_BYTES_MAX, &value);
+            if (data == NULL || value > (size_t)(end - data))
+                return false;
+            at = data + value;
+            stored = field == NULL || store_delimited(unpacking, field, message, data, at, depth);
+        } else {
+            if (type == PROTOBUF_C_WIRE_TYPE_VARINT) {
+                at = read_varint(body, end, VARINT_BYTES_MAX, &value);
+                if (at == NULL)
+                    return false;
+            } else {
+                size_t bytes = type == PROTOBUF_C_WIRE_TYPE_64BIT ? sizeof(uint64_t) : sizeof(uint32_t);
+                bool is_fixed = type == PROTOBUF_C_WIRE_TYPE_64BIT || type == PROTOBUF_C_WIRE_TYPE_32BIT;
+                if (!is_fixed || (size_t)(end - body) < bytes) /* others are groups */
+                    return false;
+                memcpy(&value, body, bytes); /* little-endian, as the wire is */
+                at = body + bytes;
+            }
+            stored = field == NULL || store_value(unpacking, field, message, type, value);
+        }
+        if (!stored || (field == NULL && !store_unknown(unpacking, message, number, type, body, at)))
             return false;
     }
-    unpacking->depth--;
     return true;
 }
 
@@ -297,12 +291,14 @@ ProtobufCMessage *protobuf_unpack(const ProtobufCMessageDescriptor *descriptor, 
                                   const uint8_t *bytes, size_t count)
 {
     static const uint8_t nothing[1];
-    struct unpacking unpacking = {.memory = memory, .bytes = count > 0 ? bytes : nothing};
-    unpacking.copy = allocate(&unpacking, count + 1); /* a string at its end is ended, too */
-    if (unpacking.copy == NULL)
+    struct unpacking unpacking = {.memory = memory};
+    uint8_t *copy = allocate(&unpacking, count + 1); /* a string at its end is ended, too */
+    if (copy == NULL)
         return NULL;
-    memcpy(unpacking.copy, unpacking.bytes, count);
+    if (count == 0)
+        bytes = nothing;
+    memcpy(copy, bytes, count);
+    unpacking.shift = (uintptr_t)copy - (uintptr_t)bytes;
     ProtobufCMessage *message = create(&unpacking, descriptor);
-    bool unpacked = message != NULL && unpack_into(&unpacking, message, unpacking.bytes, unpacking.bytes + count);
-    return unpacked ? message : NULL;
+    return message != NULL && unpack_into(&unpacking, message, bytes, bytes + count, 0) ? message : NULL;
 }
