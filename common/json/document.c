@@ -3,7 +3,7 @@
 
 #include "common/json/document.h"
 
-#include <errno.h>
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,16 +17,19 @@
 
 struct parser {
     struct json_document *document;
-    const char *source;
-    size_t at, bytes;
+    const char *end; /* of the source */
     unsigned depth;
 };
 
-__attribute__((format(printf, 2, 3))) static bool refuse(struct parser *parser, const char *format, ...)
+/* Each parse_… begins at a place of the source and returns the one behind what it has read; or NULL, when it has
+ * refused that. */
+
+__attribute__((format(printf, 3, 4))) static const char *refuse(struct parser *parser, const char *at,
+                                                                const char *format, ...)
 {
     struct json_document *document = parser->document;
     if (document->error[0] != '\0')
-        return false; /* the first cause is the one to tell */
+        return NULL; /* the first cause is the one to tell */
     char reason[100];
     va_list arguments;
     va_start(arguments, format);
@@ -34,8 +37,8 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct parser *parser, 
     va_end(arguments);
     size_t line = 1;
     size_t column = 1;
-    for (size_t i = 0; i < parser->at && i < parser->bytes; i++) {
-        if (parser->source[i] == '\n') {
+    for (const char *before = document->source; before < at; before++) {
+        if (*before == '\n') {
             line++;
             column = 1;
         } else {
@@ -43,44 +46,56 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct parser *parser, 
         }
     }
     snprintf(document->error, sizeof document->error, "%s at line %zu, column %zu", reason, line, column);
-    return false;
+    return NULL;
 }
 
-static bool add_node(struct parser *parser, uint32_t *index)
+static bool grow(struct json_document *document)
 {
-    struct json_document *document = parser->document;
-    if (document->node_count == document->node_capacity) {
-        uint32_t capacity = document->node_capacity * 2;
-        bool is_inline = document->nodes == document->inline_nodes;
-        struct json_node *nodes = realloc(is_inline ? NULL : document->nodes, capacity * sizeof *nodes);
-        if (nodes == NULL)
-            return refuse(parser, "out of memory");
-        if (is_inline)
-            memcpy(nodes, document->inline_nodes, sizeof document->inline_nodes);
-        document->nodes = nodes;
-        document->node_capacity = capacity;
-    }
-    *index = document->node_count++;
+    uint32_t capacity = document->node_capacity * 2;
+    bool is_inline = document->nodes == document->inline_nodes;
+    struct json_node *nodes = realloc(is_inline ? NULL : document->nodes, capacity * sizeof *nodes);
+    if (nodes == NULL)
+        return false;
+    if (is_inline)
+        memcpy(nodes, document->inline_nodes, sizeof document->inline_nodes);
+    document->nodes = nodes;
+    document->node_capacity = capacity;
     return true;
 }
 
-static void skip_space(struct parser *parser)
+static uint32_t offset_of(const struct parser *parser, const char *at)
 {
-    while (parser->at < parser->bytes) {
-        char c = parser->source[parser->at];
-        if (c != ' ' && c != '\n' && c != '\t' && c != '\r')
-            return;
-        parser->at++;
-    }
+    return (uint32_t)(at - parser->document->source);
 }
 
-static bool parse_hex4(struct parser *parser, uint32_t *value)
+/* The node of a value that begins here, which is the only one of its own for now; it moves when the next is added. NULL:
+ * out of memory, and refused. */
+static struct json_node *add_node(struct parser *parser, enum json_type type, const char *at)
+{
+    struct json_document *document = parser->document;
+    if (document->node_count == document->node_capacity && !grow(document)) {
+        refuse(parser, at, "out of memory");
+        return NULL;
+    }
+    struct json_node *node = &document->nodes[document->node_count++];
+    *node = (struct json_node){.type = type, .start = offset_of(parser, at), .next = document->node_count};
+    return node;
+}
+
+static const char *skip_space(const struct parser *parser, const char *at)
+{
+    while (at < parser->end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
+        at++;
+    return at;
+}
+
+static const char *parse_hex4(struct parser *parser, const char *at, uint32_t *value)
 {
     uint32_t result = 0;
-    if (parser->bytes - parser->at < 4)
-        return refuse(parser, "incomplete \\u escape");
+    if (parser->end - at < 4)
+        return refuse(parser, at, "incomplete \\u escape");
     for (int i = 0; i < 4; i++) {
-        char c = parser->source[parser->at + (size_t)i];
+        char c = at[i];
         uint32_t digit;
         if (c >= '0' && c <= '9')
             digit = (uint32_t)(c - '0');
@@ -89,71 +104,69 @@ static bool parse_hex4(struct parser *parser, uint32_t *value)
         else if (c >= 'A' && c <= 'F')
             digit = (uint32_t)(c - 'A') + 10;
         else
-            return refuse(parser, "\\u is not followed by four hexadecimal digits");
+            return refuse(parser, at, "\\u is not followed by four hexadecimal digits");
         result = result << 4 | digit;
     }
-    parser->at += 4;
     *value = result;
-    return true;
+    return at + 4;
 }
 
 /* Behind "\u". Writes what it stands for. */
-static bool parse_unicode_escape(struct parser *parser, char *out, size_t *written)
+static const char *parse_unicode_escape(struct parser *parser, const char *at, char *out, size_t *written)
 {
     uint32_t code_point = 0;
-    if (!parse_hex4(parser, &code_point))
-        return false;
+    if ((at = parse_hex4(parser, at, &code_point)) == NULL)
+        return NULL;
     if (code_point == 0)
-        return refuse(parser, "a zero character in a string");
+        return refuse(parser, at, "a zero character in a string");
     if (code_point >= 0xDC00 && code_point <= 0xDFFF)
-        return refuse(parser, "a lone surrogate in a string");
+        return refuse(parser, at, "a lone surrogate in a string");
     if (code_point >= 0xD800 && code_point <= 0xDBFF) {
         uint32_t low = 0;
-        if (parser->bytes - parser->at < 2 || parser->source[parser->at] != '\\' ||
-            parser->source[parser->at + 1] != 'u')
-            return refuse(parser, "a lone surrogate in a string");
-        parser->at += 2;
-        if (!parse_hex4(parser, &low))
-            return false;
+        if (parser->end - at < 2 || at[0] != '\\' || at[1] != 'u')
+            return refuse(parser, at, "a lone surrogate in a string");
+        if ((at = parse_hex4(parser, at + 2, &low)) == NULL)
+            return NULL;
         if (low < 0xDC00 || low > 0xDFFF)
-            return refuse(parser, "a lone surrogate in a string");
+            return refuse(parser, at, "a lone surrogate in a string");
         code_point = 0x10000 + ((code_point - 0xD800) << 10) + (low - 0xDC00);
     }
     *written = utf8_encode(code_point, out);
-    return true;
+    return at;
 }
 
-static bool parse_escape(struct parser *parser, char *out, size_t *written)
+/* Behind the backslash. */
+static const char *parse_escape(struct parser *parser, const char *at, char *out, size_t *written)
 {
-    if (parser->at == parser->bytes)
-        return refuse(parser, "a string without end");
-    char c = parser->source[parser->at++];
+    if (at == parser->end)
+        return refuse(parser, at, "a string without end");
+    char c = *at++;
     *written = 1;
     switch (c) {
     case '"':
     case '\\':
     case '/':
         out[0] = c;
-        return true;
+        return at;
     case 'b':
         out[0] = '\b';
-        return true;
+        return at;
     case 'f':
         out[0] = '\f';
-        return true;
+        return at;
     case 'n':
         out[0] = '\n';
-        return true;
+        return at;
     case 'r':
         out[0] = '\r';
-        return true;
+        return at;
     case 't':
         out[0] = '\t';
-        return true;
+        return at;
     case 'u':
-        return parse_unicode_escape(parser, out, written);
+        return parse_unicode_escape(parser, at, out, written);
     default:
-        return refuse(parser, "an unknown escape in a string");
+        return refuse(parser, at, "an unknown escape in a string");
     }
 }
 
@@ -165,90 +178,93 @@ static const bool is_special[256] = {
     [0x80 ... 0xFF] = true,
 };
 
-/* The same of any of eight characters at once. (S. E. Anderson, "Bit Twiddling Hacks": where no byte is below another
- * number, subtracting that from all borrows nowhere, and sets no highest bit.) */
-static bool has_special(const unsigned char *eight)
+/* How many of the next eight characters come before the first special one, of all eight at once. (S. E. Anderson, "Bit
+ * Twiddling Hacks": where no byte is below another number, subtracting that from all borrows nowhere, and sets no
+ * highest bit. What lies behind the first one that is may be wrong.) */
+static size_t count_plain(const char *eight)
 {
     const uint64_t ones = UINT64_MAX / 0xFF;
     uint64_t word;
     memcpy(&word, eight, sizeof word);
+    word = le64toh(word);
     uint64_t quotes = word ^ ones * '"', backslashes = word ^ ones * '\\';
-    return ((word | (word - ones * 0x20) | (quotes - ones) | (backslashes - ones)) & ones * 0x80) != 0;
+    uint64_t special = (word | (word - ones * 0x20) | (quotes - ones) | (backslashes - ones)) & ones * 0x80;
+    return special == 0 ? 8 : (size_t)__builtin_ctzll(special) / 8;
 }
 
-/* Moves over the run of plain characters; stops at a quote, a backslash or the end. */
-static bool skip_plain_text(struct parser *parser)
+/* Moves over the run of plain characters, to a quote or a backslash. */
+static const char *skip_plain_text(struct parser *parser, const char *at)
 {
-    const unsigned char *source = (const unsigned char *)parser->source;
-    size_t at = parser->at;
     for (;;) {
-        while (parser->bytes - at >= 8 && !has_special(source + at))
-            at += 8;
-        while (at < parser->bytes && !is_special[source[at]])
+        size_t plain = 8;
+        while (plain == 8 && parser->end - at >= 8) {
+            plain = count_plain(at);
+            at += plain;
+        }
+        while (at < parser->end && !is_special[(unsigned char)*at])
             at++;
-        parser->at = at;
-        if (at == parser->bytes)
-            return refuse(parser, "a string without end");
-        if (source[at] == '"' || source[at] == '\\')
-            return true;
-        if (source[at] < 0x20)
-            return refuse(parser, "a control character in a string");
-        size_t sequence_bytes = utf8_sequence_bytes(source + at, parser->bytes - at);
+        if (at == parser->end)
+            return refuse(parser, at, "a string without end");
+        if (*at == '"' || *at == '\\')
+            return at;
+        if ((unsigned char)*at < 0x20)
+            return refuse(parser, at, "a control character in a string");
+        size_t sequence_bytes = utf8_sequence_bytes((const unsigned char *)at, (size_t)(parser->end - at));
         if (sequence_bytes == 0)
-            return refuse(parser, "invalid UTF-8");
+            return refuse(parser, at, "invalid UTF-8");
         at += sequence_bytes;
     }
 }
 
-/* At the opening quote. */
-static bool parse_text(struct parser *parser)
+/* The rest of a text from its first backslash on; what comes before it begins at `text`. Decodes all of it. */
+static const char *parse_escaped_text(struct parser *parser, const char *at, const char *text, struct json_node *node)
 {
-    uint32_t index;
-    if (!add_node(parser, &index))
-        return false;
     struct json_document *document = parser->document;
-    size_t start = parser->at++;
-    if (!skip_plain_text(parser))
-        return false;
-    const char *text = parser->source + start + 1;
-    size_t text_bytes = parser->at - start - 1;
-    if (parser->source[parser->at] == '\\') {
-        /* Decoded text is never longer than its source: one buffer of the source's length
-         * holds all of it and is never moved. */
-        if (document->decoded == NULL && (document->decoded = malloc(parser->bytes)) == NULL)
-            return refuse(parser, "out of memory");
-        char *decoded = document->decoded + document->decoded_bytes;
-        memcpy(decoded, text, text_bytes);
-        while (parser->source[parser->at] == '\\') {
-            size_t written = 0;
-            parser->at++;
-            if (!parse_escape(parser, decoded + text_bytes, &written))
-                return false;
-            text_bytes += written;
-            size_t run = parser->at;
-            if (!skip_plain_text(parser))
-                return false;
-            memcpy(decoded + text_bytes, parser->source + run, parser->at - run);
-            text_bytes += parser->at - run;
-        }
-        document->decoded_bytes += text_bytes;
-        text = decoded;
+    /* Decoded text is never longer than its source: one buffer of the source's length
+     * holds all of it and is never moved. */
+    if (document->decoded == NULL && (document->decoded = malloc(document->source_bytes)) == NULL)
+        return refuse(parser, at, "out of memory");
+    char *decoded = document->decoded + document->decoded_bytes;
+    size_t bytes = (size_t)(at - text);
+    memcpy(decoded, text, bytes);
+    while (*at == '\\') {
+        size_t written = 0;
+        if ((at = parse_escape(parser, at + 1, decoded + bytes, &written)) == NULL)
+            return NULL;
+        bytes += written;
+        const char *run = at;
+        if ((at = skip_plain_text(parser, at)) == NULL)
+            return NULL;
+        memcpy(decoded + bytes, run, (size_t)(at - run));
+        bytes += (size_t)(at - run);
     }
-    parser->at++;
-    document->nodes[index] = (struct json_node){
-        .type = JSON_TYPE_TEXT,
-        .text = text,
-        .text_bytes = (uint32_t)text_bytes,
-        .start = (uint32_t)start,
-        .end = (uint32_t)parser->at,
-        .next = index + 1,
-    };
-    return true;
+    document->decoded_bytes += bytes;
+    node->text = decoded;
+    node->text_bytes = (uint32_t)bytes;
+    return at;
 }
 
-static bool is_digit(const struct parser *parser)
+/* At the opening quote. */
+static const char *parse_text(struct parser *parser, const char *at)
 {
-    return parser->at < parser->bytes && parser->source[parser->at] >= '0' && parser->source[parser->at] <= '9';
+    struct json_node *node = add_node(parser, JSON_TYPE_TEXT, at);
+    if (node == NULL)
+        return NULL;
+    const char *text = ++at;
+    if ((at = skip_plain_text(parser, at)) == NULL)
+        return NULL;
+    node->text = text;
+    node->text_bytes = (uint32_t)(at - text);
+    if (*at == '\\' && (at = parse_escaped_text(parser, at, text, node)) == NULL)
+        return NULL;
+    at++;
+    node->end = offset_of(parser, at);
+    return at;
+}
+
+static bool is_digit(const struct parser *parser, const char *at)
+{
+    return at < parser->end && *at >= '0' && *at <= '9';
 }
 
 /* A number with a fraction, when its digits without the point and the power of ten are both doubles without error: then
@@ -264,103 +280,101 @@ static bool divide_exactly(uint64_t digits, size_t fraction_digits, double *valu
     return true;
 }
 
-/* The digits of a number that has a fraction, an exponent, or too many digits. */
-static bool parse_double(struct parser *parser, size_t start, double *value)
+/* The digits of a number that has a fraction, an exponent, or too many digits. False: refused. */
+static bool parse_double(struct parser *parser, const char *start, const char *at, double *value)
 {
     char local[64];
-    size_t bytes = parser->at - start;
+    size_t bytes = (size_t)(at - start);
     char *copy = bytes < sizeof local ? local : malloc(bytes + 1);
-    if (copy == NULL)
-        return refuse(parser, "out of memory");
-    memcpy(copy, parser->source + start, bytes);
+    if (copy == NULL) {
+        refuse(parser, at, "out of memory");
+        return false;
+    }
+    memcpy(copy, start, bytes);
     copy[bytes] = '\0';
     /* ERANGE is also set for numbers that are too small, which are 0 then, as they should. */
     *value = strtod(copy, NULL);
     if (copy != local)
         free(copy);
-    if (*value > 1.7976931348623157e308 || *value < -1.7976931348623157e308)
-        return refuse(parser, "a number that is too large");
-    return true;
+    if (*value <= 1.7976931348623157e308 && *value >= -1.7976931348623157e308)
+        return true;
+    refuse(parser, at, "a number that is too large");
+    return false;
 }
 
-static bool parse_number(struct parser *parser)
+static const char *parse_number(struct parser *parser, const char *at)
 {
-    uint32_t index;
-    if (!add_node(parser, &index))
-        return false;
-    size_t start = parser->at;
-    bool negative = parser->source[parser->at] == '-';
+    struct json_node *node = add_node(parser, JSON_TYPE_NUMBER, at);
+    if (node == NULL)
+        return NULL;
+    const char *start = at;
+    bool negative = *at == '-';
     if (negative)
-        parser->at++;
-    if (!is_digit(parser))
-        return refuse(parser, "a number without digits");
+        at++;
+    if (!is_digit(parser, at))
+        return refuse(parser, at, "a number without digits");
     uint64_t magnitude = 0;
     bool is_integer = true;
-    bool leading_zero = parser->source[parser->at] == '0';
-    size_t digits_start = parser->at;
-    while (is_digit(parser)) {
-        unsigned digit = (unsigned)(parser->source[parser->at++] - '0');
+    bool leading_zero = *at == '0';
+    const char *digits_start = at;
+    while (is_digit(parser, at)) {
+        unsigned digit = (unsigned)(*at++ - '0');
         if (magnitude > (UINT64_MAX - digit) / 10)
             is_integer = false;
         else
             magnitude = magnitude * 10 + digit;
     }
-    if (leading_zero && parser->at - digits_start > 1)
-        return refuse(parser, "a number with a leading zero");
+    if (leading_zero && at - digits_start > 1)
+        return refuse(parser, at, "a number with a leading zero");
     bool is_simple = is_integer; /* all digits are in the magnitude, and there is no exponent */
-    size_t fraction_start = parser->at;
-    if (parser->at < parser->bytes && parser->source[parser->at] == '.') {
+    const char *fraction_start = at;
+    if (at < parser->end && *at == '.') {
         is_integer = false;
-        fraction_start = ++parser->at;
-        if (!is_digit(parser))
-            return refuse(parser, "a number without digits behind its point");
-        while (is_digit(parser)) {
-            unsigned digit = (unsigned)(parser->source[parser->at++] - '0');
+        fraction_start = ++at;
+        if (!is_digit(parser, at))
+            return refuse(parser, at, "a number without digits behind its point");
+        while (is_digit(parser, at)) {
+            unsigned digit = (unsigned)(*at++ - '0');
             is_simple = is_simple && magnitude < UINT64_MAX / 16;
             magnitude = magnitude * 10 + digit; /* if it wraps, nobody looks at it */
         }
     }
-    size_t fraction_digits = parser->at - fraction_start;
-    if (parser->at < parser->bytes && (parser->source[parser->at] == 'e' || parser->source[parser->at] == 'E')) {
+    size_t fraction_digits = (size_t)(at - fraction_start);
+    if (at < parser->end && (*at == 'e' || *at == 'E')) {
         is_integer = is_simple = false;
-        parser->at++;
-        if (parser->at < parser->bytes && (parser->source[parser->at] == '+' || parser->source[parser->at] == '-'))
-            parser->at++;
-        if (!is_digit(parser))
-            return refuse(parser, "a number without digits in its exponent");
-        while (is_digit(parser))
-            parser->at++;
+        at++;
+        if (at < parser->end && (*at == '+' || *at == '-'))
+            at++;
+        if (!is_digit(parser, at))
+            return refuse(parser, at, "a number without digits in its exponent");
+        while (is_digit(parser, at))
+            at++;
     }
-    struct json_node node = {
-        .type = JSON_TYPE_NUMBER, .start = (uint32_t)start, .end = (uint32_t)parser->at, .next = index + 1};
+    node->end = offset_of(parser, at);
     if (is_integer && magnitude <= INT64_MAX) {
-        node.boolean = true;
-        node.integer = negative ? -(int64_t)magnitude : (int64_t)magnitude;
-        node.number = (double)node.integer;
-    } else if (is_simple && divide_exactly(magnitude, fraction_digits, &node.number)) {
-        node.number = negative ? -node.number : node.number;
-    } else if (!parse_double(parser, start, &node.number)) {
-        return false;
+        node->boolean = true;
+        node->integer = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+        node->number = (double)node->integer;
+    } else if (is_simple && divide_exactly(magnitude, fraction_digits, &node->number)) {
+        node->number = negative ? -node->number : node->number;
+    } else if (!parse_double(parser, start, at, &node->number)) {
+        return NULL;
     }
-    parser->document->nodes[index] = node;
-    return true;
+    return at;
 }
 
-static bool parse_word(struct parser *parser, const char *word, enum json_type type, bool boolean)
+static const char *parse_word(struct parser *parser, const char *at, const char *word, enum json_type type,
+                              bool boolean)
 {
-    uint32_t index;
-    size_t length = strlen(word);
-    if (parser->bytes - parser->at < length || memcmp(parser->source + parser->at, word, length) != 0)
-        return refuse(parser, "an unknown word");
-    if (!add_node(parser, &index))
-        return false;
-    parser->document->nodes[index] = (struct json_node){.type = type,
-                                                        .boolean = boolean,
-                                                        .start = (uint32_t)parser->at,
-                                                        .end = (uint32_t)(parser->at + length),
-                                                        .next = index + 1};
-    parser->at += length;
-    return true;
+    size_t bytes = strlen(word);
+    if ((size_t)(parser->end - at) < bytes || memcmp(at, word, bytes) != 0)
+        return refuse(parser, at, "an unknown word");
+    struct json_node *node = add_node(parser, type, at);
+    if (node == NULL)
+        return NULL;
+    node->boolean = boolean;
+    node->end = offset_of(parser, at + bytes);
+    return at + bytes;
 }
 
 static bool same_text(const struct json_node *a, const struct json_node *b)
@@ -368,10 +382,24 @@ static bool same_text(const struct json_node *a, const struct json_node *b)
     return a->text_bytes == b->text_bytes && memcmp(a->text, b->text, a->text_bytes) == 0;
 }
 
-/* Whether the last key of an object that is being parsed occurred before in it. */
-static bool is_repeated_key(const struct json_document *document, uint32_t object, uint32_t last_key)
+/* One of 64 bits for a key: where two keys have different ones they differ. */
+static uint64_t key_bit(const struct json_node *key)
+{
+    unsigned sum = key->text_bytes;
+    if (key->text_bytes > 0)
+        sum += 7u * (unsigned char)key->text[0] + 13u * (unsigned char)key->text[key->text_bytes - 1];
+    return (uint64_t)1 << sum % 64;
+}
+
+/* Whether the last key of an object that is being parsed occurred before in it. `seen` has the bits of those before,
+ * and gets its. */
+static bool is_repeated_key(const struct json_document *document, uint32_t object, uint32_t last_key, uint64_t *seen)
 {
     const struct json_node *key = &document->nodes[last_key];
+    uint64_t bit = key_bit(key), before = *seen;
+    *seen |= bit;
+    if ((before & bit) == 0)
+        return false;
     for (uint32_t i = object + 1; i < last_key; i = document->nodes[i + 1].next) {
         if (same_text(&document->nodes[i], key))
             return true;
@@ -379,133 +407,133 @@ static bool is_repeated_key(const struct json_document *document, uint32_t objec
     return false;
 }
 
-/* The same for a whole object with many members, without comparing every pair. */
-static bool check_keys_of_large_object(struct parser *parser, uint32_t object)
+/* The same for a whole object with many members, without comparing every pair. `at` is its end. False: refused. */
+static bool check_keys_of_large_object(struct parser *parser, uint32_t object, const char *at)
 {
     struct json_document *document = parser->document;
     struct map keys = MAP_INIT;
-    bool fine = true;
+    const char *flaw = NULL;
     uint32_t i = object + 1;
-    for (uint32_t member = 0; fine && member < document->nodes[object].count; member++) {
+    for (uint32_t member = 0; flaw == NULL && member < document->nodes[object].count; member++) {
         struct json_node *key = &document->nodes[i];
         void *old = NULL;
         if (!map_put(&keys, key->text, key->text_bytes, key, &old))
-            fine = refuse(parser, "out of memory");
+            flaw = "out of memory";
         else if (old != NULL)
-            fine = refuse(parser, "a key that occurs twice in one object");
+            flaw = "a key that occurs twice in one object";
         i = document->nodes[i + 1].next;
     }
     map_free(&keys);
-    return fine;
+    if (flaw != NULL)
+        refuse(parser, at, "%s", flaw);
+    return flaw == NULL;
 }
 
-static bool parse_value(struct parser *parser);
+static const char *parse_value(struct parser *parser, const char *at);
 
-static bool parse_array(struct parser *parser, uint32_t index)
+/* Behind the bracket; `index` is the array's node. */
+static const char *parse_array(struct parser *parser, const char *at, uint32_t index)
+{
+    uint32_t count = 0;
+    at = skip_space(parser, at);
+    if (at < parser->end && *at == ']')
+        return at + 1;
+    for (;;) {
+        if ((at = parse_value(parser, at)) == NULL)
+            return NULL;
+        count++;
+        at = skip_space(parser, at);
+        if (at == parser->end)
+            return refuse(parser, at, "an array without end");
+        if (*at != ',' && *at != ']')
+            return refuse(parser, at, "',' or ']' expected");
+        if (*at++ == ']')
+            break;
+    }
+    parser->document->nodes[index].count = count;
+    return at;
+}
+
+/* Behind the brace; `index` is the object's node. */
+static const char *parse_object(struct parser *parser, const char *at, uint32_t index)
 {
     struct json_document *document = parser->document;
     uint32_t count = 0;
-    skip_space(parser);
-    if (parser->at < parser->bytes && parser->source[parser->at] == ']') {
-        parser->at++;
-        return true;
-    }
+    uint64_t seen = 0;
+    at = skip_space(parser, at);
+    if (at < parser->end && *at == '}')
+        return at + 1;
     for (;;) {
-        if (!parse_value(parser))
-            return false;
-        document->nodes[index].count = ++count;
-        skip_space(parser);
-        if (parser->at == parser->bytes)
-            return refuse(parser, "an array without end");
-        char c = parser->source[parser->at];
-        if (c != ',' && c != ']')
-            return refuse(parser, "',' or ']' expected");
-        parser->at++;
-        if (c == ']')
-            return true;
-    }
-}
-
-static bool parse_object(struct parser *parser, uint32_t index)
-{
-    struct json_document *document = parser->document;
-    uint32_t count = 0;
-    skip_space(parser);
-    if (parser->at < parser->bytes && parser->source[parser->at] == '}') {
-        parser->at++;
-        return true;
-    }
-    for (;;) {
-        skip_space(parser);
-        if (parser->at == parser->bytes)
-            return refuse(parser, "an object without end");
-        if (parser->source[parser->at] != '"')
-            return refuse(parser, "a key in double quotes expected");
+        at = skip_space(parser, at);
+        if (at == parser->end)
+            return refuse(parser, at, "an object without end");
+        if (*at != '"')
+            return refuse(parser, at, "a key in double quotes expected");
         uint32_t key = document->node_count;
-        if (!parse_text(parser))
-            return false;
-        if (count < SMALL_OBJECT_MEMBERS && is_repeated_key(document, index, key))
-            return refuse(parser, "a key that occurs twice in one object");
-        skip_space(parser);
-        if (parser->at == parser->bytes || parser->source[parser->at] != ':')
-            return refuse(parser, "':' expected");
-        parser->at++;
-        if (!parse_value(parser))
-            return false;
-        document->nodes[index].count = ++count;
-        skip_space(parser);
-        if (parser->at == parser->bytes)
-            return refuse(parser, "an object without end");
-        char c = parser->source[parser->at];
-        if (c != ',' && c != '}')
-            return refuse(parser, "',' or '}' expected");
-        parser->at++;
-        if (c == '}')
-            return count <= SMALL_OBJECT_MEMBERS || check_keys_of_large_object(parser, index);
+        if ((at = parse_text(parser, at)) == NULL)
+            return NULL;
+        if (count < SMALL_OBJECT_MEMBERS && is_repeated_key(document, index, key, &seen))
+            return refuse(parser, at, "a key that occurs twice in one object");
+        at = skip_space(parser, at);
+        if (at == parser->end || *at != ':')
+            return refuse(parser, at, "':' expected");
+        if ((at = parse_value(parser, at + 1)) == NULL)
+            return NULL;
+        count++;
+        at = skip_space(parser, at);
+        if (at == parser->end)
+            return refuse(parser, at, "an object without end");
+        if (*at != ',' && *at != '}')
+            return refuse(parser, at, "',' or '}' expected");
+        if (*at++ == '}')
+            break;
     }
+    document->nodes[index].count = count;
+    return count <= SMALL_OBJECT_MEMBERS || check_keys_of_large_object(parser, index, at) ? at : NULL;
 }
 
-static bool parse_container(struct parser *parser, enum json_type type)
+/* At the bracket or brace. */
+static const char *parse_container(struct parser *parser, const char *at, enum json_type type)
 {
-    uint32_t index;
+    struct json_document *document = parser->document;
+    uint32_t index = document->node_count;
     if (parser->depth == JSON_DEPTH_LIMIT)
-        return refuse(parser, "nested deeper than %d", JSON_DEPTH_LIMIT);
-    if (!add_node(parser, &index))
-        return false;
-    parser->document->nodes[index] = (struct json_node){.type = type, .start = (uint32_t)parser->at};
+        return refuse(parser, at, "nested deeper than %d", JSON_DEPTH_LIMIT);
+    if (add_node(parser, type, at) == NULL)
+        return NULL;
     parser->depth++;
-    parser->at++;
-    if (type == JSON_TYPE_ARRAY ? !parse_array(parser, index) : !parse_object(parser, index))
-        return false;
+    at = type == JSON_TYPE_ARRAY ? parse_array(parser, at + 1, index) : parse_object(parser, at + 1, index);
+    if (at == NULL)
+        return NULL;
     parser->depth--;
-    parser->document->nodes[index].end = (uint32_t)parser->at;
-    parser->document->nodes[index].next = parser->document->node_count;
-    return true;
+    document->nodes[index].end = offset_of(parser, at);
+    document->nodes[index].next = document->node_count;
+    return at;
 }
 
-static bool parse_value(struct parser *parser)
+static const char *parse_value(struct parser *parser, const char *at)
 {
-    skip_space(parser);
-    if (parser->at == parser->bytes)
-        return refuse(parser, "a value expected");
-    switch (parser->source[parser->at]) {
+    at = skip_space(parser, at);
+    if (at == parser->end)
+        return refuse(parser, at, "a value expected");
+    switch (*at) {
     case '{':
-        return parse_container(parser, JSON_TYPE_OBJECT);
+        return parse_container(parser, at, JSON_TYPE_OBJECT);
     case '[':
-        return parse_container(parser, JSON_TYPE_ARRAY);
+        return parse_container(parser, at, JSON_TYPE_ARRAY);
     case '"':
-        return parse_text(parser);
+        return parse_text(parser, at);
     case 't':
-        return parse_word(parser, "true", JSON_TYPE_BOOL, true);
+        return parse_word(parser, at, "true", JSON_TYPE_BOOL, true);
     case 'f':
-        return parse_word(parser, "false", JSON_TYPE_BOOL, false);
+        return parse_word(parser, at, "false", JSON_TYPE_BOOL, false);
     case 'n':
-        return parse_word(parser, "null", JSON_TYPE_NULL, false);
+        return parse_word(parser, at, "null", JSON_TYPE_NULL, false);
     case '-':
     case '0' ... '9':
-        return parse_number(parser);
+        return parse_number(parser, at);
     default:
-        return refuse(parser, "a value expected");
+        return refuse(parser, at, "a value expected");
     }
 }
 
@@ -519,15 +547,16 @@ bool json_document_parse(struct json_document *document, const char *source, siz
     document->decoded = NULL;
     document->decoded_bytes = 0;
     document->error[0] = '\0';
-    struct parser parser = {.document = document, .source = source, .bytes = source_bytes};
+    struct parser parser = {.document = document, .end = source + source_bytes};
+    const char *at = source;
     if (source_bytes > UINT32_MAX / 2) /* offsets are 32 bits wide */
-        return refuse(&parser, "longer than 2 GiB");
-    if (!parse_value(&parser))
+        at = refuse(&parser, at, "longer than 2 GiB");
+    if (at == NULL || (at = parse_value(&parser, at)) == NULL)
         return false;
-    skip_space(&parser);
-    if (parser.at != parser.bytes)
-        return refuse(&parser, "something behind the value");
-    return true;
+    at = skip_space(&parser, at);
+    if (at != parser.end)
+        refuse(&parser, at, "something behind the value");
+    return at == parser.end;
 }
 
 void json_document_free(struct json_document *document)

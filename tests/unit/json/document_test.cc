@@ -239,6 +239,21 @@ TEST(JsonDocument, RefusesRepeatedKeys)
     EXPECT_FALSE(Document(large + "\"key499\": 1}").parsed);
 }
 
+TEST(JsonDocument, TellsKeysApartThatLookAlike)
+{
+    // Of one length, with the same first and last character, as many as are compared with each other.
+    for (int members = 1; members <= 26; members++) {
+        std::string all = "{";
+        for (int i = 0; i < members; i++)
+            all += std::string(i > 0 ? "," : "") + "\"k" + static_cast<char>('a' + i) + "y\": 0";
+        EXPECT_TRUE(Document(all + "}").parsed) << members;
+        for (int i = 0; i < members; i++)
+            EXPECT_FALSE(Document(all + ",\"k" + static_cast<char>('a' + i) + "y\": 0}").parsed) << members << i;
+    }
+    EXPECT_TRUE(Document(R"({"": 1, " ": 2})").parsed);
+    EXPECT_FALSE(Document(R"({"": 1, " ": 2, "": 3})").parsed);
+}
+
 TEST(JsonDocument, LimitsDepth)
 {
     std::string open(JSON_DEPTH_LIMIT, '[');
