@@ -68,8 +68,8 @@ static uint32_t offset_of(const struct parser *parser, const char *at)
     return (uint32_t)(at - parser->document->source);
 }
 
-/* The node of a value that begins here, which is the only one of its own for now; it moves when the next is added. NULL:
- * out of memory, and refused. */
+/* The node of a value that begins here, which is the only one of its own for now; it moves when the next is added.
+ * NULL: out of memory, and refused. */
 static struct json_node *add_node(struct parser *parser, enum json_type type, const char *at)
 {
     struct json_document *document = parser->document;

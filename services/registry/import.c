@@ -171,7 +171,7 @@ static struct record *pack(struct import_entry *entry, const Muster__V1__Worker 
     Muster__V1__Worker kept = *worker;
     if (kept.type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED)
         kept.type = spec_type(worker->spec);
-    struct record *record = record_create(&kept);
+    struct record *record = record_create(&kept, NULL);
     if (record == NULL)
         fail_memory(entry->chunk->import);
     return record;

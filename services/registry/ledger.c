@@ -33,6 +33,7 @@ struct ledger {
     bool retrying;      /* the timer has expired: write the numbers */
     struct queue batch; /* being written */
     struct store_change *changes;
+    struct buffer values; /* of the changes */
     struct store_batch store_batch;
     bool failing;
     struct store_error failure;
@@ -64,7 +65,6 @@ static struct ledger_entry *queue_take(struct queue *queue)
 
 static void answer(struct ledger_entry *entry, const struct ledger_outcome *outcome)
 {
-    buffer_free(&entry->value);
     entry->done(entry, outcome);
 }
 
@@ -118,12 +118,18 @@ static void discard_entry(struct ledger *ledger, struct ledger_entry *entry)
     answer(entry, &(struct ledger_outcome){.result = LEDGER_STORE_FAILED, .text = ledger->failure.text});
 }
 
+static void free_changes(struct ledger *ledger)
+{
+    free(ledger->changes);
+    ledger->changes = NULL;
+    buffer_free(&ledger->values);
+}
+
 static void committed(void *argument, enum store_result result, const struct store_error *error)
 {
     struct ledger *ledger = argument;
     struct ledger_entry *entry;
-    free(ledger->changes);
-    ledger->changes = NULL;
+    free_changes(ledger);
     ledger->committing = false;
     note_result(ledger, result, error);
     if (result == STORE_OK) {
@@ -173,22 +179,35 @@ static enum registry_result add_to_batch(struct ledger *ledger, struct ledger_en
     enum registry_result result = prepare(ledger, entry, unix_ms);
     if (result != REGISTRY_OK)
         return result;
-    registry_change_value(&entry->change, &entry->value);
-    if (buffer_failed(&entry->value)) {
-        registry_discard(&entry->change);
-        return REGISTRY_OUT_OF_MEMORY;
-    }
-    size_t id_bytes;
-    const char *id = registry_change_id(&entry->change, &id_bytes);
-    ledger->changes[ledger->store_batch.count++] = (struct store_change){
-        .row = registry_change_row(&entry->change),
-        .id = id,
-        .id_bytes = id_bytes,
-        .value = entry->value.bytes > 0 ? entry->value.data : NULL,
-        .value_bytes = entry->value.bytes,
-    };
+    struct store_change *change = &ledger->changes[ledger->store_batch.count++];
+    change->row = registry_change_row(&entry->change);
+    change->id = registry_change_id(&entry->change, &change->id_bytes);
     queue_append(&ledger->batch, entry);
     return REGISTRY_OK;
+}
+
+/* Writes the values of the batch's changes, which take at most so many bytes, one after the other. Without memory for
+ * them nothing is left of the batch. */
+static void write_values(struct ledger *ledger, size_t bytes_max)
+{
+    struct buffer *values = &ledger->values;
+    struct ledger_entry *entry;
+    if (!buffer_reserve(values, bytes_max)) {
+        buffer_free(values);
+        ledger->store_batch.count = 0;
+        while ((entry = queue_take(&ledger->batch)) != NULL) {
+            registry_discard(&entry->change);
+            refuse(entry, REGISTRY_OUT_OF_MEMORY);
+        }
+        return;
+    }
+    struct store_change *change = ledger->changes;
+    for (entry = ledger->batch.first; entry != NULL; entry = entry->next, change++) {
+        size_t before = values->bytes;
+        registry_change_value(&entry->change, values);
+        change->value_bytes = values->bytes - before;
+        change->value = change->value_bytes > 0 ? values->data + before : NULL;
+    }
 }
 
 /* Moves what waits into the batch, as far as it goes; there is room for so many changes. */
@@ -210,7 +229,7 @@ static void gather(struct ledger *ledger, size_t room)
         ledger->waiting_count--;
         enum registry_result result = add_to_batch(ledger, entry, unix_ms);
         if (result == REGISTRY_OK) {
-            bytes += entry->value.bytes;
+            bytes += registry_change_value_bytes_max(&entry->change);
         } else {
             /* Its answer frees it, and it is in nobody's way. */
             map_remove_text(&ids, entry->worker_id);
@@ -225,6 +244,7 @@ static void gather(struct ledger *ledger, size_t room)
             ledger->waiting.end = later.end;
         ledger->waiting.first = later.first;
     }
+    write_values(ledger, bytes);
 }
 
 static void commit(void *argument)
@@ -239,8 +259,7 @@ static void commit(void *argument)
     ledger->store_batch = (struct store_batch){.changes = ledger->changes};
     gather(ledger, ledger->retrying ? 0 : room); /* what waits comes right behind */
     if (ledger->store_batch.count == 0 && !ledger->retrying && !registry_needs_ceiling(ledger->registry)) {
-        free(ledger->changes);
-        ledger->changes = NULL;
+        free_changes(ledger);
         /* Only what there was no memory to gather. */
         if (ledger->waiting.first != NULL)
             rpc_loop_at_end_of_turn(ledger->loop, &ledger->hook);
@@ -300,7 +319,7 @@ void ledger_destroy(struct ledger *ledger)
         discard_entry(ledger, entry);
     while ((entry = queue_take(&ledger->waiting)) != NULL)
         answer(entry, &(struct ledger_outcome){.result = LEDGER_STORE_FAILED, .text = ledger->failure.text});
-    free(ledger->changes);
+    free_changes(ledger);
     free(ledger);
 }
 
@@ -309,7 +328,6 @@ bool ledger_submit(struct ledger *ledger, struct ledger_entry *entry)
     if (ledger->waiting_count >= LEDGER_QUEUE_MAX)
         return false;
     entry->change = (struct registry_change){.record = NULL};
-    entry->value = (struct buffer)BUFFER_INIT;
     queue_append(&ledger->waiting, entry);
     ledger->waiting_count++;
     rpc_loop_at_end_of_turn(ledger->loop, &ledger->hook);

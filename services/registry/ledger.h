@@ -66,7 +66,6 @@ struct ledger_entry {
     /* The ledger's. */
     struct ledger_entry *next;
     struct registry_change change;
-    struct buffer value;
 };
 
 struct ledger_events {

@@ -18,6 +18,14 @@
 #define BODY_FIELD 1
 #define BODY_FIRST_BYTE ((BODY_FIELD << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
 
+/* Those that a value has beside the body. */
+#define TYPE_FIELD 2
+#define INCARNATION_FIELD 4
+#define REGISTERED_AT_MS_FIELD 5
+#define DRAINING_FIELD 9
+#define VALUE_NUMBERS 4
+#define NUMBER_BYTES (1 + WIRE_VARINT_BYTES)
+
 static char *record_body(const struct record *record)
 {
     return (char *)record->id + record->id_bytes + 1;
@@ -37,13 +45,19 @@ static size_t record_bytes(const struct record *record)
     return bytes_of(record->id_bytes, record->body_bytes);
 }
 
+static struct record *take(size_t id_bytes, size_t body_bytes, struct slab *slab)
+{
+    size_t bytes = bytes_of(id_bytes, body_bytes);
+    return slab != NULL ? slab_take(slab, bytes) : malloc(bytes);
+}
+
 /* Everything but the body, for which there is room. */
-static struct record *create_empty(const Muster__V1__Worker *worker, size_t body_bytes)
+static struct record *create_empty(const Muster__V1__Worker *worker, size_t body_bytes, struct slab *slab)
 {
     size_t id_bytes = strlen(worker->spec->worker_id);
     if (body_bytes > UINT32_MAX || id_bytes > UINT16_MAX)
         return NULL;
-    struct record *record = malloc(bytes_of(id_bytes, body_bytes));
+    struct record *record = take(id_bytes, body_bytes, slab);
     if (record == NULL)
         return NULL;
     *record = (struct record){
@@ -54,12 +68,13 @@ static struct record *create_empty(const Muster__V1__Worker *worker, size_t body
         .type = worker->type & TYPE_MASK,
         .draining = worker->draining,
         .swapping = worker->swap != NULL,
+        .in_slab = slab != NULL,
     };
     memcpy(record->id, worker->spec->worker_id, id_bytes + 1);
     return record;
 }
 
-struct record *record_create(const Muster__V1__Worker *worker)
+struct record *record_create(const Muster__V1__Worker *worker, struct slab *slab)
 {
     Muster__V1__Worker body = MUSTER__V1__WORKER__INIT;
     body.spec = worker->spec;
@@ -70,14 +85,15 @@ struct record *record_create(const Muster__V1__Worker *worker)
     struct protobuf_packer packer = {memory, sizeof(memory), false};
     size_t bytes;
     const uint8_t *packed = protobuf_pack(&packer, &body.base, &bytes);
-    struct record *record = packed == NULL ? NULL : create_empty(worker, bytes);
+    struct record *record = packed == NULL ? NULL : create_empty(worker, bytes, slab);
     if (record != NULL)
         memcpy(record_body(record), packed, bytes);
     protobuf_packer_free(&packer);
     return record;
 }
 
-struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec)
+struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec,
+                                       struct slab *slab)
 {
     Muster__V1__Worker rest = MUSTER__V1__WORKER__INIT;
     rest.n_assigned_services = worker->n_assigned_services;
@@ -89,7 +105,7 @@ struct record *record_create_from_wire(const Muster__V1__Worker *worker, const s
     struct protobuf_packer packer = {memory, sizeof(memory), false};
     size_t rest_bytes;
     const uint8_t *packed = protobuf_pack(&packer, &rest.base, &rest_bytes);
-    struct record *record = packed == NULL ? NULL : create_empty(worker, head_bytes + spec->count + rest_bytes);
+    struct record *record = packed == NULL ? NULL : create_empty(worker, head_bytes + spec->count + rest_bytes, slab);
     if (record != NULL) {
         uint8_t *at = (uint8_t *)record_body(record);
         memcpy(at, head, head_bytes);
@@ -114,7 +130,7 @@ bool record_swap_fits(const Muster__V1__ServiceSwap *swap, char *const *assigned
 }
 
 struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count,
-                               const Muster__V1__ServiceSwap *swap)
+                               const Muster__V1__ServiceSwap *swap, struct slab *slab)
 {
     Muster__V1__Worker *body =
         muster__v1__worker__unpack(NULL, record->body_bytes, (const uint8_t *)record_body(record));
@@ -125,12 +141,12 @@ struct record *record_reassign(const struct record *record, char *const *assigne
     changed.assigned_services = (char **)assigned; /* only read */
     changed.n_assigned_services = assigned_count;
     changed.swap = (Muster__V1__ServiceSwap *)swap; /* only read */
-    struct record *copy = record_create(&changed);
+    struct record *copy = record_create(&changed, slab);
     if (copy != NULL) {
         const uint32_t body_bytes = copy->body_bytes;
         memcpy(copy, record, offsetof(struct record, id));
         copy->body_bytes = body_bytes;
-        copy->in_slab = false;
+        copy->in_slab = slab != NULL;
         copy->swapping = swap != NULL;
         copy->status_reason = NULL;
     }
@@ -138,27 +154,15 @@ struct record *record_reassign(const struct record *record, char *const *assigne
     return copy;
 }
 
-struct record *record_copy(const struct record *record)
+struct record *record_copy(const struct record *record, struct slab *slab)
 {
-    struct record *copy = malloc(record_bytes(record));
+    struct record *copy = take(record->id_bytes, record->body_bytes, slab);
     if (copy == NULL)
         return NULL;
     memcpy(copy, record, record_bytes(record));
-    copy->in_slab = false;
+    copy->in_slab = slab != NULL;
     copy->status_reason = NULL;
     return copy;
-}
-
-struct record *record_keep(struct record *record, struct slab *slab)
-{
-    size_t bytes = record_bytes(record);
-    struct record *kept = record->in_slab ? NULL : slab_take(slab, bytes);
-    if (kept == NULL)
-        return record;
-    memcpy(kept, record, bytes);
-    kept->in_slab = true;
-    free(record);
-    return kept;
 }
 
 void record_free(struct record *record)
@@ -231,20 +235,33 @@ Muster__V1__Worker *record_unpack(const struct record *record)
     return worker;
 }
 
-void record_to_value(const struct record *record, struct buffer *value)
+/* A field of Worker that is a number; those that are 0 are left out. */
+static size_t put_number(uint32_t field, uint64_t value, uint8_t *into)
 {
-    struct record_message message;
-    record_message_init(&message, record);
-    message.worker.status = MUSTER__V1__WORKER_STATUS__WORKER_STATUS_UNSPECIFIED;
-    message.worker.status_reason = (char *)protobuf_c_empty_string;
-    message.worker.status_changed_at_ms = 0;
-    message.worker.revision = 0;
-
-    buffer_clear(value);
-    protobuf_append(value, &message.worker.base);
+    if (value == 0)
+        return 0;
+    into[0] = (uint8_t)(field << 3 | PROTOBUF_C_WIRE_TYPE_VARINT);
+    return 1 + wire_write_varint(value, into + 1);
 }
 
-struct record *record_from_value(const void *value, size_t value_bytes)
+void record_to_value(const struct record *record, struct buffer *value)
+{
+    uint8_t numbers[VALUE_NUMBERS * NUMBER_BYTES];
+    size_t bytes = 0;
+    bytes += put_number(TYPE_FIELD, record->type, numbers + bytes);
+    bytes += put_number(INCARNATION_FIELD, record->incarnation, numbers + bytes);
+    bytes += put_number(REGISTERED_AT_MS_FIELD, (uint64_t)record->registered_at_ms, numbers + bytes);
+    bytes += put_number(DRAINING_FIELD, record->draining, numbers + bytes);
+    buffer_append(value, record_body(record), record->body_bytes);
+    buffer_append(value, numbers, bytes);
+}
+
+size_t record_value_bytes_max(const struct record *record)
+{
+    return record->body_bytes + VALUE_NUMBERS * NUMBER_BYTES;
+}
+
+struct record *record_from_value(const void *value, size_t value_bytes, struct slab *slab)
 {
     Muster__V1__Worker *worker = muster__v1__worker__unpack(NULL, value_bytes, value);
     if (worker == NULL)
@@ -254,7 +271,7 @@ struct record *record_from_value(const void *value, size_t value_bytes)
                  worker->type >= MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU &&
                  worker->type <= MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE;
     if (whole)
-        record = record_create(worker);
+        record = record_create(worker, slab);
     muster__v1__worker__free_unpacked(worker, NULL);
     return record;
 }

@@ -44,29 +44,27 @@ struct record {
     char id[]; /* a zero byte follows, then the body */
 };
 
+/* All that make a record put it into a slab; NULL: one that is not kept for long comes from malloc. They return NULL
+ * when memory runs out. */
+
 /* Packs spec, assigned_services and swap of `worker`, and takes over its type, incarnation,
- * registered_at_ms and draining; the status is not set. The spec was checked. NULL when memory
- * runs out. */
-struct record *record_create(const Muster__V1__Worker *worker);
+ * registered_at_ms and draining; the status is not set. The spec was checked. */
+struct record *record_create(const Muster__V1__Worker *worker, struct slab *slab);
 
 /* The same, from the spec's own bytes on the wire, which `worker->spec` was unpacked from and not changed since: they
  * are taken as they are. */
-struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec);
+struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec,
+                                       struct slab *slab);
 
-/* The same with other assigned_services and another swap (NULL: none), without the reason of its status. NULL when
- * memory runs out. */
+/* The same with other assigned_services and another swap (NULL: none), without the reason of its status. */
 struct record *record_reassign(const struct record *record, char *const *assigned, size_t assigned_count,
-                               const Muster__V1__ServiceSwap *swap);
+                               const Muster__V1__ServiceSwap *swap, struct slab *slab);
 
 /* Whether both services of a swap are among the names. */
 bool record_swap_fits(const Muster__V1__ServiceSwap *swap, char *const *assigned, size_t assigned_count);
 
-/* A copy without the reason of its status. NULL when memory runs out. */
-struct record *record_copy(const struct record *record);
-
-/* Moves a record into the slab, where it is given back to by record_free; the old pointer is
- * void. When memory runs out it stays where it is, which costs more and is not wrong. */
-struct record *record_keep(struct record *record, struct slab *slab);
+/* A copy without the reason of its status. */
+struct record *record_copy(const struct record *record, struct slab *slab);
 
 /* Frees; NULL is fine. */
 void record_free(struct record *record);
@@ -97,9 +95,10 @@ void record_message_init(struct record_message *message, const struct record *re
  * when memory runs out. */
 Muster__V1__Worker *record_unpack(const struct record *record);
 
-/* What is written to disk: a packed Worker without status and revision. Replaces what the
- * buffer held; check buffer_failed. */
+/* What is written to disk: a packed Worker without status and revision. Appended; check buffer_failed, unless there is
+ * room for record_value_bytes_max. */
 void record_to_value(const struct record *record, struct buffer *value);
+size_t record_value_bytes_max(const struct record *record);
 
-/* A record from such bytes. NULL: they are none, or memory ran out. */
-struct record *record_from_value(const void *value, size_t value_bytes);
+/* A record from such bytes. NULL: also when they are none. */
+struct record *record_from_value(const void *value, size_t value_bytes, struct slab *slab);

@@ -23,6 +23,7 @@ struct registrar_batch {
     size_t unanswered;
     const Muster__V1__AssignResponse *response; /* once the assigner has answered */
     struct rpc_message_memory *memory;          /* that it lies in */
+    char **assigned;                            /* the names in it, of one member after the other */
 };
 
 struct registrar {
@@ -43,6 +44,7 @@ static void free_batch(struct registrar_batch *batch)
 {
     rpc_message_memory_free(batch->memory);
     free(batch->members);
+    free(batch->assigned);
     free(batch);
 }
 
@@ -56,13 +58,17 @@ static void answered(struct registrar_batch *batch)
         rpc_loop_at_end_of_turn(registrar->loop, &registrar->hook);
 }
 
+/* The last answer frees the batch, which may come inside a loop over its members: they are held by one more. */
+static void hold(struct registrar_batch *batch)
+{
+    batch->unanswered++;
+}
+
 static void finish(struct registration *registration, const struct registrar_outcome *outcome)
 {
     struct registrar_batch *batch = registration->batch;
-    char **names = registration->assigned;
     map_remove_text(&batch->registrar->under_way, registration->spec->worker_id);
     registration->done(registration, outcome);
-    free(names);
     answered(batch);
 }
 
@@ -88,14 +94,11 @@ static void stored(struct ledger_entry *entry, const struct ledger_outcome *outc
              outcome->text);
 }
 
-static void store(struct registration *registration, const Muster__V1__Assignment *assignment)
+/* There is room for the names of the services in `names`. */
+static void store(struct registration *registration, const Muster__V1__Assignment *assignment, char **names)
 {
     registration->assignment = assignment;
-    registration->assigned = calloc(assignment->n_services + 1, sizeof(char *));
-    if (registration->assigned == NULL) {
-        fail(registration, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
-        return;
-    }
+    registration->assigned = names;
     for (size_t i = 0; i < assignment->n_services; i++)
         registration->assigned[i] = assignment->services[i]->name;
     registration->entry.kind = LEDGER_REGISTRATION;
@@ -109,13 +112,26 @@ static void store(struct registration *registration, const Muster__V1__Assignmen
         fail(registration, RPC_RESOURCE_EXHAUSTED, "too many changes wait for the disk; try again");
 }
 
-/* --- Asking the assigner --- */
-
-/* The last answer frees the batch, which may come inside a loop over its members: they are held by one more. */
-static void hold(struct registrar_batch *batch)
+/* Stores what the assigner has answered. False: out of memory. */
+static bool store_batch(struct registrar_batch *batch)
 {
-    batch->unanswered++;
+    size_t names = 0, count = batch->count;
+    for (size_t i = 0; i < count; i++)
+        names += batch->response->assignments[i]->n_services;
+    batch->assigned = calloc(names + 1, sizeof(char *));
+    if (batch->assigned == NULL)
+        return false;
+    hold(batch);
+    for (size_t i = 0; i < count; i++) {
+        const Muster__V1__Assignment *assignment = batch->response->assignments[i];
+        names -= assignment->n_services;
+        store(batch->members[i], assignment, batch->assigned + names);
+    }
+    answered(batch);
+    return true;
 }
+
+/* --- Asking the assigner --- */
 
 static void fail_batch(struct registrar_batch *batch, enum rpc_status status, const char *text)
 {
@@ -194,14 +210,8 @@ static void assigned(struct rpc_call *call, enum rpc_status status, const char *
         return;
     }
     batch->response = rpc_call_keep_message(call, message, &batch->memory);
-    if (batch->response == NULL) {
+    if (batch->response == NULL || !store_batch(batch))
         fail_batch(batch, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
-        return;
-    }
-    hold(batch);
-    for (size_t i = 0; i < batch->count; i++)
-        store(batch->members[i], batch->response->assignments[i]);
-    answered(batch);
 }
 
 /* --- A batch --- */
@@ -245,30 +255,27 @@ static struct registrar_batch *gather(struct registrar *registrar)
 struct candidate {
     Muster__V1__AssignCandidate message;
     Muster__V1__Worker *present;
-    char **announced;
 };
 
-static bool describe(const struct registrar *registrar, const struct registration *registration,
+/* There is room for the names of its services in `announced`. False: out of memory. */
+static bool describe(const struct registrar *registrar, const struct registration *registration, char **announced,
                      struct candidate *candidate)
 {
     const Muster__V1__WorkerSpec *spec = registration->spec;
+    const struct record *record = registry_find(registrar->registry, spec->worker_id);
     muster__v1__assign_candidate__init(&candidate->message);
     candidate->message.worker_id = spec->worker_id;
-    candidate->message.incarnation = registry_next_incarnation(registrar->registry, spec->worker_id);
+    candidate->message.incarnation = registry_next_incarnation(registrar->registry, record);
     candidate->message.type = spec_type(spec);
     candidate->message.location = spec->location;
     candidate->message.services_limited = spec->services_limited;
     candidate->message.n_permitted_services = spec->n_permitted_services;
     candidate->message.permitted_services = spec->permitted_services;
-    candidate->announced = calloc(spec->n_services + 1, sizeof(char *));
-    if (candidate->announced == NULL)
-        return false;
     for (size_t i = 0; i < spec->n_services; i++)
-        candidate->announced[i] = spec->services[i]->name;
+        announced[i] = spec->services[i]->name;
     candidate->message.n_announced_services = spec->n_services;
-    candidate->message.announced_services = candidate->announced;
+    candidate->message.announced_services = announced;
 
-    const struct record *record = registry_find(registrar->registry, spec->worker_id);
     if (record == NULL)
         return true;
     candidate->present = record_unpack(record);
@@ -281,13 +288,17 @@ static bool describe(const struct registrar *registrar, const struct registratio
 
 static bool ask(struct registrar *registrar, struct registrar_batch *batch)
 {
-    size_t count = batch->count;
+    size_t count = batch->count, names = 0;
+    for (size_t i = 0; i < count; i++)
+        names += batch->members[i]->spec->n_services;
+    char **announced = calloc(names + 1, sizeof(char *));
     struct candidate *candidates = calloc(count, sizeof(*candidates));
     Muster__V1__AssignCandidate **pointers = calloc(count, sizeof(Muster__V1__AssignCandidate *));
     Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
-    bool ready = candidates != NULL && pointers != NULL;
+    bool ready = announced != NULL && candidates != NULL && pointers != NULL;
     for (size_t i = 0; ready && i < count; i++) {
-        ready = describe(registrar, batch->members[i], &candidates[i]);
+        names -= batch->members[i]->spec->n_services;
+        ready = describe(registrar, batch->members[i], announced + names, &candidates[i]);
         pointers[i] = &candidates[i].message;
     }
     if (ready) {
@@ -297,13 +308,12 @@ static bool ask(struct registrar *registrar, struct registrar_batch *batch)
         (void)rpc_channel_call(registrar->assigner, &muster__v1__assigner_service__descriptor, "Assign", &request.base,
                                &(struct rpc_call_options){.timeout_ms = REGISTRAR_PATIENCE_MS}, assigned, registrar);
     }
-    for (size_t i = 0; candidates != NULL && i < count; i++) {
-        free(candidates[i].announced);
+    for (size_t i = 0; candidates != NULL && i < count; i++)
         if (candidates[i].present != NULL)
             muster__v1__worker__free_unpacked(candidates[i].present, NULL);
-    }
     free(pointers);
     free(candidates);
+    free(announced);
     return ready;
 }
 

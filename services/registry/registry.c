@@ -137,10 +137,9 @@ void registry_destroy(struct registry *registry)
 enum registry_result registry_restore(struct registry *registry, uint64_t row, const char *id, size_t id_bytes,
                                       const void *value, size_t value_bytes, int64_t unix_ms)
 {
-    struct record *record = record_from_value(value, value_bytes);
+    struct record *record = record_from_value(value, value_bytes, registry->records);
     if (record == NULL)
         return REGISTRY_INVALID;
-    record = record_keep(record, registry->records);
     enum registry_result result = REGISTRY_OK;
     struct record *old = NULL;
     if (record->id_bytes != id_bytes || memcmp(record->id, id, id_bytes) != 0)
@@ -249,24 +248,21 @@ void registry_restored(struct registry *registry, const struct registry_meta *st
 /* --- Durable changes --- */
 
 /* A change that puts `record`, which is NULL when memory ran out. */
-static enum registry_result change_to(const struct registry *registry, struct record *record,
-                                      struct registry_change *change)
+static enum registry_result change_to(struct record *record, struct registry_change *change)
 {
-    *change = (struct registry_change){.record = record != NULL ? record_keep(record, registry->records) : NULL};
+    *change = (struct registry_change){.record = record};
     return record != NULL ? REGISTRY_OK : REGISTRY_OUT_OF_MEMORY;
 }
 
-uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id)
+uint64_t registry_next_incarnation(const struct registry *registry, const struct record *present)
 {
-    const struct record *record = registry_find(registry, worker_id);
-    return (record != NULL ? record->incarnation : registry->meta.incarnation_floor) + 1;
+    return (present != NULL ? present->incarnation : registry->meta.incarnation_floor) + 1;
 }
 
-enum registry_result registry_check_key(const struct registry *registry, const char *worker_id,
-                                        const char *registered_by)
+/* Whether somebody with this key may register what has this record (NULL: none). */
+static enum registry_result check_key(const struct record *present, const char *registered_by)
 {
-    const struct record *present = registered_by[0] == '\0' ? NULL : registry_find(registry, worker_id);
-    if (present == NULL)
+    if (present == NULL || registered_by[0] == '\0')
         return REGISTRY_OK;
     Muster__V1__Worker *worker = record_unpack(present);
     if (worker == NULL)
@@ -277,6 +273,12 @@ enum registry_result registry_check_key(const struct registry *registry, const c
     return other ? REGISTRY_OF_ANOTHER_KEY : REGISTRY_OK;
 }
 
+enum registry_result registry_check_key(const struct registry *registry, const char *worker_id,
+                                        const char *registered_by)
+{
+    return registered_by[0] == '\0' ? REGISTRY_OK : check_key(registry_find(registry, worker_id), registered_by);
+}
+
 enum registry_result registry_prepare_registration(struct registry *registry, const Muster__V1__WorkerSpec *spec,
                                                    const struct wire_bytes *wire, char *const *assigned,
                                                    size_t assigned_count, int64_t unix_ms,
@@ -284,7 +286,7 @@ enum registry_result registry_prepare_registration(struct registry *registry, co
 {
     const struct record *present = registry_find(registry, spec->worker_id);
     /* Once more: since it was asked for somebody else may have come. */
-    enum registry_result key = registry_check_key(registry, spec->worker_id, spec->registered_by);
+    enum registry_result key = check_key(present, spec->registered_by);
     if (key != REGISTRY_OK)
         return key;
     Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
@@ -292,7 +294,7 @@ enum registry_result registry_prepare_registration(struct registry *registry, co
     worker.type = spec_type(spec);
     worker.n_assigned_services = assigned_count;
     worker.assigned_services = (char **)assigned;
-    worker.incarnation = registry_next_incarnation(registry, spec->worker_id);
+    worker.incarnation = registry_next_incarnation(registry, present);
     worker.registered_at_ms = unix_ms;
     worker.draining = present != NULL && present->draining;
     Muster__V1__Worker *before = present != NULL && present->swapping ? record_unpack(present) : NULL;
@@ -301,8 +303,9 @@ enum registry_result registry_prepare_registration(struct registry *registry, co
 
     struct record *record = NULL;
     if (before != NULL || present == NULL || !present->swapping) /* else memory ran out */
-        record = wire != NULL ? record_create_from_wire(&worker, wire) : record_create(&worker);
-    enum registry_result result = change_to(registry, record, change);
+        record = wire != NULL ? record_create_from_wire(&worker, wire, registry->records)
+                              : record_create(&worker, registry->records);
+    enum registry_result result = change_to(record, change);
     muster__v1__worker__free_unpacked(before, NULL);
     if (result != REGISTRY_OK)
         return result;
@@ -317,7 +320,7 @@ enum registry_result registry_prepare_import(struct registry *registry, const st
 {
     if (registry_find(registry, imported->id) != NULL)
         return REGISTRY_PRESENT;
-    enum registry_result result = change_to(registry, record_copy(imported), change);
+    enum registry_result result = change_to(record_copy(imported, registry->records), change);
     if (result != REGISTRY_OK)
         return result;
     change->record->row = ++registry->last_row;
@@ -363,7 +366,7 @@ enum registry_result registry_prepare_draining(const struct registry *registry, 
     const struct record *record = registry_find(registry, worker_id);
     if (record == NULL)
         return REGISTRY_NOT_FOUND;
-    enum registry_result result = change_to(registry, record_copy(record), change);
+    enum registry_result result = change_to(record_copy(record, registry->records), change);
     if (result != REGISTRY_OK)
         return result;
     change->keeps_status = true;
@@ -382,7 +385,8 @@ enum registry_result registry_prepare_assignment(const struct registry *registry
         return REGISTRY_STALE;
     if (swap != NULL && !record_swap_fits(swap, assigned, assigned_count))
         return REGISTRY_INVALID;
-    enum registry_result result = change_to(registry, record_reassign(record, assigned, assigned_count, swap), change);
+    enum registry_result result =
+        change_to(record_reassign(record, assigned, assigned_count, swap, registry->records), change);
     change->keeps_status = true;
     return result;
 }
@@ -406,8 +410,11 @@ void registry_change_value(const struct registry_change *change, struct buffer *
 {
     if (change->record != NULL)
         record_to_value(change->record, value);
-    else
-        buffer_clear(value);
+}
+
+size_t registry_change_value_bytes_max(const struct registry_change *change)
+{
+    return change->record != NULL ? record_value_bytes_max(change->record) : 0;
 }
 
 struct registry_meta registry_meta_after(const struct registry *registry, const struct registry_change *changes,

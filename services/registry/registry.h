@@ -108,8 +108,8 @@ struct registry_change {
 enum registry_result registry_check_key(const struct registry *registry, const char *worker_id,
                                         const char *registered_by);
 
-/* The incarnation that a registration of this id will have. */
-uint64_t registry_next_incarnation(const struct registry *registry, const char *worker_id);
+/* The incarnation that a registration will have of an id that has this record; NULL: it is not on the roll. */
+uint64_t registry_next_incarnation(const struct registry *registry, const struct record *present);
 
 /* A registration: `spec` was checked and normalised and has its id, `assigned` are names. `wire`, if not NULL, are the
  * bytes that the spec was unpacked from, when nothing had to be changed in it. A worker that was draining stays so, and
@@ -142,12 +142,15 @@ enum registry_result registry_prepare_assignment(const struct registry *registry
                                                  uint64_t incarnation, char *const *assigned, size_t assigned_count,
                                                  const Muster__V1__ServiceSwap *swap, struct registry_change *change);
 
-/* The change's row number, id and value in the store (the value is left empty for a removal). A
- * worker keeps its row for as long as it is on the roll; a new one gets the next, so that what
- * is registered together lies together. */
+/* The change's row number and id in the store. A worker keeps its row for as long as it is on the roll; a new one gets
+ * the next, so that what is registered together lies together. */
 uint64_t registry_change_row(const struct registry_change *change);
 const char *registry_change_id(const struct registry_change *change, size_t *id_bytes);
+
+/* Appends the value in the store; nothing for a removal. Check buffer_failed, unless there is room for
+ * registry_change_value_bytes_max. */
 void registry_change_value(const struct registry_change *change, struct buffer *value);
+size_t registry_change_value_bytes_max(const struct registry_change *change);
 
 /* What must be stored in the same transaction as these changes (none: the numbers alone);
  * keeps the ceiling ahead. */

@@ -29,9 +29,9 @@ __attribute__((format(printf, 2, 3))) static bool refuse(char error[SPEC_ERROR_B
     return false;
 }
 
-/* How many bytes at the beginning of a text are printable ASCII, which needs no closer look; eight at a time, as long as
- * all eight are. (S. E. Anderson, "Bit Twiddling Hacks": where no byte is below another number, subtracting that from
- * all sets no highest bit; where none is above, nor does adding.) */
+/* How many bytes at the beginning of a text are printable ASCII, which needs no closer look; eight at a time, as long
+ * as all eight are. (S. E. Anderson, "Bit Twiddling Hacks": where no byte is below another number, subtracting that
+ * from all sets no highest bit; where none is above, nor does adding.) */
 static size_t count_printable(const char *text, size_t bytes)
 {
     const uint64_t ones = UINT64_MAX / 0xff;

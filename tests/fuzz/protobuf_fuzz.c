@@ -91,7 +91,7 @@ static void keep_as_it_came(const Muster__V1__WorkerSpec *spec, const uint8_t *d
     worker.spec = (Muster__V1__WorkerSpec *)(uintptr_t)spec;
     worker.assigned_services = assigned;
     worker.n_assigned_services = 1;
-    struct record *record = record_create_from_wire(&worker, &wire);
+    struct record *record = record_create_from_wire(&worker, &wire, NULL);
     require(record != NULL);
     require_same_spec(record, spec);
     record_free(record);
@@ -135,7 +135,7 @@ static void register_worker(const uint8_t *data, size_t bytes)
 /* A value from the disk is refused, or gives a record that can be sent. */
 static void restore(const uint8_t *data, size_t bytes)
 {
-    struct record *record = record_from_value(data, bytes);
+    struct record *record = record_from_value(data, bytes, NULL);
     if (record == NULL)
         return;
     Muster__V1__Worker *worker = record_unpack(record);

@@ -270,9 +270,9 @@ void Registry::Assign()
         const auto *spec = specs.back().As<Muster__V1__RegisterWorkerRequest>().spec;
         Muster__V1__AssignCandidate candidate = MUSTER__V1__ASSIGN_CANDIDATE__INIT;
         candidate.worker_id = spec->worker_id;
-        candidate.incarnation = registry_next_incarnation(core, spec->worker_id);
-        candidate.type = spec_type(spec);
         const struct record *record = registry_find(core, spec->worker_id);
+        candidate.incarnation = registry_next_incarnation(core, record);
+        candidate.type = spec_type(spec);
         if (record != nullptr) {
             present.push_back(record_unpack(record));
             candidate.n_current_services = present.back()->n_assigned_services;

@@ -24,7 +24,7 @@ TEST(Index, KeepsOrderThroughManyChanges)
         Muster__V1__Worker worker = MUSTER__V1__WORKER__INIT;
         spec.worker_id = const_cast<char *>(id.c_str());
         worker.spec = &spec;
-        return record_create(&worker);
+        return record_create(&worker, nullptr);
     };
     // In order first, as at a start, then at random, then down to nothing.
     for (int step = 0; step < 60000; step++) {
@@ -73,7 +73,7 @@ TEST(Index, RecordsThatComeInOrderArePackedDensely)
         struct record *old;
         spec.worker_id = id.data();
         worker.spec = &spec;
-        ASSERT_TRUE(index_put(&index, record_create(&worker), &old));
+        ASSERT_TRUE(index_put(&index, record_create(&worker, nullptr), &old));
     }
     EXPECT_EQ(index.chunk_count, 4u);
     struct index_position position = index_position_after(&index, "", 0);

@@ -72,7 +72,7 @@ TEST(Registry, IncarnationsNeverGoBack)
     roll.put("w1");
     roll.put("w1");
     EXPECT_EQ(roll.contents()["w1"].incarnation, 3u);
-    EXPECT_EQ(registry_next_incarnation(roll.registry, "other"), 1u);
+    EXPECT_EQ(registry_next_incarnation(roll.registry, registry_find(roll.registry, "other")), 1u);
     roll.remove("w1");
     roll.put("w1");
     EXPECT_EQ(roll.contents()["w1"].incarnation, 4u);
@@ -234,7 +234,7 @@ TEST(Registry, ASwapStaysUntilItIsOver)
     // What is on disk says so too.
     struct buffer value = BUFFER_INIT;
     record_to_value(registry_find(roll.registry, "w1"), &value);
-    struct record *restored = record_from_value(value.data, value.bytes);
+    struct record *restored = record_from_value(value.data, value.bytes, nullptr);
     ASSERT_NE(restored, nullptr);
     EXPECT_TRUE(restored->swapping);
     record_free(restored);
