@@ -145,15 +145,20 @@ bool map_put(struct map *map, const char *key, size_t key_bytes, void *value, vo
 {
     if (!map_seed() || key_bytes > UINT32_MAX)
         return false;
-    /* At most three quarters full: probes stay short. */
-    if (map->count >= map->capacity / 4 * 3 && !grow(map))
-        return false;
     uint32_t hash = map_hash(key, key_bytes);
-    struct map_entry *entry = find(map, key, key_bytes, hash);
+    struct map_entry *entry = map->count == 0 ? NULL : find(map, key, key_bytes, hash);
+    bool is_new = entry == NULL || entry->key == NULL;
+    /* At most three quarters full: probes stay short. */
+    if (is_new && map->count >= map->capacity / 4 * 3) {
+        if (!grow(map))
+            return false;
+        entry = NULL;
+    }
+    if (entry == NULL)
+        entry = find(map, key, key_bytes, hash);
     if (old != NULL)
         *old = entry->value;
-    if (entry->key == NULL)
-        map->count++;
+    map->count += is_new;
     *entry = (struct map_entry){key, (uint32_t)key_bytes, hash, value};
     return true;
 }

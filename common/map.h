@@ -44,7 +44,7 @@ void *map_get(const struct map *map, const char *key, size_t key_bytes);
 void *map_get_text(const struct map *map, const char *key);
 
 /* Puts value under key and replaces (key pointer included) what was there; `value` is not
- * NULL. Returns false, and changes nothing, when memory runs out. `old`, if not NULL,
+ * NULL. Returns false, and changes nothing, when memory runs out; what replaces takes none. `old`, if not NULL,
  * receives the value that was replaced, or NULL. */
 bool map_put(struct map *map, const char *key, size_t key_bytes, void *value, void **old);
 bool map_put_text(struct map *map, const char *key, void *value, void **old);

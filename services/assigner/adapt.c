@@ -51,7 +51,7 @@ void adapt_forget(struct assigner *assigner)
 static bool may_take(const struct assigner *assigner, const struct member *member, size_t number)
 {
     return member_is_healthy(member) && catalog_permits(member_permission(assigner, member, number)) &&
-           member_is_settled(assigner, member) &&
+           member_is_settled(member) &&
            member_serves(member, number) ==
                CATALOG_NONE; /* if it has it and that does not count, it cannot */
 }

@@ -55,11 +55,10 @@ const struct policy_decision *assigner_assign(struct assigner *assigner, const M
 /* Why a worker of the roll runs what it runs: what the policy would decide, were it to register again now, beside what
  * it has. Changes nothing. */
 struct assigner_explanation {
-    const struct policy_decision
-        *decision;            /* with verdicts; its texts are the catalog's. Valid until the next decision */
-    const uint32_t *coverage; /* for each service: others that run it, or are about to */
-    const uint32_t *here;     /* of them, at the same location; 0 where nothing is to be spread */
-    const bool *assigned_now; /* for each service */
+    const struct policy_decision *decision; /* with all verdicts. Valid until the next decision */
+    const uint32_t *coverage;               /* for each service: others that run it, or are about to */
+    const uint32_t *here;                   /* of them, at the same location; 0 where nothing is to be spread */
+    const bool *assigned_now;               /* for each service */
     Muster__V1__WorkerType type;
     uint64_t incarnation;
     const char *location;

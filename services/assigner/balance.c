@@ -188,7 +188,7 @@ static bool is_better(struct assigner *assigner, const struct member *member, co
         member->load_thousandths > assigner->balance->settings.spare * 1000 ||
         (best != NULL && !comes_before(assigner, member, best, wanted)))
         return false;
-    return catalog_permits(member_permission(assigner, member, wanted->to)) && member_is_settled(assigner, member) &&
+    return catalog_permits(member_permission(assigner, member, wanted->to)) && member_is_settled(member) &&
            member->swap_to == NAME_NONE && member_serves(member, wanted->to) == CATALOG_NONE &&
            what_to_drop(assigner, member, wanted) != CATALOG_NONE && !swaps_failed(assigner, member, wanted->to);
 }

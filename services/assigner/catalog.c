@@ -12,13 +12,53 @@ struct catalog *catalog_create(size_t count)
     struct catalog *catalog = calloc(1, sizeof(*catalog));
     if (catalog == NULL)
         return NULL;
-    catalog->services = calloc(count > 0 ? count : 1, sizeof(*catalog->services));
-    if (catalog->services == NULL) {
-        free(catalog);
+    size_t room = count > 0 ? count : 1;
+    catalog->services = calloc(room, sizeof(*catalog->services));
+    catalog->configs = calloc(room, sizeof(*catalog->configs));
+    catalog->ordered = calloc(room, sizeof(*catalog->ordered));
+    if (catalog->services == NULL || catalog->configs == NULL || catalog->ordered == NULL) {
+        catalog_destroy(catalog);
         return NULL;
     }
     catalog->count = count;
     return catalog;
+}
+
+static void fill_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config)
+{
+    muster__v1__service_config__init(config);
+    config->name = service->name;
+    config->port = service->port;
+    config->priority = service->priority;
+    config->n_aliases = service->alias_count;
+    config->aliases = service->aliases;
+    config->path = service->path;
+}
+
+/* By insertion: a catalog is short, and read when somebody edits it. */
+static void insert(const struct catalog *catalog, uint32_t *numbers, size_t count, uint32_t number)
+{
+    uint32_t priority = catalog->services[number].priority;
+    for (; count > 0 && catalog->services[numbers[count - 1]].priority > priority; count--)
+        numbers[count] = numbers[count - 1];
+    numbers[count] = number;
+}
+
+void catalog_complete(struct catalog *catalog)
+{
+    size_t ordered = 0;
+    for (size_t type = 0; type < CATALOG_TYPES; type++) {
+        catalog->starts[type] = ordered;
+        for (uint32_t i = 0; i < catalog->count; i++) {
+            if ((size_t)catalog->services[i].requires != type)
+                continue;
+            insert(catalog, catalog->ordered + catalog->starts[type], ordered - catalog->starts[type], i);
+            ordered++;
+        }
+    }
+    catalog->starts[CATALOG_TYPES] = ordered;
+    for (size_t i = 0; i < catalog->count; i++)
+        fill_config(&catalog->services[i], &catalog->configs[i]);
 }
 
 void catalog_destroy(struct catalog *catalog)
@@ -38,6 +78,8 @@ void catalog_destroy(struct catalog *catalog)
         free(service->path);
     }
     free(catalog->services);
+    free(catalog->configs);
+    free(catalog->ordered);
     map_free(&catalog->names);
     size_t position = 0;
     struct catalog_reservation *reservation;
@@ -86,6 +128,8 @@ struct catalog *catalog_create_default(void)
         catalog_destroy(catalog);
         return NULL;
     }
+    if (catalog != NULL)
+        catalog_complete(catalog);
     return catalog;
 }
 
@@ -105,6 +149,13 @@ size_t catalog_find(const struct catalog *catalog, const char *name_or_alias)
 {
     const struct catalog_service *service = map_get_text(&catalog->names, name_or_alias);
     return service == NULL ? CATALOG_NONE : (size_t)(service - catalog->services);
+}
+
+const uint32_t *catalog_of_type(const struct catalog *catalog, Muster__V1__WorkerType type, size_t *count)
+{
+    size_t start = catalog->starts[type];
+    *count = catalog->starts[type + 1] - start;
+    return catalog->ordered + start;
 }
 
 bool catalog_fits(const struct catalog_service *service, Muster__V1__WorkerType type)
@@ -144,13 +195,7 @@ void catalog_service_message(const struct catalog_service *service, Muster__V1__
     message->probe = probe;
 }
 
-void catalog_service_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config)
+Muster__V1__ServiceConfig *catalog_config(const struct catalog *catalog, size_t number)
 {
-    muster__v1__service_config__init(config);
-    config->name = service->name;
-    config->port = service->port;
-    config->priority = service->priority;
-    config->n_aliases = service->alias_count;
-    config->aliases = service->aliases;
-    config->path = service->path;
+    return &catalog->configs[number];
 }

@@ -85,6 +85,17 @@ const struct catalog_service *catalog_at(const struct catalog *catalog, size_t n
 #define CATALOG_NONE SIZE_MAX
 size_t catalog_find(const struct catalog *catalog, const char *name_or_alias);
 
+/* The same for tables of numbers, with CATALOG_NO_SERVICE. */
+#define CATALOG_NO_SERVICE UINT32_MAX
+static inline uint32_t catalog_number(const struct catalog *catalog, const char *name_or_alias)
+{
+    size_t number = catalog_find(catalog, name_or_alias);
+    return number == CATALOG_NONE ? CATALOG_NO_SERVICE : (uint32_t)number;
+}
+
+/* The services that require the type: the most important first, and of the same priority in the order of the file. */
+const uint32_t *catalog_of_type(const struct catalog *catalog, Muster__V1__WorkerType type, size_t *count);
+
 /* Whether workers of that type can run the service: those of the type that it requires, and
  * GPU workers also what requires a CPU. */
 bool catalog_fits(const struct catalog_service *service, Muster__V1__WorkerType type);
@@ -126,4 +137,6 @@ bool catalog_has_rules(const struct catalog *catalog);
 /* The service as a message, which borrows the catalog's texts; `probe` is the place for its probe, if it has one. */
 void catalog_service_message(const struct catalog_service *service, Muster__V1__CatalogService *message,
                              Muster__V1__ServiceProbe *probe);
-void catalog_service_config(const struct catalog_service *service, Muster__V1__ServiceConfig *config);
+
+/* The service as a worker is told of it; a message of the catalog's own, only to be read. */
+Muster__V1__ServiceConfig *catalog_config(const struct catalog *catalog, size_t number);

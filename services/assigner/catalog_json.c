@@ -393,8 +393,10 @@ static struct catalog *read_catalog(json_t *root, char *error)
         return NULL;
     }
     if (read_services(catalog, services, error) && read_reservations(catalog, reserved, error) &&
-        catalog_check_rules(catalog, error))
+        catalog_check_rules(catalog, error)) {
+        catalog_complete(catalog);
         return catalog;
+    }
     catalog_destroy(catalog);
     return NULL;
 }

@@ -34,9 +34,9 @@ void condition_carry(struct member *to, const struct member *from)
     to->load_thousandths = from->load_thousandths;
     if ((from->running | from->unavailable) == 0)
         return;
-    const char *name = to->id + strlen(to->id) + 1;
+    const char *name = member_name(to, 0);
     for (uint32_t i = 0; i < to->name_count && i < NAMES_MAX; i++, name += strlen(name) + 1) {
-        const char *old = from->id + strlen(from->id) + 1;
+        const char *old = member_name(from, 0);
         for (uint32_t k = 0; k < from->name_count && k < NAMES_MAX; k++, old += strlen(old) + 1)
             if (strcmp(name, old) == 0)
                 set_condition(to, i,
@@ -61,7 +61,7 @@ static void take_states(const struct assigner *assigner, struct member *member, 
     for (size_t k = 0; k < load->n_services_status; k++) {
         const Muster__V1__ServiceState *state = load->services_status[k];
         enum condition condition = condition_of(state->state);
-        const char *name = member->id + strlen(member->id) + 1;
+        const char *name = member_name(member, 0);
         if (condition == SILENT)
             continue;
         for (uint32_t i = 0; i < member->name_count && i < NAMES_MAX; i++, name += strlen(name) + 1)
@@ -92,11 +92,12 @@ void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHea
         assigner->health_heard_ms = now_ms;
     for (size_t i = 0; i < message->n_workers; i++) {
         const Muster__V1__WorkerHealth *worker = message->workers[i];
-        if (worker->load == NULL || map_get_text(&assigner->members, worker->worker_id) == NULL)
+        const struct known known = assigner_known(assigner, worker->worker_id);
+        if (worker->load == NULL || known.record == NULL)
             continue;
-        assigner_count_id(assigner, worker->worker_id, UINT32_MAX);
-        take_load(assigner, map_get_text(&assigner->members, worker->worker_id), worker->incarnation, worker->load);
-        take_load(assigner, map_get_text(&assigner->promises, worker->worker_id), worker->incarnation, worker->load);
-        assigner_count_id(assigner, worker->worker_id, 1);
+        assigner_count(assigner, known, OUT);
+        take_load(assigner, known.record, worker->incarnation, worker->load);
+        take_load(assigner, known.promise, worker->incarnation, worker->load);
+        assigner_count(assigner, known, IN);
     }
 }

@@ -15,21 +15,6 @@ void assigner_free_values(struct map *map)
     map_free(map);
 }
 
-#define IN 1u
-#define OUT UINT32_MAX
-
-bool member_is_healthy(const struct member *member)
-{
-    return !member->draining && (member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_ONLINE ||
-                                 member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_DEGRADED);
-}
-
-bool member_is_expected(const struct member *member)
-{
-    return member_is_healthy(member) ||
-           (!member->draining && member->status == MUSTER__V1__WORKER_STATUS__WORKER_STATUS_RECONNECTING);
-}
-
 #define LOCATED_KEY_BYTES 1024
 
 static void write_located_key(char key[LOCATED_KEY_BYTES], size_t number, const char *location)
@@ -119,29 +104,21 @@ static void count_expected(struct assigner *assigner, const struct member *membe
     count_services(assigner, member, assigner->counts.expected, location[0] == '\0' ? NULL : location, change);
 }
 
-/* A promise stands for what is expected of the worker in the place of its present record. */
-void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change)
+void assigner_count(struct assigner *assigner, struct known known, uint32_t change)
 {
-    const struct member *member = map_get_text(&assigner->members, id);
-    const struct member *promise = map_get_text(&assigner->promises, id);
-    if (promise != NULL)
-        count_expected(assigner, promise, change);
-    else if (member != NULL)
-        count_expected(assigner, member, change);
-    if (member != NULL && member_is_healthy(member))
-        count_services(assigner, member, assigner->counts.healthy, NULL, change);
+    const struct member *expected = known.promise != NULL ? known.promise : known.record;
+    if (expected != NULL)
+        count_expected(assigner, expected, change);
+    if (known.record != NULL && member_is_healthy(known.record))
+        count_services(assigner, known.record, assigner->counts.healthy, NULL, change);
 }
 
 static void count_all(struct assigner *assigner)
 {
     size_t position = 0;
-    const struct member *member;
-    while ((member = map_next(&assigner->members, &position)) != NULL)
-        assigner_count_id(assigner, member->id, IN);
-    position = 0;
-    while ((member = map_next(&assigner->promises, &position)) != NULL)
-        if (map_get_text(&assigner->members, member->id) == NULL)
-            assigner_count_id(assigner, member->id, IN);
+    struct member *found;
+    while ((found = map_next(&assigner->roll, &position)) != NULL)
+        assigner_count(assigner, known_of(found), IN);
 }
 
 void assigner_recount(struct assigner *assigner)
@@ -171,13 +148,33 @@ static bool has_same_located(const struct map *a, const struct map *b)
     return a->count == b->count;
 }
 
-static size_t count_swapping(const struct assigner *assigner)
+/* What the assigner knows of its roll as a whole. */
+struct totals {
+    size_t records, promises, swapping;
+};
+
+static struct totals count_totals(const struct assigner *assigner)
 {
-    size_t position = 0, swapping = 0;
-    const struct member *member;
-    while ((member = map_next(&assigner->members, &position)) != NULL)
-        swapping += member->swap_to != NAME_NONE;
-    return swapping;
+    struct totals totals = {0, 0, 0};
+    size_t position = 0;
+    struct member *found;
+    while ((found = map_next(&assigner->roll, &position)) != NULL) {
+        struct known known = known_of(found);
+        totals.records += known.record != NULL;
+        totals.promises += known.promise != NULL;
+        totals.swapping += known.record != NULL && known.record->swap_to != NAME_NONE;
+    }
+    return totals;
+}
+
+static bool has_totals(const struct assigner *assigner)
+{
+    struct totals totals = count_totals(assigner);
+    size_t listed = 0;
+    for (const struct member *promise = assigner->first_promise; promise != NULL; promise = promise->next)
+        listed += promise->is_promise;
+    return totals.records == assigner->record_count && totals.promises == assigner->promise_count &&
+           totals.promises == listed && totals.swapping == assigner_swap_count(assigner);
 }
 
 bool assigner_check(struct assigner *assigner)
@@ -202,8 +199,7 @@ bool assigner_check(struct assigner *assigner)
                memcmp(fresh.loaded, running.loaded, count * sizeof(uint32_t)) == 0 &&
                memcmp(fresh.load, running.load, count * sizeof(*fresh.load)) == 0 &&
                memcmp(assigner->counts.by_type, running.by_type, sizeof(running.by_type)) == 0 &&
-               has_same_located(&assigner->counts.located, &running.located) &&
-               count_swapping(assigner) == assigner_swap_count(assigner);
+               has_same_located(&assigner->counts.located, &running.located) && has_totals(assigner);
         assigner_free_values(&assigner->counts.located);
         assigner->counts = running;
     }

@@ -5,70 +5,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What one explanation needs besides the assigner. */
-struct explaining {
-    char **names; /* of the member: assigned, then announced */
-    enum policy_verdict *verdicts;
-    bool *assigned_now;
-};
-
-static void free_explaining(struct explaining *explaining)
+/* For each service, whether the worker is assigned it now; NULL when memory runs out. */
+static bool *assigned_now(const struct assigner *assigner, const struct member *member)
 {
-    free(explaining->names);
-    free(explaining->verdicts);
-    free(explaining->assigned_now);
-}
-
-static bool begin(struct explaining *explaining, const struct assigner *assigner, const struct member *member)
-{
-    size_t count = catalog_count(assigner->catalog);
-    explaining->names = calloc((size_t)member->name_count + 1, sizeof(*explaining->names));
-    explaining->verdicts = calloc(count, sizeof(*explaining->verdicts));
-    explaining->assigned_now = calloc(count, sizeof(*explaining->assigned_now));
-    if (explaining->names == NULL || explaining->verdicts == NULL || explaining->assigned_now == NULL)
-        return false;
-    const char *name = member->id + strlen(member->id) + 1;
-    for (uint32_t i = 0; i < member->name_count; i++, name += strlen(name) + 1) {
-        size_t number = member_number(member, i);
-        explaining->names[i] = (char *)name; /* only read */
-        if (i < member->assigned_count && number != CATALOG_NONE)
-            explaining->assigned_now[number] = true;
-    }
-    return true;
+    bool *assigned = calloc(catalog_count(assigner->catalog), sizeof(*assigned));
+    for (uint32_t i = 0; assigned != NULL && i < member->assigned_count; i++)
+        if (member_number(member, i) != CATALOG_NONE)
+            assigned[member_number(member, i)] = true;
+    return assigned;
 }
 
 bool assigner_explain(struct assigner *assigner, const char *worker_id, bool *found,
                       void (*use)(const struct assigner_explanation *explanation, void *argument), void *argument)
 {
+    const struct known known = assigner_known(assigner, worker_id);
     /* What was promised to it is what it is being told, so that is what it has. */
-    const struct member *member = map_get_text(&assigner->members, worker_id);
-    const struct member *promise = map_get_text(&assigner->promises, worker_id);
-    struct explaining explaining = {NULL, NULL, NULL};
-    if (promise != NULL)
-        member = promise;
+    const struct member *member = known.promise != NULL ? known.promise : known.record;
+    bool *assigned = member == NULL ? NULL : assigned_now(assigner, member);
     *found = member != NULL;
-    if (member == NULL || !begin(&explaining, assigner, member)) {
-        free_explaining(&explaining);
+    if (assigned == NULL)
         return false;
-    }
     const struct policy_worker worker = {
-        .id = member->id,
+        .id = member_id(member),
         .type = (Muster__V1__WorkerType)member->type,
-        .current = explaining.names,
+        .current = member->numbers,
         .current_count = member->assigned_count,
-        .announced = explaining.names + member->assigned_count,
+        .announced = member->numbers + member->assigned_count,
         .announced_count = member->name_count - member->assigned_count,
         .permitted = member_permitted(member),
     };
-    assigner_count_id(assigner, worker_id, UINT32_MAX);
+    assigner_count(assigner, known, OUT);
     memset(assigner->here, 0, catalog_count(assigner->catalog) * sizeof(*assigner->here));
-    assigner->decision.verdicts = explaining.verdicts;
-    assigner_decide(assigner, &worker, member_location(member));
+    const struct policy_coverage coverage = assigner_coverage(assigner, member_location(member));
+    policy_decide(assigner->catalog, &coverage, &worker, &assigner->decision);
+    policy_judge_the_rest(assigner->catalog, &coverage, &worker, &assigner->decision);
     const struct assigner_explanation explanation = {
         .decision = &assigner->decision,
         .coverage = assigner->counts.expected,
         .here = assigner->here,
-        .assigned_now = explaining.assigned_now,
+        .assigned_now = assigned,
         .type = worker.type,
         .incarnation = member->incarnation,
         .location = member_location(member),
@@ -77,8 +52,7 @@ bool assigner_explain(struct assigner *assigner, const char *worker_id, bool *fo
         .counts = member_is_expected(member),
     };
     use(&explanation, argument);
-    assigner->decision.verdicts = NULL;
-    assigner_count_id(assigner, worker_id, 1);
-    free_explaining(&explaining);
+    assigner_count(assigner, known, IN);
+    free(assigned);
     return true;
 }

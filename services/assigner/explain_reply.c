@@ -130,7 +130,9 @@ static void send_reply(const struct assigner_explanation *explanation, void *arg
     } else {
         const struct policy_share *share = &explanation->decision->share;
         char how_many[REASON_BYTES * 2];
+        char reason[POLICY_REASON_BYTES];
         put_how_many(explanation, how_many);
+        policy_reason(reply->catalog, explanation->decision, reason);
         for (size_t i = 0; i < count; i++) {
             fill_row(explanation, catalog_at(reply->catalog, i), i, &rows[i]);
             pointers[i] = &rows[i].message;
@@ -150,7 +152,7 @@ static void send_reply(const struct assigner_explanation *explanation, void *arg
         response.how_many = how_many;
         response.n_services = count;
         response.services = pointers;
-        response.reason = (char *)explanation->decision->reason;
+        response.reason = reason;
         Muster__V1__ServiceSwap swap = MUSTER__V1__SERVICE_SWAP__INIT;
         if (explanation->swap_to != NULL) {
             swap.from = (char *)explanation->swap_from; /* only read */

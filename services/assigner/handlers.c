@@ -2,9 +2,11 @@
 
 #include "services/assigner/handlers.h"
 
+#include "common/arena.h"
 #include "common/log.h"
 #include "services/assigner/explain_reply.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,49 +28,44 @@ struct handlers {
 
 /* --- Assign --- */
 
-/* One candidate's answer while the response is put together. */
-struct answer {
-    Muster__V1__Assignment message;
-    Muster__V1__ServiceConfig *configs;
-    Muster__V1__ServiceConfig **pointers;
-    char *reason;
-};
+/* Of the answers of a call, on the stack; more comes from an arena. */
+#define ANSWERS_BYTES 8192
 
-static void free_answers(struct answer *answers, size_t count)
+static const char *reason_of(const struct handlers *handlers, const struct policy_decision *decision,
+                             char reason[POLICY_REASON_BYTES])
 {
-    for (size_t i = 0; i < count; i++) {
-        free(answers[i].configs);
-        free(answers[i].pointers);
-        free(answers[i].reason);
-    }
-    free(answers);
+    policy_reason(assigner_catalog(handlers->assigner), decision, reason);
+    return reason;
 }
 
-static bool decide(struct handlers *handlers, const Muster__V1__AssignCandidate *candidate, struct answer *answer)
+/* Decides, and puts the answer together in the arena; NULL when memory runs out. */
+static Muster__V1__Assignment *decide(const struct handlers *handlers, const Muster__V1__AssignCandidate *candidate,
+                                      bool with_reason, uint64_t now_ms, struct arena *arena)
 {
-    const struct policy_decision *decision =
-        assigner_assign(handlers->assigner, candidate, rpc_loop_now_ms(handlers->loop));
+    const struct catalog *catalog = assigner_catalog(handlers->assigner);
+    const struct policy_decision *decision = assigner_assign(handlers->assigner, candidate, now_ms);
+    char reason[POLICY_REASON_BYTES];
     if (decision == NULL)
-        return false;
+        return NULL;
     if (decision->misfits)
         log_warning("the catalog tells a worker to run a service that its type cannot run; change one of the two",
-                    LOG_TEXT("worker_id", candidate->worker_id), LOG_TEXT("decision", decision->reason));
-    answer->configs = calloc(decision->count + 1, sizeof(*answer->configs));
-    answer->pointers = calloc(decision->count + 1, sizeof(*answer->pointers));
-    answer->reason = strdup(decision->reason);
-    if (answer->configs == NULL || answer->pointers == NULL || answer->reason == NULL)
-        return false;
-    for (size_t i = 0; i < decision->count; i++) {
-        const struct catalog *catalog = assigner_catalog(handlers->assigner);
-        catalog_service_config(catalog_at(catalog, decision->services[i]), &answer->configs[i]);
-        answer->pointers[i] = &answer->configs[i];
+                    LOG_TEXT("worker_id", candidate->worker_id),
+                    LOG_TEXT("decision", reason_of(handlers, decision, reason)));
+    Muster__V1__Assignment *answer = arena_take(arena, sizeof(*answer));
+    Muster__V1__ServiceConfig **services = arena_take(arena, decision->count * sizeof(Muster__V1__ServiceConfig *));
+    if (answer == NULL || services == NULL)
+        return NULL;
+    for (size_t i = 0; i < decision->count; i++)
+        services[i] = catalog_config(catalog, decision->services[i]);
+    muster__v1__assignment__init(answer);
+    answer->worker_id = candidate->worker_id;
+    answer->n_services = decision->count;
+    answer->services = services;
+    if (with_reason) {
+        (void)reason_of(handlers, decision, reason);
+        answer->reason = arena_copy(arena, reason, strlen(reason));
     }
-    muster__v1__assignment__init(&answer->message);
-    answer->message.worker_id = candidate->worker_id;
-    answer->message.n_services = decision->count;
-    answer->message.services = answer->pointers;
-    answer->message.reason = answer->reason;
-    return true;
+    return answer->reason != NULL ? answer : NULL;
 }
 
 /* Whether all candidates make sense; the first that does not finishes the call. */
@@ -102,30 +99,36 @@ static bool check_synchronised(struct rpc_call *call, const struct handlers *han
     return false;
 }
 
+/* False when memory runs out. */
+static bool decide_all(const struct handlers *handlers, const Muster__V1__AssignRequest *request,
+                       Muster__V1__AssignResponse *response, struct arena *arena)
+{
+    uint64_t now_ms = rpc_loop_now_ms(handlers->loop);
+    response->assignments = arena_take(arena, request->n_candidates * sizeof(*response->assignments));
+    bool decided = response->assignments != NULL;
+    for (size_t i = 0; decided && i < request->n_candidates; i++) {
+        response->assignments[i] = decide(handlers, request->candidates[i], !request->without_reasons, now_ms, arena);
+        decided = response->assignments[i] != NULL;
+    }
+    response->n_assignments = request->n_candidates;
+    return decided;
+}
+
 static void assign(struct rpc_call *call, const void *message)
 {
     struct handlers *handlers = rpc_call_context(call);
     const Muster__V1__AssignRequest *request = message;
     if (!check_candidates(call, request) || !check_synchronised(call, handlers))
         return;
-    struct answer *answers = calloc(request->n_candidates + 1, sizeof(*answers));
-    Muster__V1__Assignment **pointers = calloc(request->n_candidates + 1, sizeof(*pointers));
-    bool decided = answers != NULL && pointers != NULL;
-    for (size_t i = 0; decided && i < request->n_candidates; i++) {
-        decided = decide(handlers, request->candidates[i], &answers[i]);
-        pointers[i] = &answers[i].message;
-    }
-    if (decided) {
-        Muster__V1__AssignResponse response = MUSTER__V1__ASSIGN_RESPONSE__INIT;
-        response.n_assignments = request->n_candidates;
-        response.assignments = pointers;
+    _Alignas(max_align_t) char first[ANSWERS_BYTES];
+    struct arena arena;
+    arena_init(&arena, first, sizeof first);
+    Muster__V1__AssignResponse response = MUSTER__V1__ASSIGN_RESPONSE__INIT;
+    if (decide_all(handlers, request, &response, &arena))
         rpc_call_reply(call, &response.base);
-    } else {
+    else
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
-    }
-    if (answers != NULL)
-        free_answers(answers, request->n_candidates);
-    free(pointers);
+    arena_free(&arena);
 }
 
 /* --- Gaps --- */

@@ -7,57 +7,20 @@
 
 #define SEARCH_MAX 10000
 
-/* --- Members --- */
-
-const char *member_name(const struct member *member, uint32_t number)
-{
-    const char *name = member->id + strlen(member->id) + 1;
-    while (number-- > 0)
-        name += strlen(name) + 1;
-    return name;
-}
-
-static size_t find_name(const struct member *member, uint32_t count, size_t number)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (member_number(member, i) == number)
-            return i;
-    return CATALOG_NONE;
-}
-
-bool member_is_settled(const struct assigner *assigner, const struct member *member)
-{
-    return map_get_text(&assigner->promises, member->id) == NULL;
-}
-
-size_t member_assigned(const struct member *member, size_t number)
-{
-    return find_name(member, member->assigned_count, number);
-}
-
-size_t member_serves(const struct member *member, size_t number)
-{
-    return find_name(member, member->name_count, number);
-}
-
-bool member_is_able(const struct member *member, size_t number)
-{
-    size_t name = member_serves(member, number);
-    return name != CATALOG_NONE && condition_is_able(member, (uint32_t)name);
-}
+/* --- Who is looked for --- */
 
 const struct member *assigner_search(struct assigner *assigner, const struct search *search)
 {
-    const struct map *members = &assigner->members;
+    size_t capacity = assigner->roll.capacity;
     const struct member *best = NULL, *member;
-    size_t position = members->capacity == 0 ? 0 : (size_t)(assigner->search_from % members->capacity);
+    size_t position = capacity == 0 ? 0 : (size_t)(assigner->search_from % capacity);
     bool around = false;
-    for (size_t looked = 0; looked < members->count && looked < SEARCH_MAX; looked++) {
-        member = map_next(members, &position);
+    for (size_t looked = 0; looked < assigner->record_count && looked < SEARCH_MAX; looked++) {
+        member = assigner_next_record(assigner, &position);
         if (member == NULL && !around) {
             around = true;
             position = 0;
-            member = map_next(members, &position);
+            member = assigner_next_record(assigner, &position);
         }
         if (member == NULL)
             break;
@@ -143,7 +106,7 @@ const struct assigner_move *assigner_make_move(struct assigner *assigner, const 
     move->reason = change->reason;
     move->service = about == CATALOG_NONE ? "" : catalog_at(assigner->catalog, about)->name;
     move->incarnation = member->incarnation;
-    move->worker_id = strdup(member->id);
+    move->worker_id = strdup(member_id(member));
     if (move->worker_id != NULL && fill_move(assigner, member, change, move) &&
         assigner_promise(assigner, member, move, now_ms) != NULL)
         return move;

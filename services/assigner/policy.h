@@ -35,9 +35,10 @@ struct policy_coverage {
 struct policy_worker {
     const char *id; /* for pins and reservations; "" when it has none */
     Muster__V1__WorkerType type;
-    char *const *current; /* names assigned now */
+    /* Numbers in the catalog; those that are CATALOG_NO_SERVICE are passed over. */
+    const uint32_t *current; /* what it is assigned now */
     size_t current_count;
-    char *const *announced; /* names or aliases that it serves in any case */
+    const uint32_t *announced; /* what it serves in any case */
     size_t announced_count;
     const char *permitted; /* as in catalog_permission_within; NULL: anything */
 };
@@ -49,11 +50,9 @@ struct policy_worker {
  * type. */
 size_t policy_most(Muster__V1__WorkerType type, Muster__V1__WorkerType requires, size_t workers);
 
-#define POLICY_REASON_BYTES 512
-
 /* What a decision says of one service, the reasons for it first. */
 enum policy_verdict {
-    POLICY_UNDECIDED,
+    POLICY_UNDECIDED, /* not assigned; policy_judge_the_rest says why */
     POLICY_ANNOUNCED, /* it runs that in any case */
     POLICY_KEPT,
     POLICY_PINNED,
@@ -79,19 +78,27 @@ struct policy_share {
     size_t added;     /* so many were to be added */
 };
 
+/* The arrays are the caller's, with room for every service of the catalog; all else is set by policy_decide. */
 struct policy_decision {
-    size_t *services; /* numbers in the catalog, most important first; room for catalog_count */
-    bool *taken;      /* scratch, the same room: services that the worker has already */
-    size_t count;
-    size_t kept; /* how many of them, the first ones, it had already */
+    uint32_t *services;            /* numbers in the catalog, most important first */
+    uint32_t *before;              /* of each of these: how many others had it */
+    enum policy_verdict *verdicts; /* of each service of the catalog */
+    size_t count;                  /* of `services` */
+    size_t kept;                   /* how many of them, the first ones, it had already */
+    Muster__V1__WorkerType type;   /* whose share that is: */
     struct policy_share share;
     bool misfits; /* the catalog tells it to run something that its type cannot; the reason says what */
-    enum policy_verdict *verdicts; /* the caller's: for each service, or NULL when nobody asks */
-    char reason[POLICY_REASON_BYTES];
 };
 
-/* Decides. `decision->services`, `decision->taken` and `decision->verdicts` are the caller's arrays, with room for
- * every service of the catalog; all else of the decision is set here. Needs no memory and
- * cannot fail. */
+/* Decides. Needs no memory and cannot fail. */
 void policy_decide(const struct catalog *catalog, const struct policy_coverage *coverage,
                    const struct policy_worker *worker, struct policy_decision *decision);
+
+/* Gives the services that were not assigned their verdicts too. */
+void policy_judge_the_rest(const struct catalog *catalog, const struct policy_coverage *coverage,
+                           const struct policy_worker *worker, struct policy_decision *decision);
+
+/* The decision in one line, for people; it takes longer than to decide. */
+#define POLICY_REASON_BYTES 512
+void policy_reason(const struct catalog *catalog, const struct policy_decision *decision,
+                   char reason[POLICY_REASON_BYTES]);

@@ -69,7 +69,7 @@ struct telling {
 static void tell_if_idle(const struct catalog_service *service, const char *worker_id, void *argument)
 {
     const struct telling *telling = argument;
-    const struct member *member = map_get_text(&telling->assigner->members, worker_id);
+    const struct member *member = assigner_known(telling->assigner, worker_id).record;
     if (member == NULL || !catalog_fits(service, (Muster__V1__WorkerType)member->type))
         telling->tell(service, worker_id, member != NULL, telling->argument);
 }
@@ -92,7 +92,7 @@ static const struct assigner_move *look_at(struct assigner *assigner, const stru
     if (!barred.unknown && !barred.some && change.add == CATALOG_NONE)
         return NULL;
     assigner->review.left_some = true; /* until it is found in line */
-    if (!member_is_settled(assigner, member))
+    if (!member_is_settled(member))
         return NULL; /* the registry has not confirmed what it was told last */
     if (change.add == CATALOG_NONE && barred.unknown) {
         change.reason = ASSIGNER_MOVE_GONE; /* no move keeps what the catalog does not have */
@@ -109,12 +109,12 @@ const struct assigner_move *rules_next_move(struct assigner *assigner, uint64_t 
     struct review *review = &assigner->review;
     if (!review->wanted || now_ms < review->begins_at_ms)
         return NULL;
-    if (review->capacity != assigner->members.capacity) { /* all of them are elsewhere now */
-        review->capacity = assigner->members.capacity;
+    if (review->capacity != assigner->roll.capacity) { /* all of them are elsewhere now */
+        review->capacity = assigner->roll.capacity;
         review->position = 0;
     }
     for (size_t looked = 0; looked < LOOK_MAX; looked++) {
-        const struct member *member = map_next(&assigner->members, &review->position);
+        const struct member *member = assigner_next_record(assigner, &review->position);
         if (member == NULL) {
             *review = (struct review){.wanted = review->left_some, .begins_at_ms = now_ms + AGAIN_AFTER_MS};
             return NULL;

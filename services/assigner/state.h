@@ -1,6 +1,9 @@
 /* Inside the core of muster-assigner: its replica of the roll, and what its files offer each other.
  *
- *     assigner.c  the replica, decisions on registration, gaps
+ *     assigner.c  its life, its catalog, gaps
+ *     roll.c      who is known, as the registry's watch tells
+ *     promises.c  decisions on registration, and what was decided and is not confirmed
+ *     member.h    one record of a worker
  *     counts.c    how many workers serve each service
  *     moves.c     what a worker is told to run from now on
  *     condition.c what the workers say of their load and their services
@@ -14,31 +17,12 @@
 
 #include "common/map.h"
 #include "services/assigner/assigner.h"
+#include "services/assigner/member.h"
 
 #define TYPES 5
 
-/* One worker. The names that it serves (assigned and announced) and its location follow its id, each with a
- * zero byte, the id too; and if it is limited, the names that its key lets it run, with one zero byte more. */
-struct member {
-    uint64_t incarnation;
-    uint64_t expires_at_ms;         /* of a promise */
-    struct member *next, *previous; /* promises in the order of their expiry */
-    uint32_t generation;            /* of the snapshot that last mentioned it */
-    uint32_t name_count;
-    uint32_t assigned_count;     /* of the names, the first ones */
-    uint32_t swap_from, swap_to; /* of the assigned names; see swaps.c; NAME_NONE: no swap is under way */
-    uint8_t type;
-    uint8_t status;
-    bool draining;
-    bool says_load;
-    bool limited;
-    uint16_t load_thousandths;
-    uint32_t running, unavailable; /* of its names, the first 32, as it says: bits; neither: it does not say */
-    uint32_t *numbers;             /* of its names in the catalog, behind everything else; see member_number */
-    char id[];
-};
-
-#define NAME_NONE UINT32_MAX
+#define IN 1u
+#define OUT UINT32_MAX
 
 /* Workers of a service at a location, for services that are to be spread. */
 struct located {
@@ -74,9 +58,10 @@ struct review {
 
 struct assigner {
     struct catalog *catalog;
-    struct map members;  /* what the registry says */
-    struct map promises; /* what was decided and not confirmed; hides the member of that id */
-    struct member *first_promise, *last_promise;
+    struct slab *slab;                           /* of the members */
+    struct map roll;                             /* id -> struct member; see struct known */
+    size_t record_count, promise_count;          /* in it */
+    struct member *first_promise, *last_promise; /* in the order of their expiry */
     struct counts counts;
     uint32_t *seen; /* for each service: the last member that it was counted for */
     uint32_t seen_number;
@@ -96,47 +81,71 @@ struct assigner {
     uint64_t search_from;       /* where the next search for a worker begins */
 };
 
-/* Whether the worker is up and takes work; and whether it may be so again at once. */
-bool member_is_healthy(const struct member *member);
-bool member_is_expected(const struct member *member);
+/* --- roll.c --- */
 
-/* Remembers, in the place of the worker's record, what it was just told to run: what the move assigns, and the names
- * that it announces (the rest of `member`'s names). NULL when memory runs out. */
-struct member *assigner_promise(struct assigner *assigner, const struct member *member,
-                                const struct assigner_move *move, uint64_t now_ms);
+/* What is known under an id: what the registry says, and what was decided since and is not confirmed, which stands for
+ * what is expected of the worker in the place of its record. Either may be missing. (Both are found in one step: the
+ * map leads to the record, which leads to its promise; to the promise itself while there is no record.) */
+struct known {
+    struct member *record, *promise;
+};
 
-/* Of a service that is to be spread: how many that are expected run it there; 0 for other services. */
-uint32_t assigner_workers_at(const struct assigner *assigner, size_t number, const char *location);
+static inline struct known known_of(struct member *found)
+{
+    if (found == NULL)
+        return (struct known){NULL, NULL};
+    return found->is_promise ? (struct known){NULL, found} : (struct known){found, found->promise};
+}
 
-/* Decides for a worker whose record under that id is counted out; into assigner->decision. */
-void assigner_decide(struct assigner *assigner, const struct policy_worker *worker, const char *location);
+static inline struct known assigner_known(const struct assigner *assigner, const char *id)
+{
+    return known_of(map_get_text(&assigner->roll, id));
+}
 
-/* Counts everything known under an id in (1) or out (UINT32_MAX): before and after each change of it. */
-void assigner_count_id(struct assigner *assigner, const char *id, uint32_t change);
+/* From now on `after` is known in the place of `before`, which is what was known under that id: what is not in both is
+ * put into the assigner's keeping, or freed. A promise of `before` may be the record of `after`; a new one expires
+ * last. Nothing is counted. False, and nothing is changed, when memory runs out, which is so only where nothing was
+ * known before. */
+bool assigner_know(struct assigner *assigner, struct known before, struct known after);
 
-/* Frees the map, and each value, which is in one piece. */
-void assigner_free_values(struct map *map);
+/* Walks over the records as map_next does. The roll must not be changed meanwhile. */
+struct member *assigner_next_record(const struct assigner *assigner, size_t *position);
+
+/* --- counts.c --- */
+
+/* Counts what is known of a worker IN or OUT: before and after each change of it. */
+void assigner_count(struct assigner *assigner, struct known known, uint32_t change);
 
 /* Counts everything anew. */
 void assigner_recount(struct assigner *assigner);
 
-const char *member_location(const struct member *member);
-const char *member_name(const struct member *member, uint32_t number);
+/* Of a service that is to be spread: how many that are expected run it there; 0 for other services. */
+uint32_t assigner_workers_at(const struct assigner *assigner, size_t number, const char *location);
 
-/* The service of that name; CATALOG_NONE: the catalog has no such service. */
-static inline size_t member_number(const struct member *member, uint32_t name)
-{
-    return member->numbers[name] == UINT32_MAX ? CATALOG_NONE : member->numbers[name];
-}
+/* Frees the map, and each value, which is in one piece. */
+void assigner_free_values(struct map *map);
 
-/* What its key lets it run, as catalog_permission_within takes it. */
-const char *member_permitted(const struct member *member);
+/* --- promises.c --- */
+
+/* Memory on the stack for what one call needs; more comes from an arena. */
+#define SCRATCH_BYTES 2048
+
+/* Remembers, in the place of the worker's record, what it was just told to run: what the move assigns, and the names
+ * that it announces (the rest of the record's names). NULL when memory runs out. */
+struct member *assigner_promise(struct assigner *assigner, const struct member *record,
+                                const struct assigner_move *move, uint64_t now_ms);
+
+/* What the policy is to know of everybody else, for a worker at that location that is counted out. Valid until the
+ * next change. */
+struct policy_coverage assigner_coverage(struct assigner *assigner, const char *location);
+
+/* --- moves.c --- */
 
 /* Whether it may be assigned the service. */
 static inline enum catalog_permission member_permission(const struct assigner *assigner, const struct member *member,
                                                         size_t number)
 {
-    return catalog_permission_within(assigner->catalog, number, (Muster__V1__WorkerType)member->type, member->id,
+    return catalog_permission_within(assigner->catalog, number, (Muster__V1__WorkerType)member->type, member_id(member),
                                      member_permitted(member));
 }
 
@@ -165,16 +174,13 @@ const struct assigner_move *assigner_make_move(struct assigner *assigner, const 
                                                const struct change *change, uint64_t now_ms);
 
 /* Whether the worker may be told something now: nothing is under way to it that is not confirmed. */
-bool member_is_settled(const struct assigner *assigner, const struct member *member);
+static inline bool member_is_settled(const struct member *record)
+{
+    return record->promise == NULL;
+}
 
 /* Forgets the last move: the catalog's texts are going. */
 void moves_forget(struct assigner *assigner);
-
-/* The place of the service among the member's assigned names, or CATALOG_NONE; and among all of its names. */
-size_t member_assigned(const struct member *member, size_t number);
-size_t member_serves(const struct member *member, size_t number);
-/* Whether requests for the service may be sent to the worker, as far as it says. */
-bool member_is_able(const struct member *member, size_t number);
 
 /* --- condition.c --- */
 

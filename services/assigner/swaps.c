@@ -66,7 +66,7 @@ bool swaps_note(struct assigner *assigner, const char *worker_id, const struct m
 
 bool swaps_failed(const struct assigner *assigner, const struct member *member, size_t number)
 {
-    const struct swap *swap = assigner->swaps.count == 0 ? NULL : map_get_text(&assigner->swaps, member->id);
+    const struct swap *swap = assigner->swaps.count == 0 ? NULL : map_get_text(&assigner->swaps, member_id(member));
     return swap != NULL && swap->failed != NULL && swap->incarnation == member->incarnation &&
            catalog_find(assigner->catalog, swap->failed) == number;
 }
@@ -98,7 +98,7 @@ bool swaps_have(const struct assigner *assigner, size_t number)
     size_t position = 0;
     const struct swap *swap;
     while ((swap = map_next(&assigner->swaps, &position)) != NULL) {
-        struct pair pair = pair_of(map_get_text(&assigner->members, swap->worker_id));
+        struct pair pair = pair_of(assigner_known(assigner, swap->worker_id).record);
         if (!swap->is_over && (pair.from == number || pair.to == number))
             return true;
     }
@@ -156,14 +156,14 @@ const struct assigner_move *swaps_next_move(struct assigner *assigner, uint64_t 
     if (assigner->health_heard_ms == 0)
         return NULL; /* how the services are is not known */
     while ((swap = map_next(&assigner->swaps, &position)) != NULL) {
-        const struct member *member = map_get_text(&assigner->members, swap->worker_id);
+        const struct member *member = assigner_known(assigner, swap->worker_id).record;
         struct pair pair = pair_of(member);
         struct change change;
         if (swap->since_ms == 0 || assigner->health_heard_ms > swap->since_ms)
             swap->since_ms = now_ms;
         /* Services that the catalog has no more are dropped by rules.c. */
         if (swap->is_over || pair.from == CATALOG_NONE || pair.to == CATALOG_NONE || !member_is_healthy(member) ||
-            !member_is_settled(assigner, member) || !end_of(assigner, member, pair, now_ms - swap->since_ms, &change))
+            !member_is_settled(member) || !end_of(assigner, member, pair, now_ms - swap->since_ms, &change))
             continue;
         balance_touched(assigner, pair.from, pair.to, now_ms);
         if (change.reason == ASSIGNER_MOVE_UNDO)

@@ -295,6 +295,7 @@ static bool ask(struct registrar *registrar, struct registrar_batch *batch)
     struct candidate *candidates = calloc(count, sizeof(*candidates));
     Muster__V1__AssignCandidate **pointers = calloc(count, sizeof(Muster__V1__AssignCandidate *));
     Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
+    request.without_reasons = true; /* nobody reads them here; ExplainAssignment tells them */
     bool ready = announced != NULL && candidates != NULL && pointers != NULL;
     for (size_t i = 0; ready && i < count; i++) {
         names -= batch->members[i]->spec->n_services;

@@ -19,14 +19,18 @@ static void decide(const struct catalog *catalog)
 {
     size_t count = catalog_count(catalog);
     uint32_t *workers = calloc(count, sizeof(*workers));
-    struct policy_decision decision = {.services = calloc(count, sizeof(size_t)),
-                                       .taken = calloc(count, sizeof(bool)),
+    struct policy_decision decision = {.services = calloc(count, sizeof(uint32_t)),
+                                       .before = calloc(count, sizeof(uint32_t)),
                                        .verdicts = calloc(count, sizeof(enum policy_verdict))};
-    require(workers != NULL && decision.services != NULL && decision.taken != NULL && decision.verdicts != NULL);
+    require(workers != NULL && decision.services != NULL && decision.before != NULL && decision.verdicts != NULL);
     for (int type = 1; type <= 4; type++) {
         struct policy_worker worker = {.id = type % 2 == 0 ? "w-1" : "w-3", .type = (Muster__V1__WorkerType)type};
         struct policy_coverage coverage = {.workers = workers};
         policy_decide(catalog, &coverage, &worker, &decision);
+        policy_judge_the_rest(catalog, &coverage, &worker, &decision);
+        char reason[POLICY_REASON_BYTES];
+        policy_reason(catalog, &decision, reason);
+        require(strnlen(reason, sizeof reason) < sizeof reason);
         for (size_t i = 0; i < decision.count; i++)
             require(decision.services[i] < count &&
                     catalog_permits(catalog_permission(catalog, decision.services[i], worker.type, worker.id)));
@@ -35,7 +39,7 @@ static void decide(const struct catalog *catalog)
     }
     free(workers);
     free(decision.services);
-    free(decision.taken);
+    free(decision.before);
     free(decision.verdicts);
 }
 

@@ -562,18 +562,13 @@ void Assigner::Assign(const Bytes &request, World::Answer answer)
     Unpacked message(muster__v1__assign_request__descriptor, request);
     const auto &assign = message.As<Muster__V1__AssignRequest>();
     std::deque<Muster__V1__Assignment> assignments;
-    std::deque<Muster__V1__ServiceConfig> configs;
     std::deque<std::vector<Muster__V1__ServiceConfig *>> lists;
     std::vector<Muster__V1__Assignment *> pointers;
     for (size_t i = 0; i < assign.n_candidates; i++) {
         const policy_decision *decision = assigner_assign(core, assign.candidates[i], world_->Now());
         lists.emplace_back();
-        for (size_t j = 0; j < decision->count; j++) {
-            Muster__V1__ServiceConfig config = MUSTER__V1__SERVICE_CONFIG__INIT;
-            catalog_service_config(catalog_at(assigner_catalog(core), decision->services[j]), &config);
-            configs.push_back(config);
-            lists.back().push_back(&configs.back());
-        }
+        for (size_t j = 0; j < decision->count; j++)
+            lists.back().push_back(catalog_config(assigner_catalog(core), decision->services[j]));
         Muster__V1__Assignment assignment = MUSTER__V1__ASSIGNMENT__INIT;
         assignment.worker_id = assign.candidates[i]->worker_id;
         assignment.n_services = lists.back().size();

@@ -226,13 +226,15 @@ Answer<Muster__V1__SetDrainingResponse> Client::set_draining(const std::string &
                                                  &request.base);
 }
 
-Answer<Muster__V1__AssignResponse> Client::assign(const std::string &id, Muster__V1__WorkerType type)
+Answer<Muster__V1__AssignResponse> Client::assign(const std::string &id, Muster__V1__WorkerType type,
+                                                  bool without_reasons)
 {
     Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
     Muster__V1__AssignCandidate candidate = MUSTER__V1__ASSIGN_CANDIDATE__INIT, *candidates = &candidate;
     candidate.worker_id = text(id);
     candidate.incarnation = 1;
     candidate.type = type;
+    request.without_reasons = without_reasons;
     request.n_candidates = 1;
     request.candidates = &candidates;
     return call<Muster__V1__AssignResponse>(&muster__v1__assigner_service__descriptor, "Assign", &request.base);

@@ -63,7 +63,8 @@ class Client
                                                       Muster__V1__WorkerStatus status, const std::string &reason);
     Answer<Muster__V1__ReportLivenessResponse> report(std::vector<Muster__V1__LivenessChange *> changes);
     Answer<Muster__V1__SetDrainingResponse> set_draining(const std::string &id, bool draining);
-    Answer<Muster__V1__AssignResponse> assign(const std::string &id, Muster__V1__WorkerType type);
+    Answer<Muster__V1__AssignResponse> assign(const std::string &id, Muster__V1__WorkerType type,
+                                              bool without_reasons = false);
     Answer<Muster__V1__GapsResponse> gaps();
     Answer<Muster__V1__CatalogResponse> catalog();
 

@@ -172,6 +172,12 @@ TEST(AssignerProcess, FollowsTheRoll)
     auto first = client.assign("e1", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE);
     ASSERT_EQ(first->assignments[0]->n_services, 2u);
     EXPECT_STREQ(first->assignments[0]->services[0]->name, "coordinator");
+    EXPECT_EQ(first->assignments[0]->services[0]->port, 8080u);
+    EXPECT_STREQ(first->assignments[0]->reason,
+                 "worker 1 of type edge; takes coordinator (0 before it), edge-proxy (0 before it)");
+    auto second = client.assign("e2", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE, true);
+    ASSERT_EQ(second->assignments[0]->n_services, 3u);
+    EXPECT_STREQ(second->assignments[0]->reason, "") << "it was not wanted";
     EXPECT_EQ(client.assign("", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE).status, RPC_INVALID_ARGUMENT);
     EXPECT_EQ(client.assign("x", MUSTER__V1__WORKER_TYPE__WORKER_TYPE_UNSPECIFIED).status, RPC_INVALID_ARGUMENT);
     // While the registry is away it goes on with what it knows.

@@ -248,8 +248,11 @@ TEST(Assigner, ThePromiseGivesWayToTheRecord)
     EXPECT_EQ(assigner_promise_count(a.assigner), 2u);
     a.remove("w1", 1);
     EXPECT_EQ(assigner_promise_count(a.assigner), 2u);
+    EXPECT_EQ(assigner_worker_count(a.assigner), 0u);
+    EXPECT_TRUE(assigner_check(a.assigner));
     a.put("w1", 2, names);
     EXPECT_EQ(assigner_promise_count(a.assigner), 1u);
+    EXPECT_EQ(assigner_worker_count(a.assigner), 1u);
 }
 
 // The record of a worker is what the registry says, also where that is nearly what was promised.
@@ -772,7 +775,9 @@ Explained explain(Assigner &a, const char *id, bool *found)
             passed->result.called = true;
             passed->result.counts = explanation->counts;
             passed->result.location = explanation->location;
-            passed->result.reason = explanation->decision->reason;
+            char reason[POLICY_REASON_BYTES];
+            policy_reason(passed->catalog, explanation->decision, reason);
+            passed->result.reason = reason;
             for (size_t i = 0; i < catalog_count(passed->catalog); i++) {
                 const char *name = catalog_at(passed->catalog, i)->name;
                 passed->result.verdicts[name] = explanation->decision->verdicts[i];

@@ -101,6 +101,29 @@ TEST(Catalog, ReadsEveryField)
     EXPECT_FALSE(d->repeatable);
 }
 
+TEST(Catalog, ServicesOfATypeComeInTheOrderOfTheirImportance)
+{
+    std::string text = R"({"services": [)";
+    for (const char *service : {R"("a", "requires": "cpu", "priority": 3)", R"("b", "requires": "gpu", "priority": 1)",
+                                R"("c", "requires": "cpu", "priority": 1)", R"("d", "requires": "cpu", "priority": 3)",
+                                R"("e", "requires": "cpu", "priority": 1)"})
+        text += std::string(text.back() == '[' ? "" : ",") + R"({"port": 1, "name": )" + service + "}";
+    Parsed parsed(text + "]}");
+    ASSERT_NE(parsed.catalog, nullptr) << parsed.error;
+    auto of = [&](Muster__V1__WorkerType type) {
+        size_t count;
+        const uint32_t *numbers = catalog_of_type(parsed.catalog, type, &count);
+        std::string names;
+        for (size_t i = 0; i < count; i++)
+            names += catalog_config(parsed.catalog, numbers[i])->name;
+        return names;
+    };
+    EXPECT_EQ(of(MUSTER__V1__WORKER_TYPE__WORKER_TYPE_CPU), "cead");
+    EXPECT_EQ(of(MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU), "b");
+    EXPECT_EQ(of(MUSTER__V1__WORKER_TYPE__WORKER_TYPE_STORAGE), "");
+    EXPECT_EQ(of(MUSTER__V1__WORKER_TYPE__WORKER_TYPE_EDGE), "");
+}
+
 TEST(Catalog, GpuWorkersRunCpuServicesAndNobodyElseRunsAnothersServices)
 {
     struct catalog_service service = {};

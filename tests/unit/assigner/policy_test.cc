@@ -28,7 +28,7 @@ struct Fleet {
     Fleet() : Fleet(catalog_create_default()) {}
     explicit Fleet(struct catalog *of) : catalog(of, catalog_destroy), workers(catalog_count(of))
     {
-        taken.reset(new bool[workers.size()]);
+        before.resize(workers.size());
         services.resize(workers.size());
         verdicts.resize(workers.size());
         here.resize(workers.size());
@@ -36,31 +36,43 @@ struct Fleet {
 
     Names decide(Muster__V1__WorkerType type, const Names &current = {}, const Names &announced = {})
     {
-        std::vector<char *> current_texts, announced_texts;
-        for (const auto &name : current)
-            current_texts.push_back(const_cast<char *>(name.c_str()));
-        for (const auto &name : announced)
-            announced_texts.push_back(const_cast<char *>(name.c_str()));
+        const std::vector<uint32_t> current_numbers = numbers(current), announced_numbers = numbers(announced);
         struct policy_coverage coverage = {};
         coverage.workers = workers.data();
         coverage.here = here.data();
         std::copy(by_type, by_type + 5, coverage.workers_by_type);
         struct policy_worker worker = {id.c_str(),
                                        type,
-                                       current_texts.data(),
-                                       current_texts.size(),
-                                       announced_texts.data(),
-                                       announced_texts.size(),
+                                       current_numbers.data(),
+                                       current_numbers.size(),
+                                       announced_numbers.data(),
+                                       announced_numbers.size(),
                                        limited ? permitted.c_str() : nullptr};
         decision.services = services.data();
-        decision.taken = taken.get();
+        decision.before = before.data();
         decision.verdicts = verdicts.data();
         std::fill(verdicts.begin(), verdicts.end(), POLICY_UNDECIDED);
         policy_decide(catalog.get(), &coverage, &worker, &decision);
+        policy_judge_the_rest(catalog.get(), &coverage, &worker, &decision);
         Names names;
         for (size_t i = 0; i < decision.count; i++)
             names.push_back(catalog_at(catalog.get(), decision.services[i])->name);
         return names;
+    }
+
+    std::vector<uint32_t> numbers(const Names &names) const
+    {
+        std::vector<uint32_t> found;
+        for (const auto &name : names)
+            found.push_back(catalog_number(catalog.get(), name.c_str()));
+        return found;
+    }
+
+    std::string reason() const
+    {
+        char text[POLICY_REASON_BYTES];
+        policy_reason(catalog.get(), &decision, text);
+        return text;
     }
 
     Names add(Muster__V1__WorkerType type, const Names &announced = {})
@@ -96,8 +108,7 @@ struct Fleet {
     std::vector<uint32_t> here; // who runs it where the worker is
     std::vector<enum policy_verdict> verdicts;
     uint32_t by_type[5] = {};
-    std::vector<size_t> services;
-    std::unique_ptr<bool[]> taken;
+    std::vector<uint32_t> services, before;
     struct policy_decision decision = {};
 };
 
@@ -161,7 +172,7 @@ TEST(Policy, WhatAWorkerAnnouncesIsCoveredAndNotAssignedAgain)
     EXPECT_EQ(fleet.add(cpu, {"document-processing", "ner", "own-thing"}), (Names{"notes-coa"}));
     EXPECT_EQ(fleet.coverage("ner-extraction"), 1u);
     EXPECT_EQ(fleet.add(edge, {"coordinator", "edge-proxy", "load-balancer"}), (Names{}));
-    EXPECT_NE(std::string(fleet.decision.reason).find("announced"), std::string::npos) << fleet.decision.reason;
+    EXPECT_NE(fleet.reason().find("announced"), std::string::npos) << fleet.reason();
 }
 
 TEST(Policy, AnnouncedServicesOfAnotherTypeStillCount)
@@ -205,7 +216,7 @@ TEST(Policy, TheReasonSaysWhatDecided)
     Fleet fleet;
     fleet.add(cpu);
     fleet.decide(cpu, {"notes-coa"});
-    EXPECT_STREQ(fleet.decision.reason, "worker 2 of type cpu; keeps notes-coa; takes ner-extraction (1 before it)");
+    EXPECT_EQ(fleet.reason(), "worker 2 of type cpu; keeps notes-coa; takes ner-extraction (1 before it)");
 }
 
 TEST(Policy, PropertiesOfRandomFleets)
@@ -248,7 +259,7 @@ TEST(Policy, PropertiesOfRandomFleets)
                     service->requires == type && std::count(announced.begin(), announced.end(), service->name) == 0;
             }
             ASSERT_EQ(names.empty(), possible == 0 && names.empty());
-            ASSERT_LT(strlen(fleet.decision.reason), static_cast<size_t>(POLICY_REASON_BYTES));
+            ASSERT_LT(fleet.reason().size(), static_cast<size_t>(POLICY_REASON_BYTES));
             // The first new one has the fewest workers among those of its type that were left.
             if (names.size() > fleet.decision.kept) {
                 size_t first = catalog_find(fleet.catalog.get(), names[fleet.decision.kept].c_str());
@@ -361,8 +372,7 @@ TEST(Policy, WhatAWorkerIsToldToRunAndCannotIsSaid)
     EXPECT_TRUE(fleet.decision.misfits);
     EXPECT_EQ(fleet.verdict("p"), POLICY_MISFIT);
     EXPECT_EQ(fleet.verdict("a"), POLICY_OTHER_TYPE);
-    EXPECT_NE(std::string(fleet.decision.reason).find("cannot run p, which the catalog tells it to"), std::string::npos)
-        << fleet.decision.reason;
+    EXPECT_NE(fleet.reason().find("cannot run p, which the catalog tells it to"), std::string::npos) << fleet.reason();
     fleet.id = "mine";
     EXPECT_EQ(fleet.decide(edge), Names{});
     EXPECT_EQ(fleet.verdict("a"), POLICY_MISFIT);

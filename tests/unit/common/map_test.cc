@@ -42,6 +42,24 @@ TEST(Map, PutReplacesAndReturnsTheOldValue)
     map_free(&m);
 }
 
+// What replaces takes no memory, so that who replaces need not be ready for having none.
+TEST(Map, ReplacingNeverGrowsTheTable)
+{
+    map m = MAP_INIT;
+    Value values[] = {{"a", 1}, {"b", 2}, {"c", 3}, {"d", 4}, {"e", 5}, {"f", 6}, {"g", 7}};
+    for (size_t i = 0; i < 6; i++)
+        ASSERT_TRUE(map_put_text(&m, values[i].key.c_str(), &values[i], nullptr));
+    const size_t full = m.capacity;
+    for (size_t i = 0; i < 6; i++)
+        ASSERT_TRUE(map_put_text(&m, values[i].key.c_str(), &values[5 - i], nullptr));
+    EXPECT_EQ(m.capacity, full);
+    EXPECT_EQ(m.count, 6u);
+    ASSERT_TRUE(map_put_text(&m, values[6].key.c_str(), &values[6], nullptr));
+    EXPECT_GT(m.capacity, full) << "one more needs room";
+    EXPECT_EQ(map_get_text(&m, "a"), &values[5]);
+    map_free(&m);
+}
+
 TEST(Map, KeysAreBytesNotText)
 {
     map m = MAP_INIT;
