@@ -47,6 +47,7 @@ bool backend_take_record(struct job *job, const Muster__V1__Worker *worker)
         job_fail(job, ERROR_INTERNAL, "the registry answered without a record");
         return false;
     }
+    backend->roll->now_ms = rpc_loop_now_ms(backend->loop);
     /* Without memory the record comes with the watch, a moment later. */
     (void)replica_put(backend->roll, worker);
     backend_publish(backend);

@@ -63,6 +63,7 @@ static void workers_message(struct rpc_call *call, const void *message)
         snprintf(backend->registry_warning, sizeof backend->registry_warning, "%s", response->store->failure);
     struct wire_bytes wire;
     wire.data = rpc_call_message_bytes(call, &wire.count);
+    backend->roll->now_ms = rpc_loop_now_ms(backend->loop);
     if (!replica_apply_registry(backend->roll, response, &wire)) {
         log_error("out of memory for the roll; it will be read anew");
         backend->roll->registry_known = false;

@@ -346,6 +346,9 @@ static bool put_worker(struct replica *replica, const Muster__V1__Worker *record
     }
     struct replica_record *before = worker->record;
     replica_services_leave(replica, worker);
+    bool registers = !replica->in_snapshot && (before == NULL || before->incarnation != copy->incarnation);
+    if (registers && worker->health_incarnation == 0)
+        worker->last_heard_ms = replica->now_ms;
     if (before != NULL)
         count_type(replica, before, false);
     count_type(replica, copy, true);
@@ -539,6 +542,11 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
         struct replica_worker *gone = map_get_text(&replica->by_id, health->worker_id);
         if (gone == NULL || gone->health_incarnation > health->incarnation)
             return true;
+        if (gone->record != NULL && gone->record->incarnation > health->incarnation) { /* it is back already */
+            if (gone->health_incarnation != 0)
+                forget_health(replica, gone);
+            return true;
+        }
         clear_health(replica, gone);
         if (gone->record != NULL) {
             /* The registry is about to say so too; until then it must not look well. Without a reason it was not
@@ -687,7 +695,8 @@ int64_t replica_last_heard_ms(const struct replica_worker *worker)
 
 uint64_t replica_age_ms(const struct replica_worker *worker, uint64_t now_ms, int64_t now_unix_ms)
 {
-    if (heard(worker) && worker->last_heard_ms != 0)
+    /* Of a registration health may say nothing before it is heard: then that is what was heard last. */
+    if (worker->last_heard_ms != 0 && (worker->health_incarnation == 0 || heard(worker)))
         return now_ms > worker->last_heard_ms ? now_ms - worker->last_heard_ms : 0;
     int64_t since_ms = now_unix_ms - replica_last_heard_ms(worker);
     return since_ms > 0 ? (uint64_t)since_ms : 0;

@@ -146,6 +146,7 @@ struct replica {
     Muster__V1__WatchCatalogResponse *catalog; /* NULL: not heard yet */
 
     uint64_t revision; /* of the registry, up to which the watch has come */
+    uint64_t now_ms;   /* monotonic; set by the owner before it puts what happens now. 0: not known */
     uint64_t version;
     uint32_t generation, health_generation;
     struct replica_service *unsettled;

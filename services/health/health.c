@@ -306,7 +306,7 @@ static uint8_t found_base(Muster__V1__WorkerStatus status)
 static void begin_lease(struct health *health, struct health_worker *worker, const Muster__V1__Worker *record,
                         bool fresh, uint64_t now_ms)
 {
-    bool first = worker->status == 0;
+    bool first = worker->status == WORKER_STATUS_UNKNOWN;
     health_stream_detach(worker);
     if (fresh)
         health_returned(health, worker, now_ms);
@@ -339,7 +339,14 @@ static void begin_lease(struct health *health, struct health_worker *worker, con
         history_state(health->history, worker->history_place, verdict.status);
     }
     bare_timer_start(&health->wheel, &worker->lease, verdict.check_at_ms);
-    health->urgent = true;
+}
+
+/* Of a worker that has just registered the registry's record says all that there is to say, until it
+ * is heard or judged to be otherwise. */
+static bool says_more(const struct health_worker *worker, const Muster__V1__Worker *record)
+{
+    return !worker->heard || worker->reason != DETECTOR_WELL || worker->status != WORKER_ONLINE ||
+           record->status != WORKER_ONLINE || record->status_reason[0] != 0;
 }
 
 /* The registry says how a worker is that health knows as well. One that was heard is as health
@@ -353,6 +360,11 @@ static void compare_status(struct health *health, struct health_worker *worker, 
         return;
     if (worker->heard) {
         health_report_add(health, worker);
+        if (!worker->beaten) {
+            /* Watchers may have nothing but the record (see says_more), which is wrong now. */
+            health_change_note(health, worker, false);
+            health->urgent = true;
+        }
         return;
     }
     worker->base = found_base(status);
@@ -365,8 +377,9 @@ static void compare_status(struct health *health, struct health_worker *worker, 
 struct health_worker *health_put(struct health *health, const Muster__V1__Worker *record, bool fresh, uint64_t now_ms)
 {
     struct health_worker *worker = health_find(health, record->spec->worker_id);
-    bool registered = worker == NULL || record->incarnation > worker->incarnation;
-    if (worker == NULL)
+    bool first = worker == NULL;
+    bool registered = first || record->incarnation > worker->incarnation;
+    if (first)
         worker = add(health, record);
     if (worker == NULL)
         return NULL;
@@ -388,10 +401,14 @@ struct health_worker *health_put(struct health *health, const Muster__V1__Worker
     worker->assignment_hash = hash;
     worker->assignment_doubtful = false;
     worker->draining = record->draining;
-    if (registered)
+    if (first && !says_more(worker, record)) {
+        health_change_pass(health, worker);
+    } else if (registered) {
         health_change_note(health, worker, true);
-    else if (worker->own != NULL)
+        health->urgent = health->urgent || first;
+    } else if (worker->own != NULL) {
         health_stream_tell(health, worker->own->stream, worker, 0, 0);
+    }
     return worker;
 }
 

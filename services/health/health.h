@@ -165,15 +165,20 @@ void health_liveness_answered(struct health *health, bool taken);
 /* Workers whose state the registry has not taken yet. */
 size_t health_liveness_waiting(const struct health *health);
 
-/* --- Watchers --- */
+/* --- Watchers ---
+ *
+ * One that begins is sent all workers. Of a worker that registers later it is sent nothing before
+ * it is heard, or judged to be otherwise than the registry's record says: whoever asks how workers
+ * are has the record, too. So registrations cost no more than a message now and then without any
+ * worker in it, for what it says of all of them. */
 
 /* Adds a watcher, who knows nothing yet. NULL: there are HEALTH_WATCHERS_MAX, or no memory. */
 struct health_watcher *health_watcher_open(struct health *health);
 void health_watcher_close(struct health *health, struct health_watcher *watcher);
 
 /* Fills in the next at most `limit` workers that changed since the watcher was last sent
- * them. False: there is nothing to send. snapshot_complete is set on the message that ends
- * the first round, which waits for the registry's first snapshot. */
+ * them; none, if only their number changed. False: there is nothing to send. snapshot_complete is set on the message
+ * that ends the first round, which waits for the registry's first snapshot. */
 bool health_watcher_fill(struct health *health, struct health_watcher *watcher, size_t limit, uint64_t now_ms,
                          int64_t unix_ms, Muster__V1__WatchHealthResponse *response);
 

@@ -126,9 +126,10 @@ struct health_lookup {
 struct health_watcher {
     struct list_link cursor; /* in health->changes: what follows has not been sent */
     uint32_t bit;
-    uint64_t snapshot_left; /* workers of the first round that have not been sent */
-    uint64_t round_left;    /* workers that this round may still bring */
-    bool complete;          /* snapshot_complete has been sent */
+    uint64_t snapshot_left;   /* workers of the first round that have not been sent */
+    uint64_t round_left;      /* workers that this round may still bring */
+    uint64_t workers_counted; /* on the roll, as of the last message */
+    bool complete;            /* snapshot_complete has been sent */
 };
 
 /* Memory for what the fill functions hand out; grows to the largest batch. */
@@ -253,6 +254,8 @@ void health_report_remove(struct health *health, struct health_worker *worker);
 
 /* The worker changed: watchers will be sent it. */
 void health_change_note(struct health *health, struct health_worker *worker, bool load_changed);
+/* Nothing is to be said of the worker before it changes: it stands where every watcher has passed. */
+void health_change_pass(struct health *health, struct health_worker *worker);
 /* Makes a tombstone of a worker that is in no other list any more, or frees it. */
 void health_change_bury(struct health *health, struct health_worker *worker);
 /* Frees tombstones that everybody has been told of. */

@@ -45,6 +45,13 @@ void health_change_note(struct health *health, struct health_worker *worker, boo
     list_append(&health->changes, &worker->change);
 }
 
+void health_change_pass(struct health *health, struct health_worker *worker)
+{
+    worker->pending = 0;
+    list_remove(&worker->change);
+    list_insert_before(health->changes.next, &worker->change);
+}
+
 static void bury_if_told(struct health *health, struct health_worker *worker)
 {
     if ((worker->pending & health->active) != 0)
@@ -130,9 +137,16 @@ void health_watcher_begin_round(struct health *health, struct health_watcher *wa
     watcher->round_left = health->counts.workers + health->tombstones;
 }
 
+/* What messages say of the roll as a whole is as old as the last of them. */
+static bool counted_otherwise(const struct health *health, const struct health_watcher *watcher)
+{
+    return watcher->workers_counted != health->counts.workers;
+}
+
 bool health_watcher_is_behind(const struct health *health, const struct health_watcher *watcher)
 {
-    return completes(health, watcher) || health_change_next(health, &watcher->cursor) != NULL;
+    return completes(health, watcher) || counted_otherwise(health, watcher) ||
+           health_change_next(health, &watcher->cursor) != NULL;
 }
 
 bool health_watcher_is_too_slow(const struct health *health, const struct health_watcher *watcher)
@@ -199,8 +213,9 @@ bool health_watcher_fill(struct health *health, struct health_watcher *watcher, 
         worker = health_change_next(health, &watcher->cursor);
     }
     bool complete = completes(health, watcher);
-    if (count == 0 && !complete)
+    if (count == 0 && !complete && !counted_otherwise(health, watcher))
         return false;
+    watcher->workers_counted = health->counts.workers;
     muster__v1__watch_health_response__init(response);
     response->n_workers = count;
     response->workers = (Muster__V1__WorkerHealth **)health->batch.pointers;

@@ -226,6 +226,19 @@ TEST_F(Replica, WhatHealthGaveUpLooksOfflineUntilItIsGone)
     EXPECT_EQ(replica.by_id.count, 0u);
 }
 
+TEST_F(Replica, ThatARegistrationIsGoneSaysNothingOfTheNextOne)
+{
+    put({"a", 3, 2});
+    apply(HealthChanges().worker("a", 1, REMOVED));
+    EXPECT_EQ(replica_status(find("a")), ONLINE);
+    put({"b", 4, 1});
+    apply(HealthChanges().worker("b", 1, DEGRADED, 5, 0.25));
+    put({"b", 5, 2});
+    apply(HealthChanges().worker("b", 1, REMOVED));
+    EXPECT_EQ(replica_status(find("b")), ONLINE);
+    EXPECT_EQ(replica_load(find("b")), 0);
+}
+
 TEST_F(Replica, AHealthSnapshotForgetsWhatItLeavesOut)
 {
     put({"a", 1});
@@ -274,6 +287,24 @@ TEST_F(OwnHeartbeat, AClockThatIsSetBackMakesNobodyYounger)
     apply(HealthChanges().worker("a", 1, ONLINE, right + 29000).silent(1000), 65000);
     EXPECT_EQ(replica_last_heard_ms(find("a")), right + 29000);
     EXPECT_EQ(replica_age_ms(find("a"), 65000, 0), 1000u);
+}
+
+TEST_F(OwnHeartbeat, ARegistrationOfWhichHealthSaysNothingYetIsAsOldAsItIsWhateverTheDateIs)
+{
+    const int64_t hour = 3600 * 1000;
+    WorkerFields fields{"a", 1};
+    replica.now_ms = 5000;
+    apply(Changes().put(fields).upto(1));
+    EXPECT_EQ(replica_age_ms(find("a"), 6000, fields.registered_at_ms + hour), 1000u);
+    replica.now_ms = 7000; // it comes again, with an assignment
+    put({"a", 2, 1, {"x"}});
+    EXPECT_EQ(replica_age_ms(find("a"), 8000, fields.registered_at_ms - hour), 3000u);
+    beat(fields.registered_at_ms, 8000, ONLINE, -1);
+    EXPECT_EQ(replica_age_ms(find("a"), 8500, 0), 500u);
+    // One that was found: only its date is known.
+    fields.id = "b";
+    apply(Changes().begin().put(fields).complete(3));
+    EXPECT_EQ(replica_age_ms(find("b"), 9000, fields.registered_at_ms + hour), static_cast<uint64_t>(hour));
 }
 
 TEST_F(OwnHeartbeat, ShowsAtOnceAndIsNotUndone)

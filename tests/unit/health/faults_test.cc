@@ -263,6 +263,30 @@ TEST_F(Faults, BrokenStreamsOfMostAreBrakedToo)
     EXPECT_EQ(health_count(health_).braked, 15u);
 }
 
+TEST_F(Faults, WatchersHearThatARegistrationIsHeld)
+{
+    Synchronise();
+    auto *watcher = health_watcher_open(health_);
+    Watch(watcher);
+    for (uint64_t incarnation = 1; incarnation <= 4; incarnation++) {
+        ASSERT_TRUE(Put({"w", incarnation}));
+        auto seen = Watch(watcher);
+        EXPECT_EQ(seen.count("w"), incarnation <= 3 ? 0u : 1u) << "two losses are free";
+        if (incarnation == 4) {
+            EXPECT_EQ(seen["w"].status, WORKER_OFFLINE);
+        }
+        auto *stream = health_stream_open(health_, nullptr);
+        Send(stream, {{"w", incarnation}});
+        health_stream_closed(health_, stream, now_);
+        To(now_ - kStart + 5000);
+        EXPECT_EQ(Report()["w"], WORKER_REMOVED);
+        WatchMessage removal(++revision_);
+        ASSERT_TRUE(Apply(removal.Remove("w", incarnation)));
+        Watch(watcher);
+    }
+    health_watcher_close(health_, watcher);
+}
+
 TEST_F(Faults, AWorkerThatComesAndGoesIsHeldEachTimeLonger)
 {
     Synchronise();

@@ -207,7 +207,7 @@ TEST_F(HealthTest, AnEventOfAnEarlierIncarnationIsPassedOver)
 TEST_F(HealthTest, AWatcherGetsASnapshotThenOnlyChanges)
 {
     Synchronise();
-    for (const char *id : {"a", "b", "c"})
+    for (const char *id : {"c", "b", "a"}) // who came last comes first
         ASSERT_TRUE(Put({id}));
     auto *watcher = health_watcher_open(health_);
     bool complete = true;
@@ -311,14 +311,85 @@ TEST_F(HealthTest, WatchersHearOfRemovals)
     bool complete = false;
     seen = Watch(other, &complete);
     EXPECT_TRUE(complete);
-    EXPECT_EQ(seen["a"].incarnation, 2u);
-    EXPECT_EQ(seen.size(), 2u) << "it never knew the first one";
-    EXPECT_EQ(Watch(watcher)["a"].status, WORKER_ONLINE);
+    EXPECT_EQ(seen.size(), 1u) << "it never knew the first one";
+    EXPECT_EQ(seen.count("b"), 1u);
+    EXPECT_TRUE(Watch(watcher).empty()) << "the registry says that it is back";
     ASSERT_TRUE(Apply(WatchMessage(41).Remove("b", 1)));
     health_watcher_close(health_, watcher);
     EXPECT_TRUE(health_check(health_));
     health_watcher_close(health_, other);
     EXPECT_TRUE(health_check(health_));
+}
+
+TEST_F(HealthTest, NothingIsSaidOfARegistrationThatTheRegistrysRecordDoesNotSay)
+{
+    Synchronise();
+    auto *watcher = health_watcher_open(health_);
+    Watch(watcher);
+    health_urgent_changes(health_);
+    for (const char *id : {"heard", "silent", "restored", "gone"})
+        ASSERT_TRUE(Put({id}));
+    EXPECT_FALSE(health_urgent_changes(health_));
+    EXPECT_TRUE(health_watcher_is_behind(health_, watcher)) << "there are more workers";
+    Muster__V1__WatchHealthResponse response;
+    ASSERT_TRUE(health_watcher_fill(health_, watcher, 100, now_, kUnix, &response));
+    EXPECT_EQ(response.n_workers, 0u);
+    EXPECT_FALSE(health_watcher_is_behind(health_, watcher));
+    EXPECT_FALSE(health_watcher_fill(health_, watcher, 100, now_, kUnix, &response));
+    EXPECT_TRUE(health_check(health_));
+
+    auto *late = health_watcher_open(health_);
+    bool complete = false;
+    EXPECT_EQ(Watch(late, &complete).size(), 4u) << "who begins to watch hears of all";
+    EXPECT_TRUE(complete);
+
+    auto *stream = health_stream_open(health_, nullptr);
+    Send(stream, {{"heard", 1, WORKER_STATUS_UNKNOWN, 0.5}});
+    auto seen = Watch(watcher);
+    ASSERT_EQ(seen.size(), 1u);
+    EXPECT_EQ(seen["heard"].load, 0.5);
+
+    // A registry that restarts knows only that it had a worker.
+    health_watch_begin(health_);
+    WatchMessage restart(30);
+    ASSERT_TRUE(Apply(restart.Begin()
+                          .Put({"heard"})
+                          .Put({"silent"})
+                          .Put({"restored", 1, WORKER_RECONNECTING})
+                          .Put({"gone"})
+                          .Complete()));
+    EXPECT_TRUE(health_urgent_changes(health_));
+    seen = Watch(watcher);
+    ASSERT_EQ(seen.size(), 1u);
+    EXPECT_EQ(seen["restored"].status, WORKER_ONLINE);
+
+    WatchMessage removal(31);
+    ASSERT_TRUE(Apply(removal.Remove("gone", 1)));
+    Watch(watcher);
+    To(90000);
+    seen = Watch(watcher);
+    EXPECT_EQ(seen["silent"].status, WORKER_DEGRADED);
+    EXPECT_EQ(seen.count("gone"), 0u);
+    EXPECT_TRUE(health_check(health_));
+    health_stream_closed(health_, stream, now_);
+    health_watcher_close(health_, watcher);
+    health_watcher_close(health_, late);
+}
+
+TEST_F(HealthTest, WhatTheRecordOfARegistrationDoesNotSayIsSaid)
+{
+    Synchronise();
+    auto *watcher = health_watcher_open(health_);
+    Watch(watcher);
+    health_urgent_changes(health_);
+    ASSERT_TRUE(Put({"restored", 1, WORKER_RECONNECTING}));
+    EXPECT_TRUE(health_urgent_changes(health_));
+    EXPECT_EQ(Watch(watcher)["restored"].status, WORKER_RECONNECTING);
+    ASSERT_TRUE(Put({"degraded", 1, WORKER_DEGRADED}));
+    EXPECT_EQ(Watch(watcher)["degraded"].status, WORKER_ONLINE) << "it has just registered";
+    ASSERT_TRUE(Put({"restored", 2}));
+    EXPECT_EQ(Watch(watcher)["restored"].incarnation, 2u) << "of another registration it was told";
+    health_watcher_close(health_, watcher);
 }
 
 TEST_F(HealthTest, ASnapshotIsNotCompleteBeforeTheRegistrysIs)
