@@ -142,7 +142,7 @@ void router_endpoint_judge(struct router *router, struct router_endpoint *endpoi
 void router_endpoints_judge(struct router *router, struct router_worker *worker)
 {
     for (size_t i = 0; i < worker->endpoint_count; i++)
-        router_endpoint_judge(router, worker->endpoints[i]);
+        router_endpoint_judge(router, &worker->endpoints[i]);
 }
 
 /* --- Publishing --- */
@@ -201,6 +201,7 @@ void router_endpoints_publish(struct router *router, uint64_t revision, bool all
 
 /* --- Which there are --- */
 
+/* Its memory is the worker's. */
 static void remove_endpoint(struct router *router, struct router_endpoint *endpoint)
 {
     struct router_service *service = endpoint->service;
@@ -217,141 +218,182 @@ static void remove_endpoint(struct router *router, struct router_endpoint *endpo
     router_change_remove(router, &endpoint->change, service, endpoint->worker->id, endpoint->in_table);
     if (service->endpoint_count == 0 && !service->in_catalog)
         router_service_alter(router, service, endpoint->in_table);
-    free(endpoint);
 }
 
 void router_endpoints_clear(struct router *router, struct router_worker *worker)
 {
     for (size_t i = 0; i < worker->endpoint_count; i++)
-        remove_endpoint(router, worker->endpoints[i]);
+        remove_endpoint(router, &worker->endpoints[i]);
     free(worker->endpoints);
     worker->endpoints = NULL;
     worker->endpoint_count = 0;
 }
 
-static struct router_endpoint *add_endpoint(struct router *router, struct router_worker *worker,
-                                            struct router_service *service)
+/* Room in the service for one more. */
+static bool reserve(struct router_service *service)
 {
-    if (service->endpoint_count == service->endpoint_capacity) {
-        uint32_t capacity = service->endpoint_capacity == 0 ? 4 : service->endpoint_capacity * 2;
-        struct router_endpoint **bigger = realloc(service->endpoints, capacity * sizeof(*bigger));
-        if (bigger == NULL)
-            return NULL;
-        service->endpoints = bigger;
-        service->endpoint_capacity = capacity;
-    }
-    struct router_endpoint *endpoint = calloc(1, sizeof(*endpoint));
-    if (endpoint == NULL)
-        return NULL;
-    endpoint->change.kind = ROUTER_CHANGE_ENDPOINT;
-    endpoint->worker = worker;
-    endpoint->service = service;
-    endpoint->again = router->removed != NULL; /* it may be one of those */
-    endpoint->index = service->endpoint_count;
-    service->endpoints[service->endpoint_count++] = endpoint;
-    router->endpoint_count++;
-    return endpoint;
+    if (service->endpoint_count < service->endpoint_capacity)
+        return true;
+    uint32_t capacity = service->endpoint_capacity == 0 ? 4 : service->endpoint_capacity * 2;
+    struct router_endpoint **bigger = realloc(service->endpoints, capacity * sizeof(*bigger));
+    if (bigger == NULL)
+        return false;
+    service->endpoints = bigger;
+    service->endpoint_capacity = capacity;
+    return true;
 }
 
-static struct router_endpoint **place_of(struct router_endpoint **endpoints, size_t count,
-                                         const struct router_service *service)
+/* There is room for it. */
+static void begin_endpoint(struct router *router, struct router_worker *worker, struct router_service *service,
+                           struct router_endpoint *endpoint)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (endpoints[i] != NULL && endpoints[i]->service == service)
-            return &endpoints[i];
+    *endpoint = (struct router_endpoint){
+        .change.kind = ROUTER_CHANGE_ENDPOINT,
+        .worker = worker,
+        .service = service,
+        .index = service->endpoint_count,
+        .again = router->removed != NULL, /* it may be one of those */
+    };
+    service->endpoints[service->endpoint_count++] = endpoint;
+    router->endpoint_count++;
+}
+
+/* One against which nothing is held: neither outlier nor probe points to it. What is left has no service. */
+static void move_endpoint(struct router *router, struct router_endpoint *from, struct router_endpoint *to)
+{
+    *to = *from;
+    to->service->endpoints[to->index] = to;
+    if (to->waits_at != 0)
+        (to->urgent ? &router->urgent : &router->gathered)->endpoints[to->waits_at - 1] = to;
+    if (to->change.newer != NULL) {
+        to->change.newer->older = &to->change;
+        to->change.older->newer = &to->change;
+    }
+    from->service = NULL;
+}
+
+static struct router_endpoint *endpoint_of(const struct router_worker *worker, const struct router_service *service)
+{
+    for (size_t i = 0; i < worker->endpoint_count; i++) {
+        if (worker->endpoints[i].service == service)
+            return &worker->endpoints[i];
     }
     return NULL;
 }
 
-/* What router_endpoints_set works on. */
-struct setting {
-    struct router *router;
-    struct router_worker *worker;
-    uint32_t *urls;               /* of worker->endpoints: where their URLs are */
-    struct router_endpoint **old; /* NULL: taken over */
-    size_t old_count;
-};
-
-/* The number among worker->endpoints of that of the service which the name means; -1: out of memory. */
-static int64_t get_endpoint(struct setting *setting, const char *name)
+/* What the i-th name of a worker means: as a rule the same as in the worker before. NULL: out of memory. */
+static struct router_service *service_meant(struct router *router, size_t i, const char *name)
 {
-    struct router *router = setting->router;
-    struct router_worker *worker = setting->worker;
-    struct router_service *service = router_service_get(router, name);
-    if (service == NULL)
-        return -1;
-    struct router_endpoint **place = place_of(worker->endpoints, worker->endpoint_count, service);
-    if (place != NULL)
-        return place - worker->endpoints;
-    struct router_endpoint *endpoint;
-    place = place_of(setting->old, setting->old_count, service);
-    if (place == NULL) {
-        endpoint = add_endpoint(router, worker, service);
-        if (endpoint == NULL)
-            return -1;
-    } else {
-        endpoint = *place;
-        *place = NULL;
-        router_outlier_free(router, endpoint);
-        router_probe_free(router, endpoint);
-    }
-    worker->endpoints[worker->endpoint_count] = endpoint;
-    return worker->endpoint_count++;
+    struct router_service **recent = &router->recent[i % ROUTER_RECENT];
+    if (*recent == NULL || (*recent)->gone || strcmp((*recent)->name, name) != 0)
+        *recent = router_service_get(router, name);
+    return *recent;
 }
 
-static bool set_all(struct setting *setting)
+/* The place of the service in router->wanted. False: out of memory. */
+static bool want(struct router *router, struct router_service *service, size_t *count, size_t *place)
 {
-    const char *texts = setting->worker->texts;
+    for (*place = 0; *place < *count; ++*place) {
+        if (router->wanted[*place].service == service)
+            return true;
+    }
+    if (*count == router->wanted_capacity) {
+        uint32_t capacity = router->wanted_capacity * 2 + 16;
+        struct router_wanted *bigger = realloc(router->wanted, capacity * sizeof(*bigger));
+        if (bigger == NULL)
+            return false;
+        router->wanted = bigger;
+        router->wanted_capacity = capacity;
+    }
+    router->wanted[(*count)++] = (struct router_wanted){.service = service};
+    return true;
+}
+
+/* Fills router->wanted with the services that the texts name, each once. False: out of memory. */
+static bool read_texts(struct router *router, const char *texts, size_t *count)
+{
+    *count = 0;
+    if (texts == NULL)
+        return true;
     const char *at = texts + strlen(texts) + 1;
-    while (*at != 0) {
+    for (size_t i = 0, place; *at != 0; i++) {
         const char *name = at + 1;
         const char *url = name + strlen(name) + 1;
-        int64_t i = get_endpoint(setting, name);
-        if (i < 0)
+        struct router_service *service = service_meant(router, i, name);
+        if (service == NULL || !want(router, service, count, &place))
             return false;
         /* Assigned and announced, or announced under two names: an URL of its own wins. */
-        if (url[0] != 0 && setting->urls[i] == 0)
-            setting->urls[i] = (uint32_t)(url - texts);
+        if (url[0] != 0 && router->wanted[place].url_at == 0)
+            router->wanted[place].url_at = (uint32_t)(url - texts);
         at = url + strlen(url) + 1;
     }
     return true;
 }
 
-static size_t count_names(const char *texts)
+static bool has_what_is_wanted(const struct router *router, const struct router_worker *worker, size_t count)
 {
-    size_t count = 0;
-    for (const char *at = texts + strlen(texts) + 1; *at != 0; count++) {
-        const char *url = at + strlen(at) + 1;
-        at = url + strlen(url) + 1;
+    bool has = worker->endpoint_count == count;
+    for (size_t i = 0; has && i < count; i++)
+        has = worker->endpoints[i].service == router->wanted[i].service;
+    return has;
+}
+
+/* Gives the worker the endpoints that are wanted. False: out of memory, nothing is changed. */
+static bool replace_endpoints(struct router *router, struct router_worker *worker, size_t count)
+{
+    struct router_endpoint *endpoints = NULL;
+    if (count > 0 && (endpoints = malloc(count * sizeof(*endpoints))) == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (!reserve(router->wanted[i].service)) {
+            free(endpoints);
+            return false;
+        }
     }
-    return count;
+    for (size_t i = 0; i < count; i++) {
+        struct router_endpoint *before = endpoint_of(worker, router->wanted[i].service);
+        if (before == NULL)
+            begin_endpoint(router, worker, router->wanted[i].service, &endpoints[i]);
+        else
+            move_endpoint(router, before, &endpoints[i]);
+    }
+    for (size_t i = 0; i < worker->endpoint_count; i++) {
+        if (worker->endpoints[i].service != NULL)
+            remove_endpoint(router, &worker->endpoints[i]);
+    }
+    free(worker->endpoints);
+    worker->endpoints = endpoints;
+    worker->endpoint_count = (uint32_t)count;
+    return true;
+}
+
+static const char *url_in(const char *texts, uint32_t url_at)
+{
+    return texts == NULL ? "" : texts + url_at;
 }
 
 bool router_endpoints_set(struct router *router, struct router_worker *worker, const char *old_texts, bool altered)
 {
-    size_t count = count_names(worker->texts);
-    struct setting setting = {router, worker, calloc(count + 1, sizeof(uint32_t)), worker->endpoints,
-                              worker->endpoint_count};
-    worker->endpoint_count = 0;
-    worker->endpoints = calloc(count + 1, sizeof(struct router_endpoint *));
-    bool done = setting.urls != NULL && worker->endpoints != NULL && set_all(&setting);
-    for (size_t i = 0; i < setting.old_count; i++) {
-        if (setting.old[i] != NULL)
-            remove_endpoint(router, setting.old[i]);
+    size_t count;
+    for (size_t i = 0; i < worker->endpoint_count; i++) {
+        router_outlier_free(router, &worker->endpoints[i]);
+        router_probe_free(router, &worker->endpoints[i]);
     }
-    free(setting.old);
-    for (size_t i = 0; done && i < worker->endpoint_count; i++) {
-        struct router_endpoint *endpoint = worker->endpoints[i];
-        if (altered || strcmp(old_texts + endpoint->url_at, worker->texts + setting.urls[i]) != 0)
+    if (!read_texts(router, worker->texts, &count) ||
+        (!has_what_is_wanted(router, worker, count) && !replace_endpoints(router, worker, count))) {
+        router_endpoints_clear(router, worker);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct router_endpoint *endpoint = &worker->endpoints[i];
+        uint32_t url_at = router->wanted[i].url_at;
+        if (altered || strcmp(url_in(old_texts, endpoint->url_at), url_in(worker->texts, url_at)) != 0)
             endpoint->altered = true;
-        endpoint->url_at = setting.urls[i];
+        endpoint->url_at = url_at;
         router_probe_start(router, endpoint);
         router_endpoint_judge(router, endpoint);
     }
-    free(setting.urls);
-    if (!done)
-        router_endpoints_clear(router, worker);
-    return done;
+    return true;
 }
 
 /* --- For tests --- */

@@ -228,7 +228,7 @@ static size_t add_others(struct router *router, const struct router_service *ser
                                                   worker->type == MUSTER__V1__WORKER_TYPE__WORKER_TYPE_GPU);
         bool has = false;
         for (size_t i = 0; i < worker->endpoint_count; i++)
-            has = has || worker->endpoints[i]->service == service;
+            has = has || worker->endpoints[i].service == service;
         if (worker->registered && fits && !has)
             candidates[count++] = (struct candidate){.worker = worker};
     }

@@ -79,8 +79,8 @@ void router_report_outcomes(struct router *router, const Muster__V1__ReportOutco
         const struct router_worker *worker = router_worker_find(router, outcome->worker_id);
         const struct router_service *service = router_service_find(router, outcome->service);
         for (size_t j = 0; worker != NULL && j < worker->endpoint_count; j++) {
-            if (worker->endpoints[j]->service == service)
-                router_outlier_note(router, worker->endpoints[j], outcome->connection_failures,
+            if (worker->endpoints[j].service == service)
+                router_outlier_note(router, &worker->endpoints[j], outcome->connection_failures,
                                     outcome->succeeded + outcome->server_errors > 0);
         }
     }

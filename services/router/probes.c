@@ -89,8 +89,8 @@ static struct router_probe *find_probe(struct router *router, const char *worker
 {
     const struct router_worker *worker = router_worker_find(router, worker_id);
     for (size_t i = 0; worker != NULL && i < worker->endpoint_count; i++) {
-        struct router_probe *probe = worker->endpoints[i]->probe;
-        if (probe != NULL && probe->number == number && strcmp(worker->endpoints[i]->service->name, service) == 0)
+        struct router_probe *probe = worker->endpoints[i].probe;
+        if (probe != NULL && probe->number == number && strcmp(worker->endpoints[i].service->name, service) == 0)
             return probe;
     }
     return NULL;

@@ -40,6 +40,7 @@ void router_destroy(struct router *router)
     for (size_t i = 0; i < ROUTER_WATCHERS_MAX; i++)
         free(router->watchers[i]);
     arena_free(&router->arena);
+    free(router->wanted);
     free(router->urgent.endpoints);
     free(router->gathered.endpoints);
     free(router->catalog);
@@ -155,7 +156,7 @@ bool router_check(struct router *router)
     position = 0;
     for (const struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;) {
         for (size_t i = 0; i < worker->endpoint_count; i++) {
-            if (worker->endpoints[i]->worker != worker)
+            if (worker->endpoints[i].worker != worker)
                 return false;
         }
         endpoints -= worker->endpoint_count;

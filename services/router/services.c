@@ -42,33 +42,47 @@ void router_service_alter(struct router *router, struct router_service *service,
         router->publish_at_ms = router->now_ms + ROUTER_GATHER_MS;
 }
 
+/* NULL: out of memory. */
+static struct router_service *add_service(struct router *router, const char *name)
+{
+    struct router_service *service = calloc(1, sizeof(*service));
+    if (service == NULL)
+        return NULL;
+    service->change.kind = ROUTER_CHANGE_SERVICE;
+    service->name = strdup(name);
+    if (service->name == NULL || !map_put_text(&router->services, service->name, service, NULL)) {
+        router_service_free(service);
+        return NULL;
+    }
+    service->described = true;
+    router_service_alter(router, service, false);
+    return service;
+}
+
 struct router_service *router_service_get(struct router *router, const char *name)
 {
     struct router_service *service = map_get_text(&router->names, name);
-    if (service == NULL)
+    bool is_named = service != NULL;
+    if (!is_named)
         service = map_get_text(&router->services, name);
-    if (service == NULL) {
-        service = calloc(1, sizeof(*service));
-        if (service == NULL)
-            return NULL;
-        service->change.kind = ROUTER_CHANGE_SERVICE;
-        service->name = strdup(name);
-        if (service->name == NULL || !map_put_text(&router->services, service->name, service, NULL)) {
-            router_service_free(service);
-            return NULL;
-        }
-        service->described = true;
-        router_service_alter(router, service, false);
-    }
+    if (service == NULL)
+        service = add_service(router, name);
+    if (service == NULL)
+        return NULL;
     if (service->gone) {
         service->gone = false;
         router->gone_count--;
         service->described = true;
         router_service_alter(router, service, false);
     }
-    if (!map_get_text(&router->names, name) && !map_put_text(&router->names, service->name, service, NULL))
+    if (!is_named && !map_put_text(&router->names, service->name, service, NULL))
         return NULL;
     return service;
+}
+
+void router_service_forget_recent(struct router *router)
+{
+    memset(router->recent, 0, sizeof(router->recent));
 }
 
 void router_service_bury(struct router *router, struct router_service *service)
@@ -79,6 +93,7 @@ void router_service_bury(struct router *router, struct router_service *service)
         map_remove_text(&router->names, service->name);
     map_remove_text(&router->services, service->name);
     router->gone_count--;
+    router_service_forget_recent(router);
     router_service_free(service);
 }
 
@@ -172,6 +187,7 @@ bool router_apply_catalog(struct router *router, const Muster__V1__WatchCatalogR
     router->catalog_known = false; /* until all of it is applied */
 
     map_free(&router->names);
+    router_service_forget_recent(router);
     size_t position = 0;
     for (struct router_service *service; (service = map_next(&router->services, &position)) != NULL;) {
         free_texts(service->aliases, service->alias_count);

@@ -28,6 +28,9 @@
 /* Lists of those that wait keep memory for so many. */
 #define ROUTER_WAITING_KEPT 65536
 
+/* Names of a worker for which it is remembered what they meant. */
+#define ROUTER_RECENT 16
+
 /* A place in the list of all that was published, in the order of revisions. What a watcher that
  * knows revision R lacks is what stands behind the last place of R: each endpoint and service
  * stands there once, with its last change, and what was removed since as a struct router_removal.
@@ -77,11 +80,11 @@ struct router_worker {
     /* Its URL, then for each name under which it serves something, as the registry has them: how
      * (ROUTER_ASSIGNED, ROUTER_ANNOUNCED), the name, the URL there (empty: its own); at the end
      * a zero. */
-    char *texts;
+    char *texts; /* NULL: no URL and no names */
     uint32_t texts_bytes;
     uint32_t endpoint_count;
-    char *reason;                       /* of the registry's status; NULL: none */
-    struct router_endpoint **endpoints; /* one for each service that the names mean */
+    char *reason;                      /* of the registry's status; NULL: none */
+    struct router_endpoint *endpoints; /* one for each service that the names mean, in their order; one block */
     struct router_health health;
     char id[];
 };
@@ -159,6 +162,12 @@ struct router_service {
     struct router_watch_part *part;     /* while a message is filled: what it says of the service */
 };
 
+/* A service that a worker is to have an endpoint of. */
+struct router_wanted {
+    struct router_service *service;
+    uint32_t url_at; /* as in the endpoint */
+};
+
 /* Endpoints that wait to be published. */
 struct router_waiting {
     struct router_endpoint **endpoints;
@@ -178,11 +187,14 @@ struct router {
     const struct policy *policy;
     struct timer_wheel wheel;
     struct random random;
-    struct map workers;  /* by id */
-    struct map services; /* by name */
-    struct map names;    /* by name and alias, to the same services */
-    struct arena arena;  /* what the last answer points into */
-    uint8_t *catalog;    /* the last catalog, packed; to see whether it changed */
+    struct map workers;                           /* by id */
+    struct map services;                          /* by name */
+    struct map names;                             /* by name and alias, to the same services */
+    struct router_service *recent[ROUTER_RECENT]; /* what the first, second, ... name of the last worker meant */
+    struct router_wanted *wanted;                 /* by one worker: room for so many */
+    uint32_t wanted_capacity;
+    struct arena arena; /* what the last answer points into */
+    uint8_t *catalog;   /* the last catalog, packed; to see whether it changed */
     size_t catalog_bytes;
     bool catalog_known;
     uint64_t workers_revision;
@@ -230,6 +242,8 @@ void router_worker_free(struct router *router, struct router_worker *worker);
 struct router_service *router_service_find(const struct router *router, const char *name_or_alias);
 /* The service of that name, alias or not; made if there is none. NULL: out of memory. */
 struct router_service *router_service_get(struct router *router, const char *name_or_alias);
+/* The names mean other services now. */
+void router_service_forget_recent(struct router *router);
 /* It is described anew, or may be gone: looked at with the next publication, which is at once if it is
  * urgent. */
 void router_service_alter(struct router *router, struct router_service *service, bool urgent);
@@ -242,8 +256,8 @@ void router_service_bury(struct router *router, struct router_service *service);
 
 /* Connects a worker with the services that its texts name, and with no others. Endpoints of
  * services that it had before stay, but nothing is held against them any more. `old_texts` are
- * those before, or the same; `altered`: what is published of the worker itself changed. False:
- * out of memory, and it has none. */
+ * those before, or the same (NULL: none); `altered`: what is published of the worker itself
+ * changed. False: out of memory, and it has none. */
 bool router_endpoints_set(struct router *router, struct router_worker *worker, const char *old_texts, bool altered);
 void router_endpoints_clear(struct router *router, struct router_worker *worker);
 /* Looks at the worker's endpoints again after its state changed; at one. */

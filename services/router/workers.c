@@ -20,26 +20,15 @@ static bool id_is_legal(const char *worker_id)
     return bytes > 0 && bytes <= WORKER_ID_BYTES_MAX;
 }
 
-/* No URL, no services. */
-static const char no_texts[2] = "";
-
-/* NULL: out of memory. */
-static struct router_worker *get_worker(struct router *router, const char *worker_id)
+/* One that is not there yet. NULL: out of memory. */
+static struct router_worker *add_worker(struct router *router, const char *worker_id)
 {
-    struct router_worker *worker = router_worker_find(router, worker_id);
-    if (worker != NULL)
-        return worker;
     size_t id_bytes = strlen(worker_id);
-    worker = calloc(1, sizeof(*worker) + id_bytes + 1);
+    struct router_worker *worker = calloc(1, sizeof(*worker) + id_bytes + 1);
     if (worker == NULL)
         return NULL;
     memcpy(worker->id, worker_id, id_bytes + 1);
-    worker->texts_bytes = sizeof no_texts;
-    worker->texts = malloc(sizeof no_texts);
-    if (worker->texts != NULL)
-        memcpy(worker->texts, no_texts, sizeof no_texts);
-    if (worker->texts == NULL || !map_put(&router->workers, worker->id, id_bytes, worker, NULL)) {
-        free(worker->texts);
+    if (!map_put(&router->workers, worker->id, id_bytes, worker, NULL)) {
         free(worker);
         return NULL;
     }
@@ -143,7 +132,9 @@ static char *make_texts(const Muster__V1__Worker *record, uint32_t *texts_bytes)
 
 static bool put(struct router *router, const Muster__V1__Worker *record)
 {
-    struct router_worker *worker = get_worker(router, record->spec->worker_id);
+    struct router_worker *worker = router_worker_find(router, record->spec->worker_id);
+    if (worker == NULL)
+        worker = add_worker(router, record->spec->worker_id);
     if (worker == NULL)
         return false;
     worker->generation = router->workers_generation;
@@ -180,14 +171,15 @@ static void unregister(struct router *router, struct router_worker *worker)
 {
     worker->registered = false;
     router_endpoints_clear(router, worker);
-    worker->texts[0] = worker->texts[1] = 0; /* there are two at least */
-    worker->texts_bytes = sizeof no_texts;
+    free(worker->texts);
+    worker->texts = NULL;
+    worker->texts_bytes = 0;
     forget_if_unknown(router, worker);
 }
 
 static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *event)
 {
-    struct router_worker *worker = router_worker_find(router, event->worker_id);
+    struct router_worker *worker;
     bool reason_changed = false;
     bool kept = true;
     switch (event->type) {
@@ -196,6 +188,7 @@ static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *ev
             return true; /* no record; nothing can be learnt from it */
         return put(router, event->worker);
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
+        worker = router_worker_find(router, event->worker_id);
         if (worker != NULL && worker->registered && event->incarnation == worker->incarnation) {
             worker->status = event->status;
             kept = replace_text(&worker->reason, event->reason, &reason_changed);
@@ -203,6 +196,7 @@ static bool apply_event(struct router *router, const Muster__V1__WorkerEvent *ev
         }
         return kept;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
+        worker = router_worker_find(router, event->worker_id);
         if (worker != NULL && worker->registered && event->incarnation >= worker->incarnation)
             unregister(router, worker);
         return true;
@@ -333,7 +327,8 @@ static bool apply_worker_health(struct router *router, const Muster__V1__WorkerH
     struct router_worker *worker = router_worker_find(router, message->worker_id);
     if (worker == NULL && message->status == WORKER_REMOVED)
         return true;
-    worker = get_worker(router, message->worker_id);
+    if (worker == NULL)
+        worker = add_worker(router, message->worker_id);
     if (worker == NULL)
         return false;
     struct router_health *health = &worker->health;
