@@ -2,6 +2,8 @@
 
 #include "services/registry/store_sqlite.h"
 
+#include "services/registry/store_sqlite_log.h"
+
 #include "common/random.h"
 
 #include <sqlite3.h>
@@ -47,6 +49,7 @@ struct doubt {
 
 struct sqlite_store {
     struct store base;
+    struct sqlite_log_files files;
     sqlite3 *database;
     sqlite3_stmt *begin, *commit, *rollback, *put, *remove, *put_meta;
     sqlite3 *copy; /* a backup under way, with the one below */
@@ -394,6 +397,7 @@ static void sqlite_close(struct store *base)
         (void)sqlite3_finalize(statements[i]);
     /* Writes the log back; if that fails the next start does it. */
     (void)sqlite3_close_v2(store->database);
+    sqlite_log_files_end(&store->files);
     free(store);
 }
 
@@ -488,8 +492,10 @@ static const struct store_operations operations = {sqlite_load, sqlite_commit, s
 
 static enum store_result open_file(struct sqlite_store *store, const char *vfs, struct store_error *error)
 {
+    if (!sqlite_log_files_begin(&store->files, vfs))
+        return fail(STORE_UNAVAILABLE, error, "%s: SQLite does not start; make room in memory", store->path);
     if (sqlite3_open_v2(store->path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                        vfs) != SQLITE_OK)
+                        store->files.name) != SQLITE_OK)
         return store->database != NULL ? explain(store, error)
                                        : fail(STORE_UNAVAILABLE, error, "%s: out of memory", store->path);
     return configure(store, error);

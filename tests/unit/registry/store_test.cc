@@ -719,6 +719,34 @@ TEST_F(Sqlite, TheDirectoryIsMade)
     directory = directory.substr(0, directory.size() - 4);
 }
 
+TEST_F(Sqlite, ACommitIsOneWriteAndOneSync)
+{
+    struct store *store = open("fault");
+    ASSERT_NE(store, nullptr) << text;
+    std::string value(1000, 'v');
+    const long many = 1000000;
+    for (int batch = 0; batch < 5; batch++) {
+        std::vector<Change> changes;
+        for (int i = 0; i < 60; i++)
+            changes.push_back({"w" + std::to_string(batch * 60 + i), &value});
+        fault_vfs().fault.arm(many);
+        ASSERT_EQ(commit(store, changes, 1, 1), STORE_OK);
+        long steps = many - fault_vfs().fault.steps_until;
+        if (batch > 0) { // the first one begins the log, and reads
+            EXPECT_EQ(steps, 2);
+        }
+    }
+    // Beyond what is gathered at once.
+    for (size_t bytes = 120000; bytes < 140000; bytes += 1000) {
+        value.assign(bytes, 'w');
+        ASSERT_EQ(commit(store, {{"large", &value}}, 1, 1), STORE_OK);
+        Contents found;
+        ASSERT_EQ(load(store, &found), STORE_OK) << text;
+        EXPECT_TRUE(found.rows["large"] == value);
+    }
+    store_close(store);
+}
+
 // Everything that a commit confirmed is in what was synced: cut the power after each commit.
 TEST_F(Sqlite, ALossOfPowerTakesNothingThatWasConfirmed)
 {
