@@ -92,8 +92,10 @@ void assigner_apply_health(struct assigner *assigner, const Muster__V1__WatchHea
         assigner->health_heard_ms = now_ms;
     for (size_t i = 0; i < message->n_workers; i++) {
         const Muster__V1__WorkerHealth *worker = message->workers[i];
+        if (worker->load == NULL)
+            continue;
         const struct known known = assigner_known(assigner, worker->worker_id);
-        if (worker->load == NULL || known.record == NULL)
+        if (known.record == NULL)
             continue;
         assigner_count(assigner, known, OUT);
         take_load(assigner, known.record, worker->incarnation, worker->load);
