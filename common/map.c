@@ -136,6 +136,12 @@ void *map_get(const struct map *map, const char *key, size_t key_bytes)
     return find(map, key, key_bytes, map_hash(key, key_bytes))->value;
 }
 
+void map_expect(const struct map *map, const char *key, size_t key_bytes)
+{
+    if (map->capacity > 0)
+        __builtin_prefetch(&map->entries[map_hash(key, key_bytes) & (map->capacity - 1)], 1);
+}
+
 bool map_seed(void)
 {
     return pthread_once(&seed_once, draw_seed) == 0;

@@ -43,6 +43,10 @@ void map_free(struct map *map);
 void *map_get(const struct map *map, const char *key, size_t key_bytes);
 void *map_get_text(const struct map *map, const char *key);
 
+/* This key will be looked up soon: meanwhile its place comes into the caches. For many lookups, one after the other, in
+ * a map that is larger than these. */
+void map_expect(const struct map *map, const char *key, size_t key_bytes);
+
 /* Puts value under key and replaces (key pointer included) what was there; `value` is not
  * NULL. Returns false, and changes nothing, when memory runs out; what replaces takes none. `old`, if not NULL,
  * receives the value that was replaced, or NULL. */

@@ -11,6 +11,8 @@
 /* WatchWorkersResponse.events and WorkerEvent.worker */
 #define EVENTS_FIELD 4
 #define RECORD_FIELD 5
+/* So many workers are expected at a time: what the caches can fetch at once, and a little more. */
+#define EXPECTED_WORKERS 16
 
 void replica_init(struct replica *replica)
 {
@@ -459,6 +461,13 @@ static struct wire_bytes record_bytes(struct wire_bytes event)
     return next_bytes(&event, RECORD_FIELD).data == NULL ? record : (struct wire_bytes){NULL, 0};
 }
 
+/* The workers of the next events will be looked up. */
+static void expect(const struct replica *replica, Muster__V1__WorkerEvent *const *events, size_t count)
+{
+    for (size_t i = 0; i < count && i < EXPECTED_WORKERS; i++)
+        map_expect(&replica->by_id, events[i]->worker_id, strlen(events[i]->worker_id));
+}
+
 bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWorkersResponse *message,
                             const struct wire_bytes *wire)
 {
@@ -470,6 +479,8 @@ bool replica_apply_registry(struct replica *replica, const Muster__V1__WatchWork
     }
     for (size_t i = 0; i < message->n_events; i++) {
         const Muster__V1__WorkerEvent *event = message->events[i];
+        if (i % EXPECTED_WORKERS == 0)
+            expect(replica, message->events + i, message->n_events - i);
         const struct wire_bytes record = record_bytes(next_bytes(&events, EVENTS_FIELD));
         set_cause(replica, event->reason, event->at_ms);
         switch (event->type) {

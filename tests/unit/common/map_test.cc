@@ -42,6 +42,20 @@ TEST(Map, PutReplacesAndReturnsTheOldValue)
     map_free(&m);
 }
 
+TEST(Map, ExpectingAKeyChangesNothing)
+{
+    map m = MAP_INIT;
+    Value first{"a", 1};
+    map_expect(&m, "a", 1);
+    EXPECT_EQ(map_get_text(&m, "a"), nullptr);
+    ASSERT_TRUE(map_put_text(&m, first.key.c_str(), &first, nullptr));
+    map_expect(&m, "a", 1);
+    map_expect(&m, "another", 7);
+    EXPECT_EQ(map_get_text(&m, "a"), &first);
+    EXPECT_EQ(m.count, 1u);
+    map_free(&m);
+}
+
 // What replaces takes no memory, so that who replaces need not be ready for having none.
 TEST(Map, ReplacingNeverGrowsTheTable)
 {
