@@ -30,6 +30,17 @@ struct rpc_message_memory {
     _Alignas(ALIGNMENT) uint8_t data[];
 };
 
+static struct rpc_message_memory *add_chunk(struct rpc_arena *arena, size_t capacity)
+{
+    struct rpc_message_memory *chunk = rpc_allocate(sizeof(*chunk) + capacity);
+    chunk->capacity = capacity;
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    arena->used_bytes = 0;
+    arena->total_bytes += capacity;
+    return chunk;
+}
+
 static void *arena_allocate(void *data, size_t bytes)
 {
     struct rpc_arena *arena = data;
@@ -37,40 +48,41 @@ static void *arena_allocate(void *data, size_t bytes)
         return NULL;
     bytes = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     struct rpc_message_memory *chunk = arena->chunks;
-    if (chunk == NULL || chunk->capacity - arena->used_bytes < bytes) {
-        size_t capacity = chunk == NULL ? FIRST_CHUNK_BYTES : 2 * chunk->capacity;
+    if (chunk->capacity - arena->used_bytes < bytes) {
+        size_t capacity = 2 * chunk->capacity;
         if (capacity < bytes)
             capacity = bytes;
-        if (arena->total_bytes > 0 && arena->total_bytes + capacity > arena->limit_bytes)
+        if (arena->total_bytes + capacity > arena->limit_bytes)
             return NULL;
-        chunk = rpc_allocate(sizeof(*chunk) + capacity);
-        chunk->capacity = capacity;
-        chunk->next = arena->chunks;
-        arena->chunks = chunk;
-        arena->used_bytes = 0;
-        arena->total_bytes += capacity;
+        chunk = add_chunk(arena, capacity);
     }
     void *piece = chunk->data + arena->used_bytes;
     arena->used_bytes += bytes;
     return piece;
 }
 
-static void arena_reset(struct rpc_arena *arena)
+/* What a message of so many packed bytes may hold when it is kept. */
+static size_t kept_bytes_max(size_t count)
 {
-    /* The newest chunk is the largest: the next message of this kind fits into it alone. */
-    struct rpc_message_memory *kept = arena->chunks;
-    struct rpc_message_memory *chunk = NULL;
-    if (kept != NULL && kept->capacity <= KEPT_CHUNK_BYTES) {
-        chunk = kept->next;
-        kept->next = NULL;
-        arena->total_bytes = kept->capacity;
-    } else {
-        chunk = kept;
-        arena->chunks = NULL;
-        arena->total_bytes = 0;
-    }
-    rpc_message_memory_free(chunk);
+    return KEPT_WASTE * count + FIRST_CHUNK_BYTES;
+}
+
+/* Forgets the message before. The chunk that is there afterwards is mostly enough for the next one, of so many packed
+ * bytes: the newest is the largest, so that messages of one kind fit into it alone. A new one is as large as a message
+ * may hold that is kept. */
+static void arena_reset(struct rpc_arena *arena, size_t count)
+{
+    size_t capacity = kept_bytes_max(count) < KEPT_CHUNK_BYTES ? kept_bytes_max(count) : KEPT_CHUNK_BYTES;
+    struct rpc_message_memory *chunk = arena->chunks;
     arena->used_bytes = 0;
+    if (chunk != NULL && chunk->capacity >= capacity && chunk->capacity <= KEPT_CHUNK_BYTES) {
+        rpc_message_memory_free(chunk->next);
+        chunk->next = NULL;
+        arena->total_bytes = chunk->capacity;
+    } else {
+        rpc_arena_free(arena);
+        add_chunk(arena, capacity);
+    }
 }
 
 void rpc_message_memory_free(struct rpc_message_memory *memory)
@@ -91,7 +103,7 @@ void rpc_arena_free(struct rpc_arena *arena)
 ProtobufCMessage *rpc_unpack(struct rpc_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                              const uint8_t *bytes, size_t count)
 {
-    arena_reset(arena);
+    arena_reset(arena, count);
     arena->limit_bytes = EXPANSION_FREE_BYTES + EXPANSION * count;
     struct protobuf_memory memory = {arena_allocate, arena};
     return protobuf_unpack(descriptor, &memory, bytes, count);
@@ -102,7 +114,7 @@ void *rpc_arena_keep(struct rpc_arena *arena, const ProtobufCMessage *message, c
 {
     void *kept = (void *)(uintptr_t)message; /* it lies in the arena */
     struct rpc_arena own = {.chunks = NULL};
-    if (arena->total_bytes <= KEPT_WASTE * incoming->count + FIRST_CHUNK_BYTES) {
+    if (arena->total_bytes <= kept_bytes_max(incoming->count)) {
         own = *arena;
         *arena = (struct rpc_arena){.chunks = NULL};
     } else {
