@@ -40,7 +40,7 @@ void pick_state_free(struct pick_state *state)
 
 static bool may_be_chosen(const struct choice *choice, struct pick_entry entry)
 {
-    const char *id = pick_endpoint_worker(entry.item);
+    const char *id = ((const struct pick_endpoint *)entry.item)->worker_id;
     for (size_t i = 0; i < choice->excluded_count; i++) {
         if (strcmp(choice->excluded_ids[i], id) == 0)
             return false;

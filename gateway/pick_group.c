@@ -84,7 +84,7 @@ static struct pick_place *add_place(struct pick_group *group, struct pick_place 
 {
     struct pick_group old = *group;
     if (group->endpoints.count >= old.place_count / 4 * 3) {
-        group->place_count += old.place_count / 4 + 4;
+        group->place_count += old.place_count / 2 + 4;
         group->places = pick_allocate(group->place_count * sizeof *group->places);
         for (uint32_t i = 0; i < old.place_count; i++) {
             if (old.places[i].number != 0)

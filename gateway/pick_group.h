@@ -4,7 +4,7 @@
  * last, and the last one goes to where one is removed. Only the thread that makes versions asks for a worker's
  * endpoint: it has a hash table of where they are in the newest version, and changes that in place. The table is one
  * of linear probing (D. E. Knuth, The Art of Computer Programming, vol. 3, 6.4) with eight bytes a place. It grows by
- * a quarter; for that a hash is a fraction, which says how far into the table its place is, however many places there
+ * a half; for that a hash is a fraction, which says how far into the table its place is, however many places there
  * are. That place is all that a new endpoint touches in memory that is long out of the caches, and pick_group_expect
  * asks for it beforehand.
  *
