@@ -52,6 +52,9 @@ uint64_t assigner_revision(const struct assigner *assigner);
 const struct policy_decision *assigner_assign(struct assigner *assigner, const Muster__V1__AssignCandidate *candidate,
                                               uint64_t now_ms);
 
+/* A decision for that worker is about to be asked for; cheap. Of many that are asked for together each is told first. */
+void assigner_expect(const struct assigner *assigner, const char *worker_id);
+
 /* Why a worker of the roll runs what it runs: what the policy would decide, were it to register again now, beside what
  * it has. Changes nothing. */
 struct assigner_explanation {

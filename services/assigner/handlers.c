@@ -106,6 +106,8 @@ static bool decide_all(const struct handlers *handlers, const Muster__V1__Assign
     uint64_t now_ms = rpc_loop_now_ms(handlers->loop);
     response->assignments = arena_take(arena, request->n_candidates * sizeof(*response->assignments));
     bool decided = response->assignments != NULL;
+    for (size_t i = 0; i < request->n_candidates; i++)
+        assigner_expect(handlers->assigner, request->candidates[i]->worker_id);
     for (size_t i = 0; decided && i < request->n_candidates; i++) {
         response->assignments[i] = decide(handlers, request->candidates[i], !request->without_reasons, now_ms, arena);
         decided = response->assignments[i] != NULL;

@@ -4,6 +4,8 @@
 
 #include "common/arena.h"
 
+#include <string.h>
+
 /* --- Who is known --- */
 
 static void append_promise(struct assigner *assigner, struct member *promise)
@@ -263,4 +265,9 @@ size_t assigner_worker_count(const struct assigner *assigner)
 size_t assigner_promise_count(const struct assigner *assigner)
 {
     return assigner->promise_count;
+}
+
+void assigner_expect(const struct assigner *assigner, const char *worker_id)
+{
+    map_expect(&assigner->roll, worker_id, strlen(worker_id));
 }

@@ -317,6 +317,7 @@ static void next_assignment(void *context, unsigned lane, uint64_t sequence, str
     Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
     request.n_candidates = ASSIGNMENTS_IN_A_QUESTION;
     request.candidates = pointers;
+    request.without_reasons = true; /* as the registry asks */
     if (buffer_reserve(message, muster__v1__assign_request__get_packed_size(&request)))
         message->bytes += muster__v1__assign_request__pack(&request, (uint8_t *)message->data + message->bytes);
 }

@@ -382,6 +382,7 @@ TEST(Assigner, RunningCountsNeverDrift)
             assigner_expire(a.assigner, now_ms);
             break;
         default:
+            assigner_expect(a.assigner, id.c_str());
             a.assign(id, incarnation, type, assigned, announced, now_ms);
         }
         if (step % 16 == 0) {
