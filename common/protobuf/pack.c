@@ -45,41 +45,37 @@ static inline bool reserve(struct packing *packing, size_t bytes)
     return (size_t)(packing->at - packing->packer->memory) >= bytes || grow(packing, bytes);
 }
 
-static inline bool put_bytes(struct packing *packing, const void *bytes, size_t count)
+/* In front of what has been written, where there is room. */
+static inline void write_varint(struct packing *packing, uint64_t value)
 {
-    if (!reserve(packing, count))
-        return false;
-    packing->at -= count;
-    if (count > 0)
-        memcpy(packing->at, bytes, count);
-    return true;
-}
-
-static inline bool put_varint(struct packing *packing, uint64_t value)
-{
-    if (!reserve(packing, VARINT_BYTES_MAX))
-        return false;
     if (value < 0x80) {
         *--packing->at = (uint8_t)value;
-        return true;
+        return;
     }
     size_t count = (size_t)(63 - __builtin_clzll(value)) / 7 + 1;
     packing->at -= count;
     for (size_t i = 0; i + 1 < count; i++, value >>= 7)
         packing->at[i] = (uint8_t)(value | 0x80);
     packing->at[count - 1] = (uint8_t)value;
+}
+
+static inline void write_tag(struct packing *packing, uint32_t number, ProtobufCWireType type)
+{
+    write_varint(packing, (uint64_t)number << 3 | type);
+}
+
+/* With the length and the tag that belong in front of so many bytes, the last that were written. */
+static inline bool put_head(struct packing *packing, uint32_t number, size_t bytes)
+{
+    if (!reserve(packing, 2 * VARINT_BYTES_MAX))
+        return false;
+    write_varint(packing, bytes);
+    write_tag(packing, number, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
     return true;
 }
 
-static inline bool put_tag(struct packing *packing, uint32_t number, ProtobufCWireType type)
-{
-    return put_varint(packing, (uint64_t)number << 3 | type);
-}
-
-static bool put_message(struct packing *packing, const ProtobufCMessage *message);
-
-/* A number as it stands on the wire: the bits of a varint, or the fixed bytes. */
-static inline bool put_number(struct packing *packing, ProtobufCType type, const void *member)
+/* A number as it stands on the wire, where there is room: the bits of a varint, or the fixed bytes. */
+static inline void write_number(struct packing *packing, ProtobufCType type, const void *member)
 {
     uint32_t half;
     uint64_t whole;
@@ -87,64 +83,88 @@ static inline bool put_number(struct packing *packing, ProtobufCType type, const
     case PROTOBUF_C_TYPE_SFIXED32:
     case PROTOBUF_C_TYPE_FIXED32:
     case PROTOBUF_C_TYPE_FLOAT:
-        return put_bytes(packing, member, sizeof(half)); /* little-endian, as the wire is */
+        packing->at -= sizeof(half);
+        memcpy(packing->at, member, sizeof(half)); /* little-endian, as the wire is */
+        return;
     case PROTOBUF_C_TYPE_SFIXED64:
     case PROTOBUF_C_TYPE_FIXED64:
     case PROTOBUF_C_TYPE_DOUBLE:
-        return put_bytes(packing, member, sizeof(whole));
+        packing->at -= sizeof(whole);
+        memcpy(packing->at, member, sizeof(whole));
+        return;
     case PROTOBUF_C_TYPE_BOOL:
-        return put_varint(packing, *(const protobuf_c_boolean *)member != 0);
+        write_varint(packing, *(const protobuf_c_boolean *)member != 0);
+        return;
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_UINT64:
         memcpy(&whole, member, sizeof(whole));
-        return put_varint(packing, whole);
+        write_varint(packing, whole);
+        return;
     case PROTOBUF_C_TYPE_SINT64:
         memcpy(&whole, member, sizeof(whole));
-        return put_varint(packing, whole << 1 ^ (0 - (whole >> 63)));
+        write_varint(packing, whole << 1 ^ (0 - (whole >> 63)));
+        return;
     case PROTOBUF_C_TYPE_SINT32:
         memcpy(&half, member, sizeof(half));
-        return put_varint(packing, (uint32_t)(half << 1 ^ (0 - (half >> 31))));
+        write_varint(packing, (uint32_t)(half << 1 ^ (0 - (half >> 31))));
+        return;
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_ENUM: /* negative ones take ten bytes */
         memcpy(&half, member, sizeof(half));
-        return put_varint(packing, (uint64_t)(int64_t)(int32_t)half);
+        write_varint(packing, (uint64_t)(int64_t)(int32_t)half);
+        return;
     case PROTOBUF_C_TYPE_UINT32:
     default:
         memcpy(&half, member, sizeof(half));
-        return put_varint(packing, half);
+        write_varint(packing, half);
+        return;
     }
 }
 
-static inline bool put_text(struct packing *packing, const char *text)
+static inline bool put_bytes(struct packing *packing, uint32_t number, const void *bytes, size_t count)
 {
-    size_t bytes = text != NULL ? strlen(text) : 0;
-    return put_bytes(packing, text, bytes) && put_varint(packing, bytes);
+    if (!reserve(packing, count + 2 * VARINT_BYTES_MAX))
+        return false;
+    packing->at -= count;
+    if (count > 0)
+        memcpy(packing->at, bytes, count);
+    write_varint(packing, count);
+    write_tag(packing, number, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+    return true;
+}
+
+static bool put_text(struct packing *packing, uint32_t number, const char *text)
+{
+    return put_bytes(packing, number, text, text != NULL ? strlen(text) : 0);
+}
+
+static bool put_message(struct packing *packing, const ProtobufCMessage *message);
+
+static bool put_inner(struct packing *packing, uint32_t number, const ProtobufCMessage *message)
+{
+    size_t before = written(packing);
+    return (message == NULL || put_message(packing, message)) && put_head(packing, number, written(packing) - before);
 }
 
 /* One value, with its tag in front. `member` is a member of a message or an element of an array. */
 static inline bool put_value(struct packing *packing, const ProtobufCFieldDescriptor *field, const void *member)
 {
-    bool is_put;
+    const ProtobufCBinaryData *bytes;
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
-        is_put = put_text(packing, *(char *const *)member);
-        break;
-    case PROTOBUF_C_TYPE_BYTES: {
-        const ProtobufCBinaryData *bytes = member;
-        is_put = put_bytes(packing, bytes->data, bytes->len) && put_varint(packing, bytes->len);
-        break;
-    }
-    case PROTOBUF_C_TYPE_MESSAGE: {
-        const ProtobufCMessage *inner = *(ProtobufCMessage *const *)member;
-        size_t before = written(packing);
-        is_put = (inner == NULL || put_message(packing, inner)) && put_varint(packing, written(packing) - before);
-        break;
-    }
+        return put_text(packing, field->id, *(char *const *)member);
+    case PROTOBUF_C_TYPE_BYTES:
+        bytes = member;
+        return put_bytes(packing, field->id, bytes->data, bytes->len);
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return put_inner(packing, field->id, *(ProtobufCMessage *const *)member);
     default:
-        is_put = put_number(packing, field->type, member);
-        break;
+        if (!reserve(packing, 2 * VARINT_BYTES_MAX))
+            return false;
+        write_number(packing, field->type, member);
+        write_tag(packing, field->id, protobuf_wire_type(field->type));
+        return true;
     }
-    return is_put && put_tag(packing, field->id, protobuf_wire_type(field->type));
 }
 
 static bool put_repeated(struct packing *packing, const ProtobufCFieldDescriptor *field, const void *member,
@@ -156,12 +176,16 @@ static bool put_repeated(struct packing *packing, const ProtobufCFieldDescriptor
     size_t before = written(packing);
     for (size_t i = count; i > 0; i--) {
         const void *element = elements + (i - 1) * bytes;
-        if (!(is_packed ? put_number(packing, field->type, element) : put_value(packing, field, element)))
-            return false;
+        if (!is_packed) {
+            if (!put_value(packing, field, element))
+                return false;
+        } else {
+            if (!reserve(packing, VARINT_BYTES_MAX))
+                return false;
+            write_number(packing, field->type, element);
+        }
     }
-    return count == 0 || !is_packed ||
-           (put_varint(packing, written(packing) - before) &&
-            put_tag(packing, field->id, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED));
+    return count == 0 || !is_packed || put_head(packing, field->id, written(packing) - before);
 }
 
 /* Whether a field without presence of its own has what it has when nothing is said. */
@@ -201,14 +225,21 @@ static bool put_message(struct packing *packing, const ProtobufCMessage *message
     const ProtobufCMessageDescriptor *descriptor = message->descriptor;
     for (size_t i = message->n_unknown_fields; i > 0; i--) {
         const ProtobufCMessageUnknownField *unknown = &message->unknown_fields[i - 1];
-        if (!put_bytes(packing, unknown->data, unknown->len) || !put_tag(packing, unknown->tag, unknown->wire_type))
+        if (!reserve(packing, unknown->len + VARINT_BYTES_MAX))
             return false;
+        packing->at -= unknown->len;
+        if (unknown->len > 0)
+            memcpy(packing->at, unknown->data, unknown->len);
+        write_tag(packing, unknown->tag, unknown->wire_type);
     }
     for (size_t i = descriptor->n_fields; i > 0; i--) {
         const ProtobufCFieldDescriptor *field = &descriptor->fields[i - 1];
         const void *member = (const char *)message + field->offset;
         bool is_put = true;
-        if (field->label == PROTOBUF_C_LABEL_REPEATED)
+        if (field->type == PROTOBUF_C_TYPE_STRING && field->quantifier_offset == 0) { /* as most are */
+            const char *text = *(char *const *)member;
+            is_put = text == NULL || *text == '\0' || put_text(packing, field->id, text);
+        } else if (field->label == PROTOBUF_C_LABEL_REPEATED)
             is_put = put_repeated(packing, field, member,
                                   *(const size_t *)((const char *)message + field->quantifier_offset));
         else if (is_present(message, field, member))

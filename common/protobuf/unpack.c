@@ -73,27 +73,31 @@ static inline const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageD
     return search_field(descriptor, number);
 }
 
-/* A number into its place; of a fixed one the bits are given. */
-static inline void store_number(ProtobufCType type, uint64_t value, void *place)
+/* A number into its place. False: fields of that type do not come as varints. */
+static inline bool store_varint(ProtobufCType type, uint64_t value, void *place)
 {
-    uint32_t half = (uint32_t)value;
     switch (type) {
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_ENUM:
+        *(uint32_t *)place = (uint32_t)value;
+        return true;
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_UINT64:
+        *(uint64_t *)place = value;
+        return true;
     case PROTOBUF_C_TYPE_BOOL:
         *(protobuf_c_boolean *)place = value != 0;
-        return;
+        return true;
     case PROTOBUF_C_TYPE_SINT32:
-        half = (half >> 1) ^ (0 - (half & 1));
-        break;
+        *(uint32_t *)place = ((uint32_t)value >> 1) ^ (0 - ((uint32_t)value & 1));
+        return true;
     case PROTOBUF_C_TYPE_SINT64:
-        value = (value >> 1) ^ (0 - (value & 1));
-        break;
+        *(uint64_t *)place = (value >> 1) ^ (0 - (value & 1));
+        return true;
     default:
-        break;
+        return false;
     }
-    if (protobuf_element_bytes(type) == sizeof(half))
-        memcpy(place, &half, sizeof(half));
-    else
-        memcpy(place, &value, sizeof(value));
 }
 
 static void *allocate(struct unpacking *unpacking, size_t bytes)
@@ -173,59 +177,67 @@ static bool store_packed(struct unpacking *unpacking, const ProtobufCFieldDescri
         return false;
     while (at < end) {
         uint64_t value = 0;
+        void *place = place_among_others(unpacking, field, message);
+        if (place == NULL)
+            return false;
         if (type == PROTOBUF_C_WIRE_TYPE_VARINT) {
             at = read_varint(at, end, VARINT_BYTES_MAX, &value);
-            if (at == NULL)
+            if (at == NULL || !store_varint(field->type, value, place))
                 return false;
         } else {
             if ((size_t)(end - at) < bytes)
                 return false;
-            memcpy(&value, at, bytes); /* little-endian, as the wire is */
+            memcpy(place, at, bytes); /* little-endian, as the wire is */
             at += bytes;
         }
-        void *place = place_among_others(unpacking, field, message);
-        if (place == NULL)
-            return false;
-        store_number(field->type, value, place);
     }
     return true;
+}
+
+static inline bool store_message(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
+                                 ProtobufCMessage **place, const uint8_t *at, const uint8_t *end, unsigned depth)
+{
+    if (*place == NULL)
+        *place = create(unpacking, field->descriptor);
+    return *place != NULL && unpack_into(unpacking, *place, at, end, depth + 1);
 }
 
 /* What lies between `data` and `end`, of a field that is length-delimited on the wire. */
 static inline bool store_delimited(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
                                    ProtobufCMessage *message, const uint8_t *data, const uint8_t *end, unsigned depth)
 {
-    if (protobuf_wire_type(field->type) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+    uint8_t *copy = copy_of(unpacking, data);
+    size_t count = (size_t)(end - data);
+    void *place;
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_STRING:
+        place = place_of(unpacking, field, message);
+        if (place == NULL)
+            return false;
+        copy[count] = '\0';
+        *(char **)place = (char *)copy;
+        return true;
+    case PROTOBUF_C_TYPE_MESSAGE:
+        place = place_of(unpacking, field, message);
+        return place != NULL && store_message(unpacking, field, place, data, end, depth);
+    case PROTOBUF_C_TYPE_BYTES:
+        place = place_of(unpacking, field, message);
+        if (place != NULL)
+            *(ProtobufCBinaryData *)place = (ProtobufCBinaryData){count, count > 0 ? copy : NULL};
+        return place != NULL;
+    default:
         return store_packed(unpacking, field, message, data, end);
-    void *place = place_of(unpacking, field, message);
-    if (place == NULL)
-        return false;
-    if (field->type == PROTOBUF_C_TYPE_STRING) {
-        *copy_of(unpacking, end) = '\0';
-        *(char **)place = (char *)copy_of(unpacking, data);
-        return true;
     }
-    if (field->type == PROTOBUF_C_TYPE_BYTES) {
-        size_t count = (size_t)(end - data);
-        *(ProtobufCBinaryData *)place = (ProtobufCBinaryData){count, count > 0 ? copy_of(unpacking, data) : NULL};
-        return true;
-    }
-    ProtobufCMessage **inner = place;
-    if (*inner == NULL)
-        *inner = create(unpacking, field->descriptor);
-    return *inner != NULL && unpack_into(unpacking, *inner, data, end, depth + 1);
 }
 
-static inline bool store_value(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field,
-                               ProtobufCMessage *message, ProtobufCWireType type, uint64_t value)
+/* The next so many bytes, of a field that is as long as its type says. */
+static bool store_fixed(struct unpacking *unpacking, const ProtobufCFieldDescriptor *field, ProtobufCMessage *message,
+                        ProtobufCWireType type, const uint8_t *data, size_t bytes)
 {
-    if (protobuf_wire_type(field->type) != type)
-        return false;
-    void *place = place_of(unpacking, field, message);
-    if (place == NULL)
-        return false;
-    store_number(field->type, value, place);
-    return true;
+    void *place = protobuf_wire_type(field->type) == type ? place_of(unpacking, field, message) : NULL;
+    if (place != NULL)
+        memcpy(place, data, bytes); /* little-endian, as the wire is */
+    return place != NULL;
 }
 
 /* What lies between `body` and `end` came behind the tag. */
@@ -252,36 +264,47 @@ static bool unpack_into(struct unpacking *unpacking, ProtobufCMessage *message, 
     if (depth == DEPTH_MAX)
         return false;
     while (at < end) {
-        uint64_t tag, value = 0;
-        const uint8_t *body = read_varint(at, end, TAG_BYTES_MAX, &tag);
+        uint64_t tag, value;
+        const uint8_t *body = read_varint(at, end, TAG_BYTES_MAX, &tag), *data;
         if (body == NULL || tag >> 3 == 0)
             return false;
         const uint32_t number = (uint32_t)(tag >> 3);
         const ProtobufCWireType type = (ProtobufCWireType)(tag & 7);
         const ProtobufCFieldDescriptor *field = find_field(descriptor, number);
-        bool stored;
-        if (type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED) {
-            const uint8_t *data = read_varint(body, end, TAG_BYTES_MAX, &value);
+        size_t bytes = sizeof(uint32_t);
+        void *place;
+        switch (type) {
+        case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
+            data = read_varint(body, end, TAG_BYTES_MAX, &value);
             if (data == NULL || value > (size_t)(end - data))
                 return false;
             at = data + value;
-            stored = field == NULL || store_delimited(unpacking, field, message, data, at, depth);
-        } else {
-            if (type == PROTOBUF_C_WIRE_TYPE_VARINT) {
-                at = read_varint(body, end, VARINT_BYTES_MAX, &value);
-                if (at == NULL)
-                    return false;
-            } else {
-                size_t bytes = type == PROTOBUF_C_WIRE_TYPE_64BIT ? sizeof(uint64_t) : sizeof(uint32_t);
-                bool is_fixed = type == PROTOBUF_C_WIRE_TYPE_64BIT || type == PROTOBUF_C_WIRE_TYPE_32BIT;
-                if (!is_fixed || (size_t)(end - body) < bytes) /* others are groups */
-                    return false;
-                memcpy(&value, body, bytes); /* little-endian, as the wire is */
-                at = body + bytes;
-            }
-            stored = field == NULL || store_value(unpacking, field, message, type, value);
+            if (field != NULL && !store_delimited(unpacking, field, message, data, at, depth))
+                return false;
+            break;
+        case PROTOBUF_C_WIRE_TYPE_VARINT:
+            at = read_varint(body, end, VARINT_BYTES_MAX, &value);
+            if (at == NULL)
+                return false;
+            if (field == NULL)
+                break;
+            place = place_of(unpacking, field, message);
+            if (place == NULL || !store_varint(field->type, value, place))
+                return false;
+            break;
+        case PROTOBUF_C_WIRE_TYPE_64BIT:
+            bytes = sizeof(uint64_t);
+            /* fall through */
+        case PROTOBUF_C_WIRE_TYPE_32BIT:
+            if ((size_t)(end - body) < bytes ||
+                (field != NULL && !store_fixed(unpacking, field, message, type, body, bytes)))
+                return false;
+            at = body + bytes;
+            break;
+        default:
+            return false; /* a group */
         }
-        if (!stored || (field == NULL && !store_unknown(unpacking, message, number, type, body, at)))
+        if (field == NULL && !store_unknown(unpacking, message, number, type, body, at))
             return false;
     }
     return true;

@@ -131,10 +131,14 @@ grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message, size_t *packed_bytes
     const uint8_t *packed = protobuf_pack(&packer, message, packed_bytes);
     if (packed == NULL)
         abort(); /* out of memory; see "Memory" in loop.h */
-    grpc_slice slice = grpc_slice_from_copied_buffer((const char *)packed, *packed_bytes);
+    grpc_slice slice;
+    if (packer.is_on_heap) { /* then it is the slice's */
+        slice = grpc_slice_new_with_user_data((void *)(uintptr_t)packed, *packed_bytes, free, packer.memory);
+    } else {
+        slice = grpc_slice_from_copied_buffer((const char *)packed, *packed_bytes);
+    }
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
-    protobuf_packer_free(&packer);
     return buffer;
 }
 
