@@ -20,11 +20,37 @@ size_t router_table_count(const struct router_service *service)
 
 /* --- What is to be published of it --- */
 
+/* What follows for all endpoints of a worker from how it is. */
+struct standing {
+    bool serves;
+    uint8_t priority, weight;
+};
+
+static struct standing standing_of(const struct router *router, const struct router_worker *worker)
+{
+    const char *reason;
+    Muster__V1__WorkerStatus status = router_worker_status(worker, &reason);
+    return (struct standing){
+        .serves = worker->registered && !worker->draining && worker_status_routable(status),
+        .priority = status == WORKER_ONLINE     ? 0
+                    : status == WORKER_DEGRADED ? 1
+                                                : 2,
+        .weight = (uint8_t)policy_weight(router->policy->score(&worker->health.figures)), /* at most 100 */
+    };
+}
+
+static void judge_worker(const struct router *router, struct router_worker *worker)
+{
+    struct standing standing = standing_of(router, worker);
+    worker->serves = standing.serves;
+    worker->priority = standing.priority;
+    worker->weight = standing.weight;
+}
+
 static bool is_eligible(const struct router *router, const struct router_endpoint *endpoint)
 {
     const struct router_worker *worker = endpoint->worker;
-    const char *reason;
-    if (!worker->registered || worker->draining || !worker_status_routable(router_worker_status(worker, &reason)))
+    if (!worker->serves)
         return false;
     const char *state = router_worker_service_state(router, worker, endpoint->service);
     return (state == NULL || strcmp(state, "running") == 0) && router_endpoint_url(endpoint)[0] != 0;
@@ -41,30 +67,12 @@ static bool belongs(const struct router_endpoint *endpoint)
     return endpoint->eligible && (!endpoint->out || endpoint->service->well_count == 0);
 }
 
-static uint8_t priority_of(const struct router_worker *worker)
-{
-    const char *reason;
-    switch (router_worker_status(worker, &reason)) {
-    case WORKER_ONLINE:
-        return 0;
-    case WORKER_DEGRADED:
-        return 1;
-    default:
-        return 2;
-    }
-}
-
-static uint8_t weight_of(const struct router *router, const struct router_endpoint *endpoint)
-{
-    return (uint8_t)policy_weight(router->policy->score(&endpoint->worker->health.figures)); /* at most 100 */
-}
-
-static bool differs(const struct router *router, const struct router_endpoint *endpoint)
+static bool differs(const struct router_endpoint *endpoint)
 {
     if (belongs(endpoint) != endpoint->in_table)
         return true;
-    return endpoint->in_table && (endpoint->altered || endpoint->priority != priority_of(endpoint->worker) ||
-                                  endpoint->weight != weight_of(router, endpoint));
+    return endpoint->in_table && (endpoint->altered || endpoint->priority != endpoint->worker->priority ||
+                                  endpoint->weight != endpoint->worker->weight);
 }
 
 /* --- Waiting --- */
@@ -104,7 +112,7 @@ static void wait_for_publication(struct router *router, struct router_endpoint *
 /* One that leaves the table is urgent, and one that comes. */
 static void publish_if_it_differs(struct router *router, struct router_endpoint *endpoint, bool urgent)
 {
-    if (differs(router, endpoint))
+    if (differs(endpoint))
         wait_for_publication(router, endpoint, urgent || endpoint->in_table != belongs(endpoint));
 }
 
@@ -114,7 +122,7 @@ static void regroup(struct router *router, struct router_service *service)
 {
     for (size_t i = 0; i < service->endpoint_count && service->out_count > 0; i++) {
         struct router_endpoint *endpoint = service->endpoints[i];
-        if (endpoint->eligible && endpoint->out && differs(router, endpoint))
+        if (endpoint->eligible && endpoint->out && differs(endpoint))
             wait_for_publication(router, endpoint, true);
     }
 }
@@ -141,6 +149,7 @@ void router_endpoint_judge(struct router *router, struct router_endpoint *endpoi
 
 void router_endpoints_judge(struct router *router, struct router_worker *worker)
 {
+    judge_worker(router, worker);
     for (size_t i = 0; i < worker->endpoint_count; i++)
         router_endpoint_judge(router, &worker->endpoints[i]);
 }
@@ -159,13 +168,13 @@ static enum phase phase_of(const struct router_endpoint *endpoint)
 static void publish(struct router *router, struct router_endpoint *endpoint, uint64_t revision)
 {
     struct router_service *service = endpoint->service;
-    if (!differs(router, endpoint))
+    if (!differs(endpoint))
         return;
     if (endpoint->in_table)
         service->counts[endpoint->priority]--;
     endpoint->in_table = belongs(endpoint);
-    endpoint->priority = priority_of(endpoint->worker);
-    endpoint->weight = weight_of(router, endpoint);
+    endpoint->priority = endpoint->worker->priority;
+    endpoint->weight = endpoint->worker->weight;
     endpoint->altered = endpoint->again = false;
     if (endpoint->in_table)
         service->counts[endpoint->priority]++;
@@ -281,13 +290,20 @@ static struct router_endpoint *endpoint_of(const struct router_worker *worker, c
     return NULL;
 }
 
-/* What the i-th name of a worker means: as a rule the same as in the worker before. NULL: out of memory. */
-static struct router_service *service_meant(struct router *router, size_t i, const char *name)
+/* What a name means, which is mostly one that another worker had lately. NULL: out of memory. */
+static struct router_service *service_meant(struct router *router, const char *name, size_t name_bytes)
 {
-    struct router_service **recent = &router->recent[i % ROUTER_RECENT];
-    if (*recent == NULL || (*recent)->gone || strcmp((*recent)->name, name) != 0)
-        *recent = router_service_get(router, name);
-    return *recent;
+    uint8_t first = (uint8_t)name[0], last = name_bytes == 0 ? 0 : (uint8_t)name[name_bytes - 1];
+    struct router_recent *recent = &router->recent[(name_bytes + first + last) % ROUTER_RECENT];
+    if (recent->service != NULL && !recent->service->gone && recent->name_bytes == name_bytes &&
+        memcmp(recent->name, name, name_bytes) == 0)
+        return recent->service;
+    struct router_service *service = router_service_get(router, name);
+    recent->service = name_bytes <= ROUTER_RECENT_BYTES ? service : NULL;
+    recent->name_bytes = name_bytes;
+    if (recent->service != NULL)
+        memcpy(recent->name, name, name_bytes);
+    return service;
 }
 
 /* The place of the service in router->wanted. False: out of memory. */
@@ -309,23 +325,26 @@ static bool want(struct router *router, struct router_service *service, size_t *
     return true;
 }
 
-/* Fills router->wanted with the services that the texts name, each once. False: out of memory. */
-static bool read_texts(struct router *router, const char *texts, size_t *count)
+/* Fills router->wanted with the services that the worker's texts name, each once. False: out of memory. */
+static bool read_texts(struct router *router, const struct router_worker *worker, size_t *count)
 {
     *count = 0;
-    if (texts == NULL)
+    if (worker->texts == NULL)
         return true;
-    const char *at = texts + strlen(texts) + 1;
-    for (size_t i = 0, place; *at != 0; i++) {
-        const char *name = at + 1;
-        const char *url = name + strlen(name) + 1;
-        struct router_service *service = service_meant(router, i, name);
+    const char *at = worker->texts + strlen(worker->texts) + 1, *end = worker->texts + worker->texts_bytes;
+    while (at < end) {
+        struct router_lengths lengths;
+        memcpy(&lengths, at, sizeof(lengths));
+        const char *name = at + sizeof(lengths);
+        const char *url = name + lengths.name + 1;
+        struct router_service *service = service_meant(router, name, lengths.name);
+        size_t place;
         if (service == NULL || !want(router, service, count, &place))
             return false;
         /* Assigned and announced, or announced under two names: an URL of its own wins. */
-        if (url[0] != 0 && router->wanted[place].url_at == 0)
-            router->wanted[place].url_at = (uint32_t)(url - texts);
-        at = url + strlen(url) + 1;
+        if (lengths.url > 0 && router->wanted[place].url_at == 0)
+            router->wanted[place].url_at = (uint32_t)(url - worker->texts);
+        at = url + lengths.url + 1;
     }
     return true;
 }
@@ -367,11 +386,6 @@ static bool replace_endpoints(struct router *router, struct router_worker *worke
     return true;
 }
 
-static const char *url_in(const char *texts, uint32_t url_at)
-{
-    return texts == NULL ? "" : texts + url_at;
-}
-
 bool router_endpoints_set(struct router *router, struct router_worker *worker, const char *old_texts, bool altered)
 {
     size_t count;
@@ -379,15 +393,16 @@ bool router_endpoints_set(struct router *router, struct router_worker *worker, c
         router_outlier_free(router, &worker->endpoints[i]);
         router_probe_free(router, &worker->endpoints[i]);
     }
-    if (!read_texts(router, worker->texts, &count) ||
+    if (!read_texts(router, worker, &count) ||
         (!has_what_is_wanted(router, worker, count) && !replace_endpoints(router, worker, count))) {
         router_endpoints_clear(router, worker);
         return false;
     }
+    judge_worker(router, worker);
     for (size_t i = 0; i < count; i++) {
         struct router_endpoint *endpoint = &worker->endpoints[i];
         uint32_t url_at = router->wanted[i].url_at;
-        if (altered || strcmp(url_in(old_texts, endpoint->url_at), url_in(worker->texts, url_at)) != 0)
+        if (endpoint->in_table && (altered || strcmp(old_texts + endpoint->url_at, worker->texts + url_at) != 0))
             endpoint->altered = true;
         endpoint->url_at = url_at;
         router_probe_start(router, endpoint);
@@ -401,5 +416,12 @@ bool router_endpoints_set(struct router *router, struct router_worker *worker, c
 bool router_endpoint_check(const struct router *router, const struct router_endpoint *endpoint)
 {
     return endpoint->eligible == is_eligible(router, endpoint) && endpoint->out == is_out(endpoint) &&
-           !differs(router, endpoint) && (!endpoint->in_table || endpoint->change.newer != NULL);
+           !differs(endpoint) && (!endpoint->in_table || endpoint->change.newer != NULL);
+}
+
+bool router_standing_check(const struct router *router, const struct router_worker *worker)
+{
+    struct standing standing = standing_of(router, worker);
+    return worker->endpoint_count == 0 || (worker->serves == standing.serves && worker->priority == standing.priority &&
+                                           worker->weight == standing.weight);
 }

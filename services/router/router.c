@@ -41,6 +41,7 @@ void router_destroy(struct router *router)
         free(router->watchers[i]);
     arena_free(&router->arena);
     free(router->wanted);
+    buffer_free(&router->texts);
     free(router->urgent.endpoints);
     free(router->gathered.endpoints);
     free(router->catalog);
@@ -159,6 +160,8 @@ bool router_check(struct router *router)
             if (worker->endpoints[i].worker != worker)
                 return false;
         }
+        if (!router_standing_check(router, worker))
+            return false;
         endpoints -= worker->endpoint_count;
     }
     return endpoints == 0 && gone == router->gone_count && router->urgent.count == 0 && router->gathered.count == 0 &&

@@ -82,7 +82,8 @@ struct router_service *router_service_get(struct router *router, const char *nam
 
 void router_service_forget_recent(struct router *router)
 {
-    memset(router->recent, 0, sizeof(router->recent));
+    for (size_t i = 0; i < ROUTER_RECENT; i++)
+        router->recent[i].service = NULL;
 }
 
 void router_service_bury(struct router *router, struct router_service *service)

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "common/arena.h"
+#include "common/buffer.h"
 #include "common/map.h"
 #include "common/random.h"
 #include "common/timer_wheel.h"
@@ -28,8 +29,9 @@
 /* Lists of those that wait keep memory for so many. */
 #define ROUTER_WAITING_KEPT 65536
 
-/* Names of a worker for which it is remembered what they meant. */
-#define ROUTER_RECENT 16
+/* Names for which it is remembered what they meant; longer ones are not. */
+#define ROUTER_RECENT 64
+#define ROUTER_RECENT_BYTES 48
 
 /* A place in the list of all that was published, in the order of revisions. What a watcher that
  * knows revision R lacks is what stands behind the last place of R: each endpoint and service
@@ -70,17 +72,24 @@ struct router_health {
     uint32_t generation;
 };
 
+/* In the texts of a worker: of what follows. */
+struct router_lengths {
+    uint16_t name, url;
+};
+
 struct router_worker {
     bool registered; /* the registry has it; else only health spoke of it so far */
     bool draining;
+    bool serves;              /* as last judged: requests may be sent to it, */
+    uint8_t priority, weight; /* and how its endpoints are published then */
     Muster__V1__WorkerType type;
     Muster__V1__WorkerStatus status; /* as the registry has it */
     uint32_t generation;
     uint64_t incarnation;
-    /* Its URL, then for each name under which it serves something, as the registry has them: how
-     * (ROUTER_ASSIGNED, ROUTER_ANNOUNCED), the name, the URL there (empty: its own); at the end
-     * a zero. */
-    char *texts; /* NULL: no URL and no names */
+    /* Its URL, then for each name under which it serves something, as the registry has them:
+     * a struct router_lengths, not aligned, the name, and the URL there (empty: its own). A zero
+     * behind each text. NULL: no URL and no names. */
+    char *texts;
     uint32_t texts_bytes;
     uint32_t endpoint_count;
     char *reason;                      /* of the registry's status; NULL: none */
@@ -88,9 +97,6 @@ struct router_worker {
     struct router_health health;
     char id[];
 };
-
-#define ROUTER_ASSIGNED 'a'
-#define ROUTER_ANNOUNCED 's'
 
 struct router_outlier {
     struct router *router;
@@ -168,6 +174,13 @@ struct router_wanted {
     uint32_t url_at; /* as in the endpoint */
 };
 
+/* What a name meant when a worker last had it. */
+struct router_recent {
+    struct router_service *service; /* NULL: nothing */
+    size_t name_bytes;
+    char name[ROUTER_RECENT_BYTES];
+};
+
 /* Endpoints that wait to be published. */
 struct router_waiting {
     struct router_endpoint **endpoints;
@@ -187,14 +200,15 @@ struct router {
     const struct policy *policy;
     struct timer_wheel wheel;
     struct random random;
-    struct map workers;                           /* by id */
-    struct map services;                          /* by name */
-    struct map names;                             /* by name and alias, to the same services */
-    struct router_service *recent[ROUTER_RECENT]; /* what the first, second, ... name of the last worker meant */
-    struct router_wanted *wanted;                 /* by one worker: room for so many */
+    struct map workers;                         /* by id */
+    struct map services;                        /* by name */
+    struct map names;                           /* by name and alias, to the same services */
+    struct router_recent recent[ROUTER_RECENT]; /* by a mixture of their letters */
+    struct router_wanted *wanted;               /* by one worker: room for so many */
     uint32_t wanted_capacity;
-    struct arena arena; /* what the last answer points into */
-    uint8_t *catalog;   /* the last catalog, packed; to see whether it changed */
+    struct buffer texts; /* of the worker that is being put */
+    struct arena arena;  /* what the last answer points into */
+    uint8_t *catalog;    /* the last catalog, packed; to see whether it changed */
     size_t catalog_bytes;
     bool catalog_known;
     uint64_t workers_revision;
@@ -267,7 +281,9 @@ const char *router_endpoint_url(const struct router_endpoint *endpoint);
 size_t router_table_count(const struct router_service *service);
 /* Publishes what waits, and removals: what is urgent, or all. */
 void router_endpoints_publish(struct router *router, uint64_t revision, bool all);
+/* For tests. */
 bool router_endpoint_check(const struct router *router, const struct router_endpoint *endpoint);
+bool router_standing_check(const struct router *router, const struct router_worker *worker);
 
 /* --- changes.c --- */
 

@@ -10,6 +10,7 @@ struct router_watch_part {
     struct router_service *service;
     size_t endpoints, removed;
     Muster__V1__ServiceRoutes *message;
+    Muster__V1__Endpoint *rest; /* memory for those of the message that were not said yet */
 };
 
 /* A piece of the list that is made a message. */
@@ -174,16 +175,16 @@ static void begin_service(struct piece *piece, struct router_watch_part *part)
     message->requires = service->required;
     message->repeatable = service->repeatable;
     message->endpoints = arena_take(arena, part->endpoints * sizeof(*message->endpoints));
+    part->rest = arena_take(arena, part->endpoints * sizeof(*part->rest));
     message->removed_worker_ids = arena_take(arena, part->removed * sizeof(char *));
     piece->response->services[piece->response->n_services++] = message;
 }
 
-static void say_endpoint(struct piece *piece, const struct router_endpoint *endpoint)
+static void say_endpoint(const struct router_endpoint *endpoint)
 {
-    Muster__V1__ServiceRoutes *message = endpoint->service->part->message;
-    Muster__V1__Endpoint *one = arena_take(&piece->router->arena, sizeof(*one));
-    if (one == NULL)
-        return;
+    struct router_watch_part *part = endpoint->service->part;
+    Muster__V1__ServiceRoutes *message = part->message;
+    Muster__V1__Endpoint *one = part->rest++;
     muster__v1__endpoint__init(one);
     one->worker_id = (char *)(uintptr_t)endpoint->worker->id;    /* read only */
     one->url = (char *)(uintptr_t)router_endpoint_url(endpoint); /* read only */
@@ -199,7 +200,7 @@ static void say(struct piece *piece, struct router_change *change)
     const struct router_removal *removal = (const struct router_removal *)change;
     switch (saying_of(piece->watcher, change)) {
     case SAY_ENDPOINT:
-        say_endpoint(piece, (const struct router_endpoint *)change);
+        say_endpoint((const struct router_endpoint *)change);
         break;
     case SAY_REMOVED: {
         Muster__V1__ServiceRoutes *message = service_of(change)->part->message;

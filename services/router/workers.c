@@ -96,38 +96,35 @@ static bool replace_text(char **kept, const char *text, bool *changed)
 
 /* --- The registry's watch --- */
 
-static size_t name_bytes(const char *name, const char *url)
+/* What is too long is no name and no URL; the registry takes none of these. */
+static void add_name(struct buffer *texts, const char *name, const char *url)
 {
-    return 1 + strlen(name) + 1 + strlen(url) + 1;
+    size_t name_bytes = strlen(name), url_bytes = strlen(url);
+    if (name_bytes > UINT16_MAX || url_bytes > UINT16_MAX)
+        return;
+    struct router_lengths lengths = {(uint16_t)name_bytes, (uint16_t)url_bytes};
+    size_t bytes = sizeof(lengths) + name_bytes + 1 + url_bytes + 1;
+    if (!buffer_reserve(texts, bytes))
+        return;
+    char *end = texts->data + texts->bytes;
+    memcpy(end, &lengths, sizeof(lengths));
+    memcpy(end + sizeof(lengths), name, name_bytes + 1);
+    memcpy(end + sizeof(lengths) + name_bytes + 1, url, url_bytes + 1);
+    texts->bytes += bytes;
 }
 
-static char *add_name(char *end, char how, const char *name, const char *url)
-{
-    *end = how;
-    end = stpcpy(end + 1, name) + 1;
-    return stpcpy(end, url) + 1;
-}
-
-/* See struct router_worker. NULL: out of memory. */
-static char *make_texts(const Muster__V1__Worker *record, uint32_t *texts_bytes)
+/* Into router->texts; see struct router_worker. False: out of memory. */
+static bool write_texts(struct router *router, const Muster__V1__Worker *record)
 {
     const Muster__V1__WorkerSpec *spec = record->spec;
-    size_t bytes = strlen(spec->tunnel_url) + 2;
+    struct buffer *texts = &router->texts;
+    buffer_clear(texts);
+    buffer_append(texts, spec->tunnel_url, strlen(spec->tunnel_url) + 1);
     for (size_t i = 0; i < spec->n_services; i++)
-        bytes += name_bytes(spec->services[i]->name, spec->services[i]->url);
+        add_name(texts, spec->services[i]->name, spec->services[i]->url);
     for (size_t i = 0; i < record->n_assigned_services; i++)
-        bytes += name_bytes(record->assigned_services[i], "");
-    char *texts = bytes > UINT32_MAX ? NULL : malloc(bytes);
-    if (texts == NULL)
-        return NULL;
-    char *end = stpcpy(texts, spec->tunnel_url) + 1;
-    for (size_t i = 0; i < spec->n_services; i++)
-        end = add_name(end, ROUTER_ANNOUNCED, spec->services[i]->name, spec->services[i]->url);
-    for (size_t i = 0; i < record->n_assigned_services; i++)
-        end = add_name(end, ROUTER_ASSIGNED, record->assigned_services[i], "");
-    *end = 0;
-    *texts_bytes = (uint32_t)bytes;
-    return texts;
+        add_name(texts, record->assigned_services[i], "");
+    return !buffer_failed(texts) && texts->bytes <= UINT32_MAX;
 }
 
 static bool put(struct router *router, const Muster__V1__Worker *record)
@@ -140,13 +137,15 @@ static bool put(struct router *router, const Muster__V1__Worker *record)
     worker->generation = router->workers_generation;
     if (worker->registered && record->incarnation < worker->incarnation)
         return true;
-    uint32_t texts_bytes;
-    char *texts = make_texts(record, &texts_bytes);
-    if (texts == NULL)
+    if (!write_texts(router, record))
         return false;
+    const struct buffer *texts = &router->texts;
     /* A registration starts afresh: what was held against its predecessor's endpoints goes. */
     bool afresh = !worker->registered || record->incarnation != worker->incarnation || record->type != worker->type ||
-                  texts_bytes != worker->texts_bytes || memcmp(texts, worker->texts, texts_bytes) != 0;
+                  texts->bytes != worker->texts_bytes || memcmp(texts->data, worker->texts, texts->bytes) != 0;
+    char *new_texts = afresh ? malloc(texts->bytes) : NULL;
+    if (afresh && new_texts == NULL)
+        return false;
     bool another_type = record->type != worker->type, reason_changed = false;
     bool kept = replace_text(&worker->reason, record->status_reason, &reason_changed);
     worker->registered = true;
@@ -155,13 +154,12 @@ static bool put(struct router *router, const Muster__V1__Worker *record)
     worker->status = record->status;
     worker->draining = record->draining;
     if (!afresh) {
-        free(texts);
         router_endpoints_judge(router, worker);
         return kept;
     }
     char *old_texts = worker->texts;
-    worker->texts = texts;
-    worker->texts_bytes = texts_bytes;
+    worker->texts = memcpy(new_texts, texts->data, texts->bytes);
+    worker->texts_bytes = (uint32_t)texts->bytes;
     bool set = router_endpoints_set(router, worker, old_texts, another_type);
     free(old_texts);
     return set && kept;

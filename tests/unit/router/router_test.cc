@@ -293,6 +293,38 @@ TEST_F(RouterTest, ANewCatalogRenamesWhatWasThere)
     EXPECT_TRUE(router_check(router_));
 }
 
+TEST_F(RouterTest, WhatANameMeantBeforeTheCatalogIsForgotten)
+{
+    Begin({{"w", {}, {{"special"}}}});
+    Workers({{"v", {}, {{"special"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("special").size(), 2u);
+    Catalog({{"reading", kCpu, {"special"}}, {"special-2", kCpu}});
+    Workers({{"u", {}, {{"special"}}}, {"t", {}, {{"special-2"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("reading"), (std::set<std::string>{"u", "v", "w"}));
+    EXPECT_EQ(Ends("special-2"), std::set<std::string>{"t"});
+    Catalog({{"special", kCpu}, {"reading", kCpu}});
+    Workers({{"s", {}, {{"special"}}}});
+    ASSERT_TRUE(Watch());
+    EXPECT_EQ(Ends("special"), (std::set<std::string>{"s", "u", "v", "w"}));
+    To(1000);
+    EXPECT_TRUE(router_check(router_));
+}
+
+TEST_F(RouterTest, TextsThatAreTooLongArePassedOver)
+{
+    std::string longest(65535, 'n'), url = "http://" + std::string(65535 - 7, 'u');
+    Begin({{"w", {}, {{"first"}, {longest, url}, {longest + "n"}, {"with-url", url + "u"}, {"last"}}}});
+    EXPECT_EQ(Ends("first").size(), 1u);
+    EXPECT_EQ(EndOf(longest, "w").url, url);
+    EXPECT_EQ(Ends(longest + "n").size(), 0u);
+    EXPECT_EQ(Ends("with-url").size(), 0u);
+    EXPECT_EQ(Ends("last").size(), 1u);
+    To(1000);
+    EXPECT_TRUE(router_check(router_));
+}
+
 TEST_F(RouterTest, AWatcherThatComesLateGetsTheWholeTable)
 {
     Begin({{"w", {"ocr"}, {{"mine"}}}});
