@@ -2,12 +2,12 @@
 
 #include "services/registry/store_sqlite.h"
 
+#include "services/registry/checksum.h"
 #include "services/registry/store_sqlite_log.h"
 
 #include "common/random.h"
 
 #include <sqlite3.h>
-#include <zlib.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -173,9 +173,9 @@ static bool write_meta(struct sqlite_store *store, const char *name, uint64_t va
 }
 
 /* SQLite notices damage to the structure of its pages, not to what lies in them. */
-static sqlite3_int64 checksum(const void *id, size_t id_bytes, const void *value, size_t value_bytes)
+static sqlite3_int64 row_checksum(const void *id, size_t id_bytes, const void *value, size_t value_bytes)
 {
-    return (sqlite3_int64)crc32_z(crc32_z(0, id, id_bytes), value, value_bytes);
+    return checksum(checksum(0, id, id_bytes), value, value_bytes);
 }
 
 static bool write_change(struct sqlite_store *store, const struct store_change *change)
@@ -186,7 +186,8 @@ static bool write_change(struct sqlite_store *store, const struct store_change *
     if (change->value != NULL &&
         (sqlite3_bind_blob64(statement, 2, change->id, change->id_bytes, SQLITE_STATIC) != SQLITE_OK ||
          sqlite3_bind_blob64(statement, 3, change->value, change->value_bytes, SQLITE_STATIC) != SQLITE_OK ||
-         sqlite3_bind_int64(statement, 4, checksum(change->id, change->id_bytes, change->value, change->value_bytes)) !=
+         sqlite3_bind_int64(statement, 4,
+                            row_checksum(change->id, change->id_bytes, change->value, change->value_bytes)) !=
              SQLITE_OK))
         return false;
     return run(statement);
@@ -278,7 +279,7 @@ static enum store_result load_rows(struct sqlite_store *store, sqlite3_stmt *row
         size_t id_bytes = (size_t)sqlite3_column_bytes(rows, 1);
         size_t value_bytes = (size_t)sqlite3_column_bytes(rows, 2);
         struct store_error reason = {""};
-        if (id == NULL || value == NULL || sqlite3_column_int64(rows, 3) != checksum(id, id_bytes, value, value_bytes))
+        if (id == NULL || value == NULL || sqlite3_column_int64(rows, 3) != row_checksum(id, id_bytes, value, value_bytes))
             return fail(STORE_UNUSABLE, error,
                         "%s is damaged (a row does not match its checksum); put it aside or restore a backup",
                         store->path);
