@@ -147,26 +147,47 @@ bool map_seed(void)
     return pthread_once(&seed_once, draw_seed) == 0;
 }
 
-bool map_put(struct map *map, const char *key, size_t key_bytes, void *value, void **old)
+/* The entry of the key, or a free one for it; NULL: out of memory. */
+static struct map_entry *make_place(struct map *map, const char *key, size_t key_bytes, uint32_t *hash)
 {
     if (!map_seed() || key_bytes > UINT32_MAX)
-        return false;
-    uint32_t hash = map_hash(key, key_bytes);
-    struct map_entry *entry = map->count == 0 ? NULL : find(map, key, key_bytes, hash);
+        return NULL;
+    *hash = map_hash(key, key_bytes);
+    struct map_entry *entry = map->count == 0 ? NULL : find(map, key, key_bytes, *hash);
     bool is_new = entry == NULL || entry->key == NULL;
     /* At most three quarters full: probes stay short. */
     if (is_new && map->count >= map->capacity / 4 * 3) {
         if (!grow(map))
-            return false;
+            return NULL;
         entry = NULL;
     }
+    return entry != NULL ? entry : find(map, key, key_bytes, *hash);
+}
+
+bool map_put(struct map *map, const char *key, size_t key_bytes, void *value, void **old)
+{
+    uint32_t hash;
+    struct map_entry *entry = make_place(map, key, key_bytes, &hash);
     if (entry == NULL)
-        entry = find(map, key, key_bytes, hash);
+        return false;
     if (old != NULL)
         *old = entry->value;
-    map->count += is_new;
+    map->count += entry->key == NULL;
     *entry = (struct map_entry){key, (uint32_t)key_bytes, hash, value};
     return true;
+}
+
+void *map_add(struct map *map, const char *key, size_t key_bytes, void *value)
+{
+    uint32_t hash;
+    struct map_entry *entry = make_place(map, key, key_bytes, &hash);
+    if (entry == NULL)
+        return NULL;
+    if (entry->key == NULL) {
+        map->count++;
+        *entry = (struct map_entry){key, (uint32_t)key_bytes, hash, value};
+    }
+    return entry->value;
 }
 
 void *map_remove(struct map *map, const char *key, size_t key_bytes)
@@ -201,6 +222,11 @@ void *map_get_text(const struct map *map, const char *key)
 bool map_put_text(struct map *map, const char *key, void *value, void **old)
 {
     return map_put(map, key, strlen(key), value, old);
+}
+
+void *map_add_text(struct map *map, const char *key, void *value)
+{
+    return map_add(map, key, strlen(key), value);
 }
 
 void *map_remove_text(struct map *map, const char *key)

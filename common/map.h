@@ -53,6 +53,11 @@ void map_expect(const struct map *map, const char *key, size_t key_bytes);
 bool map_put(struct map *map, const char *key, size_t key_bytes, void *value, void **old);
 bool map_put_text(struct map *map, const char *key, void *value, void **old);
 
+/* Puts value under a key that has none, and leaves one that has alone. Returns what is there now: `value`, or the other
+ * one; NULL when memory runs out. */
+void *map_add(struct map *map, const char *key, size_t key_bytes, void *value);
+void *map_add_text(struct map *map, const char *key, void *value);
+
 /* Removes; returns the value that was there, or NULL. */
 void *map_remove(struct map *map, const char *key, size_t key_bytes);
 void *map_remove_text(struct map *map, const char *key);

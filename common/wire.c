@@ -70,3 +70,11 @@ size_t wire_write_varint(uint64_t value, uint8_t *into)
     into[count++] = (uint8_t)value;
     return count;
 }
+
+size_t wire_varint_bytes(uint64_t value)
+{
+    size_t count = 1;
+    for (; value >= 0x80; value >>= 7)
+        count++;
+    return count;
+}

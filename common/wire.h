@@ -31,3 +31,6 @@ bool wire_next(struct wire_bytes *rest, struct wire_field *field);
 
 /* Writes a number as a varint; returns how many bytes it took. */
 size_t wire_write_varint(uint64_t value, uint8_t *into);
+
+/* How many bytes it takes. */
+size_t wire_varint_bytes(uint64_t value);

@@ -221,8 +221,7 @@ static void gather(struct ledger *ledger, size_t room)
     queue_clear(&later);
     while (ledger->store_batch.count < room && bytes < BATCH_MAX_BYTES &&
            (entry = queue_take(&ledger->waiting)) != NULL) {
-        void *twin = map_get_text(&ids, entry->worker_id);
-        if (twin != NULL || !map_put_text(&ids, entry->worker_id, entry, NULL)) {
+        if (map_add_text(&ids, entry->worker_id, entry) != entry) {
             queue_append(&later, entry);
             continue;
         }

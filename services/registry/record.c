@@ -14,9 +14,9 @@
 /* The bits that a record has for its type. */
 #define TYPE_MASK 0x1fu
 
-/* Worker.spec is field 1, length-delimited, so that is what every body starts with. */
+/* Worker.spec is field 1, length-delimited, so that is what every body starts with; assigned_services follow. */
 #define BODY_FIELD 1
-#define BODY_FIRST_BYTE ((BODY_FIELD << 3) | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+#define ASSIGNED_SERVICES_FIELD 3
 
 /* Those that a value has beside the body. */
 #define TYPE_FIELD 2
@@ -92,27 +92,36 @@ struct record *record_create(const Muster__V1__Worker *worker, struct slab *slab
     return record;
 }
 
+/* A field that is length-delimited: how many bytes it takes; writes it, and returns what is behind it. */
+static size_t field_bytes(size_t bytes)
+{
+    return 1 + wire_varint_bytes(bytes) + bytes;
+}
+
+static uint8_t *put_field(uint32_t field, const void *data, size_t bytes, uint8_t *into)
+{
+    *into++ = (uint8_t)(field << 3 | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+    into += wire_write_varint(bytes, into);
+    memcpy(into, data, bytes);
+    return into + bytes;
+}
+
 struct record *record_create_from_wire(const Muster__V1__Worker *worker, const struct wire_bytes *spec,
                                        struct slab *slab)
 {
-    Muster__V1__Worker rest = MUSTER__V1__WORKER__INIT;
-    rest.n_assigned_services = worker->n_assigned_services;
-    rest.assigned_services = worker->assigned_services;
-    rest.swap = worker->swap;
-    uint8_t head[1 + WIRE_VARINT_BYTES] = {BODY_FIRST_BYTE};
-    size_t head_bytes = 1 + wire_write_varint(spec->count, head + 1);
-    uint8_t memory[PACKED_ON_STACK_BYTES];
-    struct protobuf_packer packer = {memory, sizeof(memory), false};
-    size_t rest_bytes;
-    const uint8_t *packed = protobuf_pack(&packer, &rest.base, &rest_bytes);
-    struct record *record = packed == NULL ? NULL : create_empty(worker, head_bytes + spec->count + rest_bytes, slab);
-    if (record != NULL) {
-        uint8_t *at = (uint8_t *)record_body(record);
-        memcpy(at, head, head_bytes);
-        memcpy(at + head_bytes, spec->data, spec->count);
-        memcpy(at + head_bytes + spec->count, packed, rest_bytes);
+    if (worker->swap != NULL)
+        return record_create(worker, slab); /* seldom */
+    size_t bytes = field_bytes(spec->count);
+    for (size_t i = 0; i < worker->n_assigned_services; i++)
+        bytes += field_bytes(strlen(worker->assigned_services[i]));
+    struct record *record = create_empty(worker, bytes, slab);
+    if (record == NULL)
+        return NULL;
+    uint8_t *at = put_field(BODY_FIELD, spec->data, spec->count, (uint8_t *)record_body(record));
+    for (size_t i = 0; i < worker->n_assigned_services; i++) {
+        const char *name = worker->assigned_services[i];
+        at = put_field(ASSIGNED_SERVICES_FIELD, name, strlen(name), at);
     }
-    protobuf_packer_free(&packer);
     return record;
 }
 

@@ -228,9 +228,7 @@ static struct registrar_batch *gather(struct registrar *registrar)
     batch->registrar = registrar;
     batch->members = calloc(room, sizeof(struct registration *));
     while (batch->members != NULL && (registration = *link) != NULL && batch->count < room && bytes < BATCH_MAX_BYTES) {
-        const char *id = registration->spec->worker_id;
-        if (map_get_text(&registrar->under_way, id) != NULL ||
-            !map_put_text(&registrar->under_way, id, registration, NULL)) {
+        if (map_add_text(&registrar->under_way, registration->spec->worker_id, registration) != registration) {
             link = &registration->next;
             continue;
         }

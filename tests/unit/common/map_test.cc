@@ -9,6 +9,7 @@ extern "C" {
 
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace
 {
@@ -40,6 +41,24 @@ TEST(Map, PutReplacesAndReturnsTheOldValue)
     EXPECT_EQ(m.count, 1u);
     EXPECT_EQ(map_get_text(&m, "a"), &second);
     map_free(&m);
+}
+
+TEST(Map, AddingLeavesWhatIsThere)
+{
+    struct map map = MAP_INIT;
+    int one = 1, two = 2;
+    std::vector<std::string> keys;
+    for (int i = 0; i < 100; i++)
+        keys.push_back("key" + std::to_string(i));
+    for (const std::string &key : keys)
+        EXPECT_EQ(map_add_text(&map, key.c_str(), &one), &one);
+    EXPECT_EQ(map.count, keys.size());
+    for (const std::string &key : keys) {
+        EXPECT_EQ(map_add_text(&map, std::string(key).c_str(), &two), &one);
+        EXPECT_EQ(map_get_text(&map, key.c_str()), &one); // and its key is not the one that is gone
+    }
+    EXPECT_EQ(map.count, keys.size());
+    map_free(&map);
 }
 
 TEST(Map, ExpectingAKeyChangesNothing)

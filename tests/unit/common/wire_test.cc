@@ -60,6 +60,7 @@ TEST(Wire, WritesVarintsThatItReads)
         uint8_t message[1 + WIRE_VARINT_BYTES] = {0x08};
         size_t bytes = 1 + wire_write_varint(value, message + 1);
         ASSERT_LE(bytes, sizeof message);
+        EXPECT_EQ(wire_varint_bytes(value), bytes - 1);
         struct wire_bytes rest = {message, bytes};
         struct wire_field field;
         ASSERT_TRUE(wire_next(&rest, &field)) << value;
