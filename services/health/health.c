@@ -473,6 +473,15 @@ static void sweep(struct health *health)
     }
 }
 
+/* So many workers are expected at a time: what the caches can fetch at once, and a little more. */
+#define EXPECTED_WORKERS 16
+
+static void expect(const struct health *health, Muster__V1__WorkerEvent *const *events, size_t count)
+{
+    for (size_t i = 0; i < count && i < EXPECTED_WORKERS; i++)
+        roster_expect(&health->workers, events[i]->worker_id);
+}
+
 bool health_apply_watch(struct health *health, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
 {
     health_change_reap(health);
@@ -482,6 +491,8 @@ bool health_apply_watch(struct health *health, const Muster__V1__WatchWorkersRes
         health->in_snapshot = true;
     }
     for (size_t i = 0; i < message->n_events; i++) {
+        if (i % EXPECTED_WORKERS == 0)
+            expect(health, message->events + i, message->n_events - i);
         if (!apply_event(health, message->events[i], now_ms)) {
             health->revision = 0;
             return false;

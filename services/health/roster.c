@@ -65,6 +65,15 @@ struct health_worker *roster_find(const struct roster *roster, const char *worke
     return roster->workers[find(roster, worker_id, id_bytes, hash_of(worker_id, id_bytes))];
 }
 
+void roster_expect(const struct roster *roster, const char *worker_id)
+{
+    if (roster->capacity == 0)
+        return;
+    size_t slot = hash_of(worker_id, strlen(worker_id)) & (roster->capacity - 1);
+    __builtin_prefetch(&roster->hashes[slot], 1);
+    __builtin_prefetch(&roster->workers[slot], 1);
+}
+
 bool roster_add(struct roster *roster, struct health_worker *worker)
 {
     if (!map_seed())

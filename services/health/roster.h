@@ -24,6 +24,9 @@ void roster_free(struct roster *roster);
 /* NULL: there is nobody of that id. */
 struct health_worker *roster_find(const struct roster *roster, const char *worker_id);
 
+/* That id will be looked up soon: meanwhile its slot comes into the caches; see map_expect. */
+void roster_expect(const struct roster *roster, const char *worker_id);
+
 /* Adds a worker whose id is not in it. False: out of memory, nothing is changed. */
 bool roster_add(struct roster *roster, struct health_worker *worker);
 

@@ -240,6 +240,15 @@ static bool stale_record(const struct router *router, const struct router_worker
     return worker->registered && worker->generation != router->workers_generation;
 }
 
+/* So many workers are expected at a time: what the caches can fetch at once, and a little more. */
+#define EXPECTED_WORKERS 16
+
+static void expect(const struct router *router, Muster__V1__WorkerEvent *const *events, size_t count)
+{
+    for (size_t i = 0; i < count && i < EXPECTED_WORKERS; i++)
+        map_expect(&router->workers, events[i]->worker_id, strlen(events[i]->worker_id));
+}
+
 bool router_apply_workers(struct router *router, const Muster__V1__WatchWorkersResponse *message, uint64_t now_ms)
 {
     router->now_ms = now_ms;
@@ -249,6 +258,8 @@ bool router_apply_workers(struct router *router, const Muster__V1__WatchWorkersR
         router->workers_in_snapshot = true;
     }
     for (size_t i = 0; i < message->n_events; i++) {
+        if (i % EXPECTED_WORKERS == 0)
+            expect(router, message->events + i, message->n_events - i);
         if (!apply_event(router, message->events[i])) {
             router->workers_revision = 0;
             return false;
