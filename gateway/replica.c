@@ -599,10 +599,33 @@ static bool apply_worker_health(struct replica *replica, const Muster__V1__Worke
     return fine;
 }
 
+/* The workers of the next reports will be looked up, and what is known of them compared. */
+static void expect_reports(const struct replica *replica, Muster__V1__WorkerHealth *const *reports, size_t count)
+{
+    const struct replica_worker *workers[EXPECTED_WORKERS];
+    if (count > EXPECTED_WORKERS)
+        count = EXPECTED_WORKERS;
+    for (size_t i = 0; i < count; i++)
+        map_expect(&replica->by_id, reports[i]->worker_id, strlen(reports[i]->worker_id));
+    for (size_t i = 0; i < count; i++) {
+        workers[i] = map_get_text(&replica->by_id, reports[i]->worker_id);
+        if (workers[i] != NULL) {
+            __builtin_prefetch(workers[i], 1);
+            __builtin_prefetch(&workers[i]->load, 1);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (workers[i] != NULL && workers[i]->record != NULL)
+            __builtin_prefetch(workers[i]->record);
+    }
+}
+
 bool replica_apply_health(struct replica *replica, const Muster__V1__WatchHealthResponse *message, uint64_t now_ms)
 {
     bool fine = true;
     for (size_t i = 0; i < message->n_workers; i++) {
+        if (i % EXPECTED_WORKERS == 0)
+            expect_reports(replica, message->workers + i, message->n_workers - i);
         set_cause(replica, message->workers[i]->reason, 0);
         fine = apply_worker_health(replica, message->workers[i], now_ms) && fine;
     }

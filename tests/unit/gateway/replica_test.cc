@@ -524,6 +524,28 @@ TEST_F(Replica, KnowsWhoOffersWhat)
     EXPECT_EQ(replica.services.count, 1u) << "what is in the catalog stays";
 }
 
+TEST_F(Replica, ManyAtATime)
+{
+    // More than are expected at a time, of some who are known, of some whose record is not, and of some who are not.
+    Changes changes;
+    for (uint64_t i = 1; i <= 100; i++)
+        changes.put({"w" + std::to_string(i), i});
+    apply(changes.upto(100));
+    HealthChanges health;
+    for (uint64_t i = 51; i <= 150; i++)
+        health.worker("w" + std::to_string(i), 1, DEGRADED);
+    apply(health);
+    EXPECT_EQ(replica.worker_count, 100u);
+    EXPECT_EQ(replica.by_id.count, 150u);
+    for (uint64_t i = 1; i <= 100; i++)
+        EXPECT_EQ(replica_status(find("w" + std::to_string(i))), i > 50 ? DEGRADED : ONLINE) << i;
+    HealthChanges gone;
+    for (uint64_t i = 51; i <= 150; i++)
+        gone.worker("w" + std::to_string(i), 1, REMOVED);
+    apply(gone);
+    EXPECT_EQ(replica.by_id.count, 100u);
+}
+
 TEST_F(Replica, ServicesThatComeAndGoAreFoundAnew)
 {
     WorkerFields a{"a", 1}, b{"b", 2};
