@@ -431,7 +431,7 @@ void health_drop(struct health *health, struct health_worker *worker)
 
 static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *event, uint64_t now_ms)
 {
-    struct health_worker *worker = health_find(health, event->worker_id);
+    struct health_worker *worker;
     switch (event->type) {
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_PUT:
         /* A registry that sends nonsense is passed over: nothing that we hold depends on it. */
@@ -447,10 +447,12 @@ static bool apply_event(struct health *health, const Muster__V1__WorkerEvent *ev
             compare_status(health, worker, event->worker->status, now_ms);
         return true;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_STATUS:
+        worker = health_find(health, event->worker_id);
         if (worker != NULL && event->incarnation == worker->incarnation)
             compare_status(health, worker, event->status, now_ms);
         return true;
     case MUSTER__V1__WORKER_EVENT_TYPE__WORKER_EVENT_TYPE_REMOVE:
+        worker = health_find(health, event->worker_id);
         if (worker != NULL && event->incarnation >= worker->incarnation)
             health_drop(health, worker);
         return true;
