@@ -238,6 +238,17 @@ void router_endpoints_clear(struct router *router, struct router_worker *worker)
     worker->endpoint_count = 0;
 }
 
+void router_endpoints_free(struct router *router, struct router_worker *worker)
+{
+    for (size_t i = 0; i < worker->endpoint_count; i++) {
+        router_outlier_free(router, &worker->endpoints[i]);
+        router_probe_free(router, &worker->endpoints[i]);
+    }
+    free(worker->endpoints);
+    worker->endpoints = NULL;
+    worker->endpoint_count = 0;
+}
+
 /* Room in the service for one more. */
 static bool reserve(struct router_service *service)
 {

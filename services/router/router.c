@@ -28,8 +28,10 @@ void router_destroy(struct router *router)
     if (router == NULL)
         return;
     size_t position = 0;
-    for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;)
+    for (struct router_worker *worker; (worker = map_next(&router->workers, &position)) != NULL;) {
+        router_endpoints_free(router, worker);
         router_worker_free(router, worker);
+    }
     map_free(&router->workers);
     router_changes_free(router);
     position = 0;

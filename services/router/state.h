@@ -274,6 +274,8 @@ void router_service_bury(struct router *router, struct router_service *service);
  * changed. False: out of memory, and it has none. */
 bool router_endpoints_set(struct router *router, struct router_worker *worker, const char *old_texts, bool altered);
 void router_endpoints_clear(struct router *router, struct router_worker *worker);
+/* The same at the end of the router, when nobody is to be told of it. */
+void router_endpoints_free(struct router *router, struct router_worker *worker);
 /* Looks at the worker's endpoints again after its state changed; at one. */
 void router_endpoints_judge(struct router *router, struct router_worker *worker);
 void router_endpoint_judge(struct router *router, struct router_endpoint *endpoint);
