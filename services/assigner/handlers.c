@@ -13,8 +13,9 @@
 #define ASSIGN_MAX_CANDIDATES 1000
 #define EXPIRE_MS 1000
 
-struct catalog_watcher {
-    struct catalog_watcher *next, **link;
+/* One that stays open. */
+struct stream {
+    struct stream *next, **link;
     struct rpc_call *call;
 };
 
@@ -22,9 +23,50 @@ struct handlers {
     struct rpc_loop *loop;
     struct assigner *assigner;
     struct timer expiry;
-    struct catalog_watcher *watchers;
+    struct stream *watchers;  /* of the catalog */
+    struct stream *assigning; /* AssignStream */
     bool stopping;
 };
+
+/* --- Streams --- */
+
+/* False: the call is finished. */
+static bool add_stream(struct handlers *handlers, struct stream **list, struct rpc_call *call)
+{
+    struct stream *stream = handlers->stopping ? NULL : calloc(1, sizeof(*stream));
+    if (stream == NULL) {
+        rpc_call_finish(call, RPC_UNAVAILABLE, "%s",
+                        handlers->stopping ? "the assigner is stopping; try again" : "out of memory; try again");
+        return false;
+    }
+    stream->call = call;
+    stream->next = *list;
+    stream->link = list;
+    if (stream->next != NULL)
+        stream->next->link = &stream->next;
+    *list = stream;
+    rpc_call_set_user(call, stream);
+    return true;
+}
+
+static void stream_ended(struct rpc_call *call, enum rpc_status status, const char *text)
+{
+    struct stream *stream = rpc_call_user(call);
+    (void)status;
+    (void)text;
+    if (stream == NULL)
+        return;
+    *stream->link = stream->next;
+    if (stream->next != NULL)
+        stream->next->link = stream->link;
+    free(stream);
+}
+
+static void finish_streams(struct stream *stream)
+{
+    for (; stream != NULL; stream = stream->next)
+        rpc_call_finish(stream->call, RPC_UNAVAILABLE, "the assigner is stopping; try again");
+}
 
 /* --- Assign --- */
 
@@ -116,10 +158,11 @@ static bool decide_all(const struct handlers *handlers, const Muster__V1__Assign
     return decided;
 }
 
-static void assign(struct rpc_call *call, const void *message)
+/* Decides, and hands the answer on, which lives until that returns. Without one the call is finished. */
+static void answer(struct rpc_call *call, const Muster__V1__AssignRequest *request,
+                   void (*send)(struct rpc_call *call, const Muster__V1__AssignResponse *response))
 {
     struct handlers *handlers = rpc_call_context(call);
-    const Muster__V1__AssignRequest *request = message;
     if (!check_candidates(call, request) || !check_synchronised(call, handlers))
         return;
     _Alignas(max_align_t) char first[ANSWERS_BYTES];
@@ -127,10 +170,52 @@ static void assign(struct rpc_call *call, const void *message)
     arena_init(&arena, first, sizeof first);
     Muster__V1__AssignResponse response = MUSTER__V1__ASSIGN_RESPONSE__INIT;
     if (decide_all(handlers, request, &response, &arena))
-        rpc_call_reply(call, &response.base);
+        send(call, &response);
     else
         rpc_call_finish(call, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
     arena_free(&arena);
+}
+
+static void send_only(struct rpc_call *call, const Muster__V1__AssignResponse *response)
+{
+    rpc_call_reply(call, &response->base);
+}
+
+static void assign(struct rpc_call *call, const void *message)
+{
+    answer(call, message, send_only);
+}
+
+/* --- AssignStream --- */
+
+static void assign_begun(struct rpc_call *call)
+{
+    struct handlers *handlers = rpc_call_context(call);
+    (void)add_stream(handlers, &handlers->assigning, call); /* else the call is over */
+}
+
+static void send_next(struct rpc_call *call, const Muster__V1__AssignResponse *response)
+{
+    Muster__V1__AssignStreamResponse next = MUSTER__V1__ASSIGN_STREAM_RESPONSE__INIT;
+    next.n_assignments = response->n_assignments;
+    next.assignments = response->assignments;
+    /* Not taken when the call is over: then there is nobody to tell. */
+    (void)rpc_call_send(call, &next.base);
+}
+
+static void assign_next(struct rpc_call *call, const void *message)
+{
+    const Muster__V1__AssignStreamRequest *next = message;
+    Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
+    request.n_candidates = next->n_candidates;
+    request.candidates = next->candidates;
+    request.without_reasons = next->without_reasons;
+    answer(call, &request, send_next);
+}
+
+static void assign_no_more(struct rpc_call *call)
+{
+    rpc_call_finish(call, RPC_OK, "%s", "");
 }
 
 /* --- Gaps --- */
@@ -254,49 +339,24 @@ static void send_catalog(struct handlers *handlers, struct rpc_call *call)
 static void watch_catalog(struct rpc_call *call, const void *message)
 {
     struct handlers *handlers = rpc_call_context(call);
-    struct catalog_watcher *watcher = handlers->stopping ? NULL : calloc(1, sizeof(*watcher));
     (void)message;
-    if (watcher == NULL) {
-        rpc_call_finish(call, RPC_UNAVAILABLE,
-                        handlers->stopping ? "the assigner is stopping; watch again" : "out of memory; watch again");
-        return;
-    }
-    watcher->call = call;
-    watcher->next = handlers->watchers;
-    watcher->link = &handlers->watchers;
-    if (watcher->next != NULL)
-        watcher->next->link = &watcher->next;
-    handlers->watchers = watcher;
-    rpc_call_set_user(call, watcher);
-    send_catalog(handlers, call);
-}
-
-static void watch_ended(struct rpc_call *call, enum rpc_status status, const char *text)
-{
-    struct catalog_watcher *watcher = rpc_call_user(call);
-    (void)status;
-    (void)text;
-    if (watcher == NULL)
-        return;
-    *watcher->link = watcher->next;
-    if (watcher->next != NULL)
-        watcher->next->link = watcher->link;
-    free(watcher);
+    if (add_stream(handlers, &handlers->watchers, call))
+        send_catalog(handlers, call);
 }
 
 void handlers_catalog_changed(struct handlers *handlers)
 {
     /* A catalog is small and changes when somebody edits a file: a slow watcher's queue holds
      * few of them. */
-    for (struct catalog_watcher *watcher = handlers->watchers; watcher != NULL; watcher = watcher->next)
+    for (struct stream *watcher = handlers->watchers; watcher != NULL; watcher = watcher->next)
         send_catalog(handlers, watcher->call);
 }
 
 void handlers_stop(struct handlers *handlers)
 {
     handlers->stopping = true;
-    for (struct catalog_watcher *watcher = handlers->watchers; watcher != NULL; watcher = watcher->next)
-        rpc_call_finish(watcher->call, RPC_UNAVAILABLE, "the assigner is stopping; watch again");
+    finish_streams(handlers->watchers);
+    finish_streams(handlers->assigning);
 }
 
 /* --- Its life --- */
@@ -331,10 +391,13 @@ bool handlers_add(struct handlers *handlers, struct rpc_server *server)
 {
     static const struct rpc_method methods[] = {
         {"Assign", RPC_UNARY, {.message = assign}},
+        {"AssignStream",
+         RPC_BIDI_STREAMING,
+         {.started = assign_begun, .message = assign_next, .half_closed = assign_no_more, .ended = stream_ended}},
         {"Gaps", RPC_UNARY, {.message = gaps}},
         {"ExplainAssignment", RPC_UNARY, {.message = explain_assignment}},
         {"Catalog", RPC_UNARY, {.message = catalog}},
-        {"WatchCatalog", RPC_SERVER_STREAMING, {.message = watch_catalog, .ended = watch_ended}},
+        {"WatchCatalog", RPC_SERVER_STREAMING, {.message = watch_catalog, .ended = stream_ended}},
     };
     return rpc_server_add_service(server, &muster__v1__assigner_service__descriptor, methods,
                                   sizeof(methods) / sizeof(methods[0]), handlers);

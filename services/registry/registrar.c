@@ -21,9 +21,17 @@ struct registrar_batch {
     struct registration **members;
     size_t count;
     size_t unanswered;
-    const Muster__V1__AssignResponse *response; /* once the assigner has answered */
-    struct rpc_message_memory *memory;          /* that it lies in */
-    char **assigned;                            /* the names in it, of one member after the other */
+    const Muster__V1__AssignStreamResponse *response; /* once the assigner has answered */
+    struct rpc_message_memory *memory;                /* that it lies in */
+    char **assigned;                                  /* the names in it, of one member after the other */
+};
+
+/* The call on which the assigner is asked, again and again. It ends by itself, when the assigner does or is late; then
+ * the next question opens another one. */
+struct line {
+    struct registrar *registrar; /* NULL: it is gone */
+    struct rpc_call *call;
+    bool late; /* the assigner has been given up */
 };
 
 struct registrar {
@@ -37,6 +45,8 @@ struct registrar {
     size_t waiting_count;
     size_t waiting_bytes;
     struct map under_way;           /* registrations that are in a batch, by worker */
+    struct line *line;              /* NULL: none is open */
+    struct timer patience;          /* with the answer */
     struct registrar_batch *asking; /* that the assigner is being asked about */
 };
 
@@ -179,7 +189,7 @@ static void ask_again_later(struct registrar_batch *batch, const char *text)
         rpc_loop_timer_start(registrar->loop, &registrar->retry, RETRY_MS, registrar->retry.expired, registrar);
 }
 
-static bool answers_batch(const struct registrar_batch *batch, const Muster__V1__AssignResponse *response)
+static bool answers_batch(const struct registrar_batch *batch, const Muster__V1__AssignStreamResponse *response)
 {
     if (response->n_assignments != batch->count)
         return false;
@@ -189,21 +199,21 @@ static bool answers_batch(const struct registrar_batch *batch, const Muster__V1_
     return true;
 }
 
-static void assigned(struct rpc_call *call, enum rpc_status status, const char *text, const void *message,
-                     void *argument)
+/* The batch about which the assigner is not asked any more. */
+static struct registrar_batch *end_question(struct registrar *registrar)
 {
-    struct registrar *registrar = argument;
     struct registrar_batch *batch = registrar->asking;
     registrar->asking = NULL;
-    if (status == RPC_UNAVAILABLE || status == RPC_DEADLINE_EXCEEDED || status == RPC_CANCELLED) {
-        ask_again_later(batch, text[0] != '\0' ? text : rpc_status_name(status));
-        return;
-    }
-    if (status != RPC_OK) {
-        log_error("the assigner refused", LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("text", text));
-        fail_batch(batch, RPC_INTERNAL, text);
-        return;
-    }
+    rpc_loop_timer_stop(registrar->loop, &registrar->patience);
+    return batch;
+}
+
+static void line_answered(struct rpc_call *call, const void *message)
+{
+    const struct line *line = rpc_call_context(call);
+    if (line->registrar == NULL || line->registrar->asking == NULL)
+        return; /* it comes too late */
+    struct registrar_batch *batch = end_question(line->registrar);
     if (!answers_batch(batch, message)) {
         log_error("the assigner's answer is about other workers than were asked about");
         fail_batch(batch, RPC_INTERNAL, "the assigner answered something else than it was asked");
@@ -212,6 +222,52 @@ static void assigned(struct rpc_call *call, enum rpc_status status, const char *
     batch->response = rpc_call_keep_message(call, message, &batch->memory);
     if (batch->response == NULL || !store_batch(batch))
         fail_batch(batch, RPC_RESOURCE_EXHAUSTED, "out of memory; try again");
+}
+
+static void line_ended(struct rpc_call *call, enum rpc_status status, const char *text)
+{
+    struct line *line = rpc_call_context(call);
+    struct registrar *registrar = line->registrar;
+    bool late = line->late;
+    free(line);
+    if (registrar == NULL)
+        return;
+    registrar->line = NULL;
+    if (registrar->asking == NULL)
+        return;
+    struct registrar_batch *batch = end_question(registrar);
+    if (late) {
+        ask_again_later(batch, "no answer in time");
+    } else if (status == RPC_OK || status == RPC_UNAVAILABLE || status == RPC_CANCELLED) {
+        ask_again_later(batch, text[0] != '\0' ? text : rpc_status_name(status));
+    } else {
+        log_error("the assigner refused", LOG_TEXT("status", rpc_status_name(status)), LOG_TEXT("text", text));
+        fail_batch(batch, RPC_INTERNAL, text);
+    }
+}
+
+static void lose_patience(struct timer *timer, void *argument)
+{
+    struct registrar *registrar = argument;
+    (void)timer;
+    registrar->line->late = true;
+    rpc_call_cancel(registrar->line->call); /* it ends */
+}
+
+/* False: out of memory. */
+static bool open_line(struct registrar *registrar)
+{
+    static const struct rpc_events events = {.message = line_answered, .ended = line_ended};
+    if (registrar->line != NULL)
+        return true;
+    struct line *line = calloc(1, sizeof(*line));
+    if (line == NULL)
+        return false;
+    line->registrar = registrar;
+    line->call = rpc_channel_stream(registrar->assigner, &muster__v1__assigner_service__descriptor, "AssignStream",
+                                    NULL, &events, line);
+    registrar->line = line;
+    return true;
 }
 
 /* --- A batch --- */
@@ -292,9 +348,9 @@ static bool ask(struct registrar *registrar, struct registrar_batch *batch)
     char **announced = calloc(names + 1, sizeof(char *));
     struct candidate *candidates = calloc(count, sizeof(*candidates));
     Muster__V1__AssignCandidate **pointers = calloc(count, sizeof(Muster__V1__AssignCandidate *));
-    Muster__V1__AssignRequest request = MUSTER__V1__ASSIGN_REQUEST__INIT;
+    Muster__V1__AssignStreamRequest request = MUSTER__V1__ASSIGN_STREAM_REQUEST__INIT;
     request.without_reasons = true; /* nobody reads them here; ExplainAssignment tells them */
-    bool ready = announced != NULL && candidates != NULL && pointers != NULL;
+    bool ready = announced != NULL && candidates != NULL && pointers != NULL && open_line(registrar);
     for (size_t i = 0; ready && i < count; i++) {
         names -= batch->members[i]->spec->n_services;
         ready = describe(registrar, batch->members[i], announced + names, &candidates[i]);
@@ -304,8 +360,8 @@ static bool ask(struct registrar *registrar, struct registrar_batch *batch)
         request.n_candidates = count;
         request.candidates = pointers;
         registrar->asking = batch;
-        (void)rpc_channel_call(registrar->assigner, &muster__v1__assigner_service__descriptor, "Assign", &request.base,
-                               &(struct rpc_call_options){.timeout_ms = REGISTRAR_PATIENCE_MS}, assigned, registrar);
+        rpc_loop_timer_start(registrar->loop, &registrar->patience, REGISTRAR_PATIENCE_MS, lose_patience, registrar);
+        (void)rpc_call_send(registrar->line->call, &request.base); /* not taken: the line ends, which says so */
     }
     for (size_t i = 0; candidates != NULL && i < count; i++)
         if (candidates[i].present != NULL)
@@ -364,6 +420,13 @@ void registrar_destroy(struct registrar *registrar)
         return;
     rpc_loop_cancel_end_of_turn(registrar->loop, &registrar->hook);
     rpc_loop_timer_stop(registrar->loop, &registrar->retry);
+    rpc_loop_timer_stop(registrar->loop, &registrar->patience);
+    if (registrar->line != NULL) {
+        registrar->line->registrar = NULL;
+        rpc_call_cancel(registrar->line->call);
+    }
+    if (registrar->asking != NULL)
+        free_batch(registrar->asking);
     map_free(&registrar->under_way);
     free(registrar);
 }

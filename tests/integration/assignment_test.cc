@@ -74,8 +74,15 @@ TEST(Assignment, FollowsPinsAndReservationsAndSaysWhy)
     ASSERT_TRUE(coordinator.kill("muster-assigner", SIGSTOP));
     Response away = coordinator.get("/api/admin/workers/only-b/explain");
     EXPECT_TRUE(away.status == 503 || away.status == 504) << away.described();
+    // So does a registration, and the question that was open does no harm to the next one.
+    Response refused =
+        coordinator.post("/api/worker/register",
+                         R"({"tunnel_url": "http://127.0.0.1:9", "worker_type": "cpu", "worker_id": "patient"})");
+    EXPECT_EQ(refused.status, 503) << refused.described();
+    EXPECT_NE(refused.body.find("does not answer (no answer in time)"), std::string::npos) << refused.described();
     ASSERT_TRUE(coordinator.kill("muster-assigner", SIGCONT));
     EXPECT_TRUE(eventually([&] { return coordinator.get("/api/admin/workers/only-b/explain").status == 200; }));
+    EXPECT_NE(registered(coordinator, "patient"), "[]");
     EXPECT_EQ(coordinator.stop(), 0);
 }
 
