@@ -33,8 +33,8 @@ static void measure(struct bench *bench, struct row_result *result, const struct
                               .context = &numbers->rest};
     struct load_plan plan = {.connections = result->row->connections, .outstanding = result->row->outstanding};
     struct contender contenders[] = {{&result->muster, muster, plan, contest_grpc, &calls},
-                                     {&result->peers[0], etcd, plan, contest_grpc, &puts},
-                                     {&result->peers[1], watched, plan, contest_grpc, &puts}};
+                                     {measurement_of(result, "etcd"), etcd, plan, contest_grpc, &puts},
+                                     {measurement_of(result, "watched"), watched, plan, contest_grpc, &puts}};
     contenders[0].plan.port = muster->registry_port;
     contenders[1].plan.port = etcd->port;
     contenders[2].plan.port = watched->port;
@@ -46,7 +46,7 @@ static void measure(struct bench *bench, struct row_result *result, const struct
         contenders[0].run = contest_http;
         contenders[0].what = &posts;
     }
-    contest(bench, name, contenders, result->peers[1].server != NULL ? 3 : 2);
+    contest(bench, name, contenders, contenders[2].measurement != NULL ? 3 : 2);
 }
 
 static bool is_unwatched(const struct row_result *result)
