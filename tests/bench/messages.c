@@ -331,7 +331,7 @@ static int64_t judge_assignment(void *context, unsigned lane, uint64_t answered,
         answered == 0 ? muster__v1__assign_response__unpack(NULL, bytes, answer) : NULL;
     bool decided = answered > 0 ? bytes > ASSIGNMENTS_IN_A_QUESTION * sizeof "new-0000000"
                                 : response != NULL && response->n_assignments == ASSIGNMENTS_IN_A_QUESTION &&
-                                      response->assignments[0]->reason[0] != '\0' &&
+                                      response->assignments[0]->worker_id[0] != '\0' &&
                                       response->assignments[ASSIGNMENTS_IN_A_QUESTION - 1]->n_services > 0;
     muster__v1__assign_response__free_unpacked(response, NULL);
     if (!decided)
