@@ -28,6 +28,7 @@ extern "C" {
 #include "services/registry/store_memory.h"
 #include "services/registry/store_redis.h"
 #include "services/registry/store_sqlite.h"
+#include "services/registry/store_sqlite_log.h"
 }
 
 namespace
@@ -717,6 +718,39 @@ TEST_F(Sqlite, TheDirectoryIsMade)
     EXPECT_TRUE(fs::exists(directory + "/registry.sqlite3"));
     fs::remove_all(directory);
     directory = directory.substr(0, directory.size() - 4);
+}
+
+// Whatever the order in which SQLite writes its log, what is read is what was written last in each place.
+TEST_F(Sqlite, TheLogIsReadAsItWasWrittenAlsoWithGapsAndWritesBefore)
+{
+    struct sqlite_log_files files = {};
+    ASSERT_TRUE(sqlite_log_files_begin(&files, nullptr));
+    std::vector<int64_t> memory(static_cast<size_t>(files.vfs.szOsFile) / sizeof(int64_t) + 1);
+    auto *log = reinterpret_cast<sqlite3_file *>(memory.data());
+    std::ofstream(directory + "/a").put('a'); // SQLite gives a log the permissions of its database
+    std::string name = directory + "/a-wal";
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_WAL;
+    ASSERT_EQ(files.vfs.xOpen(&files.vfs, name.c_str(), log, flags, nullptr), SQLITE_OK);
+    std::string expected(60, '\0');
+    const struct {
+        size_t offset, bytes;
+    } writes[] = {{0, 10}, {10, 10}, {30, 10}, {40, 5}, {5, 10}, {15, 3}, {50, 10}};
+    char letter = 'a';
+    for (const auto &write : writes) {
+        std::string data(write.bytes, letter++);
+        expected.replace(write.offset, write.bytes, data);
+        EXPECT_EQ(log->pMethods->xWrite(log, data.data(), static_cast<int>(write.bytes),
+                                        static_cast<sqlite3_int64>(write.offset)),
+                  SQLITE_OK);
+    }
+    sqlite3_int64 size = 0;
+    EXPECT_EQ(log->pMethods->xFileSize(log, &size), SQLITE_OK);
+    EXPECT_EQ(size, 60);
+    std::string found(60, '?');
+    EXPECT_EQ(log->pMethods->xRead(log, found.data(), 60, 0), SQLITE_OK);
+    EXPECT_EQ(found, expected);
+    EXPECT_EQ(log->pMethods->xClose(log), SQLITE_OK);
+    sqlite_log_files_end(&files);
 }
 
 TEST_F(Sqlite, ACommitIsOneWriteAndOneSync)
